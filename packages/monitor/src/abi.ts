@@ -1,0 +1,281 @@
+/**
+ * What crosses the border between the monitor and a library OS: types and limits only. All values are plain data
+ * (numbers, strings, Uint8Array, arrays and records of these), so that the same messages go over a direct call or a port.
+ *
+ * Addresses are offsets in a process's region (what the program sees as pointers). The monitor checks each one against
+ * the DDC in force when the operation is CARRIED OUT.
+ */
+
+export type Awaitable<T> = T | PromiseLike<T>;
+
+/** Handle of a process's address range in the monitor. Never an index into anything of another cVM. */
+export type ProcessId = number;
+/** Handle of a thread (a hart context). */
+export type ThreadId = number;
+/** Handle of a stream or listener of the virtual network. */
+export type StreamId = number;
+
+export const Limits = {
+  /** Longest NUL-terminated string the gate reads (PATH_MAX). */
+  stringBytes: 4096,
+  /** Longest single argv/envp string (MAX_ARG_STRLEN). */
+  argumentBytes: 131072,
+  /** Most strings in one argv or envp. */
+  argumentCount: 65536,
+  /** Most entries of an iovec (UIO_MAXIOV). */
+  iovecs: 1024,
+  /** Most bytes one call moves (MAX_RW_COUNT is 2 GiB; a call may be short). */
+  transferBytes: 16 * 1024 * 1024,
+  /** Bytes in flight in one direction of a stream before the sender must wait. */
+  streamWindow: 262144,
+  /** Streams and listeners of one cVM. */
+  streams: 65536,
+  /** Threads of one cVM. */
+  threads: 4096,
+} as const;
+
+// ------------------------------------------------------------------ system call declarations
+
+/** How many bytes an argument's buffer has: another argument's value (by name), that value times a factor, or a constant. */
+export type Length = { readonly arg: string; readonly times?: number } | { readonly bytes: number };
+
+/**
+ * One argument of a system call, as data. The gate marshals by it, strace prints by it.
+ *
+ * kind → what the handler gets:
+ * - `int` number (32-bit signed), `uint` (32-bit unsigned), `long` (64-bit signed as a number), `ulong`: number
+ * - `fd` number (32-bit signed); prints `AT_FDCWD` for -100
+ * - `address`: number, never followed by the gate
+ * - `path`, `string`: string (UTF-8), or null for a null pointer when `nullable`, else -EFAULT
+ * - `strings`: string[] (argv, envp), null pointer → []
+ * - `in`: Uint8Array copy of `length` bytes (null when null pointer and nullable). Above 4 KiB it may be a lent view: valid until the handler returns.
+ * - `out`: number, the capacity in bytes (null when null pointer and nullable)
+ * - `inout`: Uint8Array copy; the reply may give new bytes (at most as many)
+ * - `iovIn`: Uint8Array, gathered; `iovOut`: number, total capacity
+ * - `msgIn` → {@link MessageIn}; `msgOut` → {@link MessageOut}
+ * - `addressOut`: sockaddr buffer with an in/out length pointer in the NEXT argument: number (capacity) or null. The reply's bytes are truncated to the capacity and the full length is written through the length pointer.
+ */
+export interface ArgumentDeclaration {
+  readonly name: string;
+  readonly kind:
+    | "int" | "uint" | "long" | "ulong" | "fd" | "address" | "path" | "string" | "strings"
+    | "in" | "out" | "inout" | "iovIn" | "iovOut" | "msgIn" | "msgOut" | "addressOut" | "addressLength";
+  readonly length?: Length;
+  readonly nullable?: boolean;
+  /** For strace: how a number prints. */
+  readonly print?: "hex" | "octal" | "signal" | { readonly flags: Readonly<Record<string, number>> } | { readonly values: Readonly<Record<string, number>> };
+}
+
+export interface SyscallDeclaration {
+  readonly number: number;
+  readonly name: string;
+  readonly arguments: readonly ArgumentDeclaration[];
+  /** The handler also gets the caller's register file (`SyscallCall.registers`, layout of @cvm/cpu/abi REGISTER_FILE_BYTES). */
+  readonly registers?: boolean;
+}
+
+export interface MessageIn {
+  readonly name: Uint8Array | null;
+  readonly data: Uint8Array;
+  readonly control: Uint8Array;
+  readonly flags: number;
+}
+export interface MessageOut {
+  readonly nameCapacity: number;
+  readonly dataCapacity: number;
+  readonly controlCapacity: number;
+}
+/** The reply's value for a `msgOut` argument. */
+export interface MessageResult {
+  readonly name: Uint8Array | null;
+  readonly data: Uint8Array;
+  readonly control: Uint8Array;
+  readonly flags: number;
+}
+
+export type SyscallValue = number | string | Uint8Array | readonly string[] | MessageIn | MessageOut | null;
+
+export interface SyscallCall {
+  readonly process: ProcessId;
+  readonly thread: ThreadId;
+  readonly number: number;
+  /** One value per declared argument; for an undeclared number the six raw registers as numbers. The array is reused: do not keep it. */
+  readonly args: readonly SyscallValue[];
+  readonly registers?: Uint8Array;
+}
+
+/** Bytes for an output argument, by its position in the declaration. */
+export interface OutValue {
+  readonly arg: number;
+  readonly value: Uint8Array | MessageResult;
+}
+
+/**
+ * The answer to a call: a number (negative errno for errors), or more. Order: `ops` are checked and carried out, outputs are
+ * written (a fault there makes the result -EFAULT), then the thread gets `result` in a0 and becomes runnable — unless an
+ * op ended it, or `registers` replaced its registers (then `result` is ignored).
+ */
+export interface SyscallReply {
+  readonly result: number;
+  readonly out?: readonly OutValue[];
+  readonly ops?: readonly ProcessOp[];
+}
+/** A call that is not answered yet: the thread sleeps until {@link HostCalls.complete}. */
+export const PENDING: unique symbol = Symbol("pending");
+export type SyscallOutcome = number | SyscallReply | typeof PENDING;
+
+// ------------------------------------------------------------------ operations on processes
+
+/**
+ * What a library OS may have done to its own processes. All of a list are checked before the first is carried out.
+ * A range that leaves the region, or a handle of another cVM, refuses the whole list (the process is killed and reported: it is a bug or an attack of the library OS).
+ */
+export type ProcessOp =
+  /** Makes pages usable: zeroed first unless `keep`; then `bytes`, if given, at the start. Prot bits of @cvm/cpu/abi. Page-aligned. */
+  | { readonly op: "map"; readonly process: ProcessId; readonly address: number; readonly length: number; readonly prot: number; readonly bytes?: Uint8Array; readonly keep?: boolean }
+  | { readonly op: "protect"; readonly process: ProcessId; readonly address: number; readonly length: number; readonly prot: number }
+  | { readonly op: "unmap"; readonly process: ProcessId; readonly address: number; readonly length: number }
+  /** Zeroes mapped pages (MADV_DONTNEED). */
+  | { readonly op: "zero"; readonly process: ProcessId; readonly address: number; readonly length: number }
+  /** Copies mapped bytes inside the region (mremap); not overlapping. */
+  | { readonly op: "copy"; readonly process: ProcessId; readonly from: number; readonly to: number; readonly length: number }
+  /** Writes bytes whatever the page's protection (loading, signal frames, set_tid words). `ifMapped`: a fault is ignored instead of refused. */
+  | { readonly op: "write"; readonly process: ProcessId; readonly address: number; readonly bytes: Uint8Array; readonly ifMapped?: boolean }
+  /** Replaces a thread's registers (layout of REGISTER_FILE_BYTES). */
+  | { readonly op: "registers"; readonly thread: ThreadId; readonly registers: Uint8Array }
+  /** Makes a thread runnable in `process` with these registers. `thread` is chosen by the library OS, unique in its cVM. */
+  | { readonly op: "thread"; readonly process: ProcessId; readonly thread: ThreadId; readonly registers: Uint8Array }
+  /** Moves a stopped thread to another process of the cVM (execve) with new registers. */
+  | { readonly op: "move"; readonly thread: ThreadId; readonly process: ProcessId; readonly registers: Uint8Array }
+  /** Ends a thread. */
+  | { readonly op: "endThread"; readonly thread: ThreadId }
+  /** Ends all threads of a process and gives the region back. */
+  | { readonly op: "endProcess"; readonly process: ProcessId }
+  /** Asks for {@link LibraryOs.interrupted} as soon as the thread is between instructions (also right after the reply that carries this). */
+  | { readonly op: "interrupt"; readonly thread: ThreadId };
+
+// ------------------------------------------------------------------ host calls: library OS → monitor
+
+/** An address in the virtual network. IPv4 dotted quad. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/**
+ * The narrow interface from one cVM's library OS to the monitor. In one process these are direct calls; over a port the
+ * same calls are messages and every Awaitable is a promise. Errors are negative errno numbers of Linux.
+ */
+export interface HostCalls {
+  /** Reserves a region of at least `bytes` (rounded up so that its bounds are exact). A handle > 0, or -12 (ENOMEM). `thread` 0. */
+  createProcess(bytes: number): Awaitable<ProcessId>;
+  /** Copies `thread`'s process (mapped pages, protections) into a new region; the new thread has the same registers with a0 = 0 and pc after the ecall, and starts only with {@link start}. */
+  fork(thread: ThreadId, childThread: ThreadId): Awaitable<ProcessId>;
+  /** Lets a forked child run. */
+  start(thread: ThreadId): void;
+  /** Carries out operations outside of a reply. 0 or -EFAULT/-EINVAL. */
+  operate(ops: readonly ProcessOp[]): Awaitable<number>;
+  /** Answers a pending call. */
+  complete(thread: ThreadId, reply: number | SyscallReply): void;
+  /** Reads mapped bytes of a process (for diagnostics, futex words, /proc/PID/mem): null when any page is unmapped. */
+  readMemory(process: ProcessId, address: number, length: number): Awaitable<Uint8Array | null>;
+
+  /** Starts to listen in the virtual network on the cVM's own address; 0 or -98 (EADDRINUSE). */
+  listen(stream: StreamId, port: number, backlog: number): Awaitable<number>;
+  /** Starts a connection; answered by {@link LibraryOs.connected}. The handle is chosen by the library OS, unique in its cVM. */
+  connect(stream: StreamId, to: Endpoint, fromPort: number): void;
+  /** Sends; never more than the credit received so far (initially {@link Limits.streamWindow}). The bytes are taken over when the buffer is the library OS's own, else copied. */
+  send(stream: StreamId, bytes: Uint8Array): void;
+  /** Gives the peer credit for bytes consumed. */
+  credit(stream: StreamId, bytes: number): void;
+  /** Half-closes the sending direction. */
+  shutdown(stream: StreamId): void;
+  /** Ends both directions; `reset` sends RST. Also closes a listener. */
+  close(stream: StreamId, reset: boolean): void;
+  /** Addresses and names that this cVM may see, for /etc/hosts and DNS. */
+  names(): Awaitable<readonly { readonly name: string; readonly address: string }[]>;
+
+  /** Output of the cVM: console 0 is the one of its first program, others belong to `exec`. fd 1 or 2. */
+  consoleWrite(console: number, fd: number, bytes: Uint8Array): void;
+  /** One line of strace output. */
+  trace(line: string): void;
+  /** The program that owns a console ended: exit code, or the signal. The cVM ends with console 0. */
+  exited(console: number, code: number, signal: number): void;
+}
+
+// ------------------------------------------------------------------ events: monitor → library OS
+
+/** A synchronous exception of a thread, as the monitor saw it. */
+export interface Fault {
+  readonly process: ProcessId;
+  readonly thread: ThreadId;
+  /** mcause and mtval. */
+  readonly cause: number;
+  readonly value: number;
+  readonly pc: number;
+  readonly registers: Uint8Array;
+  /** Text of the full report, printed when the fault ends the process. */
+  readonly report: string;
+}
+
+/** What a library OS offers to the monitor. */
+export interface LibraryOs {
+  /** Declarations of all its system calls. */
+  readonly syscalls: readonly SyscallDeclaration[];
+  /** Starts the first program (console 0). */
+  start(): Awaitable<void>;
+  /** Starts another program in the cVM (`cvm exec`) on a console > 0. 0 or negative errno. */
+  exec(console: number, program: ProgramOptions): Awaitable<number>;
+  /** A system call. Synchronous in one process. */
+  syscall(call: SyscallCall): SyscallOutcome;
+  /** After {@link ProcessOp} `interrupt`: the thread is stopped with these registers; answers with ops; it goes on with its registers afterwards. */
+  interrupted(thread: ThreadId, registers: Uint8Array): readonly ProcessOp[];
+  /** A fault: ops that deliver a signal, or null to end the process (the library OS has then recorded its death with `signal`). */
+  fault(fault: Fault): { readonly ops: readonly ProcessOp[] | null; readonly signal: number };
+  /** Input for a console; empty bytes mean end of file. */
+  consoleInput(console: number, bytes: Uint8Array): void;
+  consoleResize(console: number, columns: number, rows: number): void;
+  /** Sends a signal to the program of a console (`cvm stop`, `cvm kill`), as init would get it. */
+  signal(console: number, signal: number): void;
+  incoming(listener: StreamId, from: Endpoint, accept: (stream: StreamId) => void): void;
+  connected(stream: StreamId, error: number, local: Endpoint): void;
+  received(stream: StreamId, bytes: Uint8Array): void;
+  credited(stream: StreamId, bytes: number): void;
+  /** The peer sends no more. */
+  ended(stream: StreamId): void;
+  /** Both directions are gone: errno (104 ECONNRESET). */
+  reset(stream: StreamId, error: number): void;
+  /** Counters for `inspect` and `cvm syscalls`: calls by name, unknown calls by number. */
+  statistics(): Awaitable<Readonly<Record<string, number>>>;
+}
+
+/** A program to start. */
+export interface ProgramOptions {
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  /** uid and gid. */
+  readonly user: { readonly uid: number; readonly gid: number };
+  /** A terminal on fds 0, 1, 2 instead of pipes. */
+  readonly tty: boolean;
+  /** Whether stdin is connected; otherwise it reads end of file. */
+  readonly stdin: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+}
+
+/** How a library OS is set up for one cVM. */
+export interface LibosOptions {
+  readonly hostname: string;
+  /** IPv4 address in the virtual network. */
+  readonly address: string;
+  /** Directory trees of the image, lowest first, each with its metadata file beside it (see @cvm/libos files/layer.ts). */
+  readonly layers: readonly string[];
+  /** Folder of the writable layer; made when missing. */
+  readonly writable: string;
+  readonly volumes: readonly { readonly source: string; readonly target: string; readonly readOnly: boolean }[];
+  /** Most bytes of memory of all processes together. */
+  readonly memoryBytes: number;
+  readonly program: ProgramOptions;
+  readonly strace: boolean;
+}

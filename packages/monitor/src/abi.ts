@@ -25,7 +25,7 @@ export const Limits = {
   /** Most entries of an iovec (UIO_MAXIOV). */
   iovecs: 1024,
   /** Most bytes one call moves (MAX_RW_COUNT is 2 GiB; a call may be short). */
-  transferBytes: 16 * 1024 * 1024,
+  transferBytes: 16_777_216,
   /** Bytes in flight in one direction of a stream before the sender must wait. */
   streamWindow: 262144,
   /** Streams and listeners of one cVM. */

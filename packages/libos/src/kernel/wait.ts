@@ -1,0 +1,28 @@
+/** Something that waits: called when the state that it waits for may have changed. */
+export type Waiter = () => void;
+
+/**
+ * Who waits for a change of a file, a futex word, a child. Waiters stay until they are removed; notifying calls a
+ * snapshot of them, so that a waiter may remove itself or others.
+ */
+export class WaitQueue {
+  readonly #waiters: Set<Waiter> = new Set();
+
+  add(waiter: Waiter): void {
+    this.#waiters.add(waiter);
+  }
+  remove(waiter: Waiter): void {
+    this.#waiters.delete(waiter);
+  }
+  get size(): number {
+    return this.#waiters.size;
+  }
+  notify(): void {
+    if (this.#waiters.size === 0) return;
+    if (this.#waiters.size === 1) {
+      for (const waiter of this.#waiters) waiter();
+      return;
+    }
+    for (const waiter of [...this.#waiters]) if (this.#waiters.has(waiter)) waiter();
+  }
+}

@@ -1,0 +1,30 @@
+import { mkdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/** The folder that holds images, layers, cVMs and the host's socket: CVM_HOME, or `~/.local/share/cvm`. */
+export function cvmHome(): string {
+  const configured = process.env["CVM_HOME"];
+  if (configured !== undefined && configured !== "") return configured;
+  const data = process.env["XDG_DATA_HOME"];
+  return join(data !== undefined && data !== "" ? data : join(homedir(), ".local", "share"), "cvm");
+}
+
+/** Folders below {@link cvmHome}, made when asked for. All are private to the user (0700). */
+export const Folder = {
+  /** OCI image layout: blobs/sha256, index.json, oci-layout. */
+  store: (): string => ensure(join(cvmHome(), "images")),
+  /** Unpacked layers by diff id. */
+  layers: (): string => ensure(join(cvmHome(), "layers")),
+  /** One folder per cVM: configuration, log, writable layer. */
+  cvms: (): string => ensure(join(cvmHome(), "cvms")),
+  /** The host process: socket, log. */
+  run: (): string => ensure(join(cvmHome(), "run")),
+  /** Package lists and packages of the image builder. */
+  cache: (): string => ensure(join(cvmHome(), "cache")),
+};
+
+function ensure(path: string): string {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  return path;
+}

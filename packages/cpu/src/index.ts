@@ -1,1 +1,1 @@
-export {};
+export * as capability from "./capability/index.ts";

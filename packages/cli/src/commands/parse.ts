@@ -1,0 +1,83 @@
+import { existsSync, mkdirSync, statSync } from "node:fs";
+import { isIPv4 } from "node:net";
+import { join, resolve } from "node:path";
+import { InvalidArgumentError } from "commander";
+import { cvmHome } from "../home.ts";
+import type { PublishedPort, Volume } from "../host/protocol.ts";
+
+const UNIT: Readonly<Record<string, number>> = { "": 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+/** Least memory of a cVM. */
+const MIN_MEMORY = 8 * 1024 ** 2;
+
+/** `256m`, `1g`: bytes. */
+export function parseMemory(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([bkmg]?)b?$/iu.exec(text);
+  if (match === null) throw new InvalidArgumentError("give a size such as 256m or 1g.");
+  const bytes = Math.floor(Number(match[1]) * UNIT[match[2]!.toLowerCase()]!);
+  if (bytes < MIN_MEMORY) throw new InvalidArgumentError("a cVM needs at least 8m.");
+  if (bytes > 3 * 1024 ** 3) throw new InvalidArgumentError("a cVM can have at most 3g: the address space of a host is 4 GiB.");
+  return bytes;
+}
+
+export function parseCpus(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1024)) throw new InvalidArgumentError("give a number of processors, such as 0.5.");
+  return value;
+}
+
+function parsePortNumber(text: string): number {
+  const value = /^\d+$/u.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= 0 && value <= 65535)) throw new InvalidArgumentError(`"${text}" is not a port (0 to 65535).`);
+  return value;
+}
+
+/** `[address:]hostPort:port[/tcp]`, or `port` alone for any free host port. */
+export function parsePort(text: string, before: readonly PublishedPort[] = []): PublishedPort[] {
+  const [spec = "", protocol = "tcp"] = text.split("/");
+  if (protocol !== "tcp") throw new InvalidArgumentError(`only tcp ports can be published, not "${protocol}".`);
+  const parts = spec.split(":");
+  const port = parsePortNumber(parts.at(-1)!);
+  if (port === 0) throw new InvalidArgumentError("the cVM's port cannot be 0.");
+  const hostPort = parts.length > 1 ? parsePortNumber(parts.at(-2)! === "" ? "0" : parts.at(-2)!) : 0;
+  const hostAddress = parts.length > 2 ? parts.slice(0, -2).join(":") : "0.0.0.0";
+  if (!isIPv4(hostAddress)) throw new InvalidArgumentError(`"${hostAddress}" is not an IPv4 address: write ADDRESS:HOSTPORT:PORT.`);
+  return [...before, { hostAddress, hostPort, port }];
+}
+
+/** `folder:target[:ro]`, or `name:target[:ro]` for a named volume (made when missing). */
+export function parseVolume(text: string, before: readonly Volume[] = []): Volume[] {
+  const parts = text.split(":");
+  const mode = parts.length === 3 ? parts[2]! : "rw";
+  if (parts.length < 2 || parts.length > 3 || !["ro", "rw"].includes(mode)) throw new InvalidArgumentError("write SOURCE:TARGET or SOURCE:TARGET:ro.");
+  const [source, target] = parts as [string, string];
+  if (!target.startsWith("/")) throw new InvalidArgumentError(`the target "${target}" must be an absolute path in the cVM.`);
+  let folder: string;
+  if (/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/u.test(source)) {
+    folder = join(cvmHome(), "volumes", source);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } else {
+    folder = resolve(source);
+    if (!existsSync(folder)) throw new InvalidArgumentError(`the folder "${folder}" does not exist: make it first.`);
+    if (!statSync(folder).isDirectory()) throw new InvalidArgumentError(`"${folder}" is not a folder.`);
+  }
+  return [...before, { source: folder, target, readOnly: mode === "ro" }];
+}
+
+/** `NAME=value`, or `NAME` for the value that this command has. */
+export function parseEnv(text: string, before: readonly string[] = []): string[] {
+  if (text.startsWith("=") || text === "") throw new InvalidArgumentError("write NAME=value or NAME.");
+  if (text.includes("=")) return [...before, text];
+  const value = process.env[text];
+  return value === undefined ? [...before] : [...before, `${text}=${value}`];
+}
+
+/** Signals by number (riscv64 Linux, asm-generic). */
+const SIGNALS = ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS"];
+
+/** `9`, `KILL` or `SIGKILL`. */
+export function parseSignal(text: string): number {
+  if (/^\d+$/u.test(text) && Number(text) >= 1 && Number(text) <= 64) return Number(text);
+  const index = SIGNALS.indexOf(text.toUpperCase().replace(/^SIG/u, ""));
+  if (index < 0) throw new InvalidArgumentError(`"${text}" is not a signal.`);
+  return index + 1;
+}

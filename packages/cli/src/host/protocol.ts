@@ -1,0 +1,167 @@
+/**
+ * What the `cvm` command and the host process say to each other: one table of requests, one of events. The host
+ * validates every request against {@link requestSchemas} before it acts.
+ */
+import { z } from "zod";
+
+/** A port of the host machine that leads to one of a cVM. */
+export interface PublishedPort {
+  /** Address of this machine to listen on. */
+  readonly hostAddress: string;
+  /** 0: any free one. */
+  readonly hostPort: number;
+  readonly port: number;
+}
+
+export interface Volume {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/** How a program is started, besides what it is. */
+export interface Terminal {
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
+}
+
+/** Everything that `cvm run` decides; kept with the cVM. */
+export interface CvmConfig extends Terminal {
+  readonly name: string;
+  readonly image: string;
+  readonly imageId: string;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly user: string;
+  readonly hostname: string;
+  readonly memoryBytes: number;
+  /** Processors' worth of time at most; 0: no limit. */
+  readonly cpus: number;
+  readonly ports: readonly PublishedPort[];
+  readonly volumes: readonly Volume[];
+  /** Remove it when it ends. */
+  readonly remove: boolean;
+  readonly strace: boolean;
+}
+
+/** A program that `cvm exec` starts in a running cVM. */
+export interface ExecParams extends Terminal {
+  readonly id: string;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd?: string | undefined;
+  readonly user?: string | undefined;
+}
+
+/** Parameters by method. */
+export interface Params {
+  hello: Record<string, never>;
+  create: CvmConfig;
+  start: { readonly id: string };
+  attach: { readonly id: string; readonly console: number };
+  input: { readonly id: string; readonly console: number; readonly bytes: Uint8Array };
+  resize: { readonly id: string; readonly console: number; readonly columns: number; readonly rows: number };
+  exec: ExecParams;
+  list: Record<string, never>;
+  inspect: { readonly id: string };
+  stop: { readonly id: string; readonly seconds: number };
+  kill: { readonly id: string; readonly signal: number };
+  remove: { readonly id: string; readonly force: boolean };
+  wait: { readonly id: string };
+  shutdown: Record<string, never>;
+}
+export type Method = keyof Params;
+
+const id = z.string().min(1).max(128);
+const console = z.number().int().min(0).max(65535);
+const size = z.number().int().min(1).max(10000);
+const texts = z.array(z.string().max(131072)).max(65536);
+const terminal = { tty: z.boolean(), stdin: z.boolean(), columns: size.optional(), rows: size.optional() };
+const nothing = z.strictObject({});
+
+/** A check for the parameters of each method. */
+export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = {
+  hello: nothing,
+  create: z.strictObject({
+    ...terminal,
+    name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/u),
+    image: z.string(),
+    imageId: z.string(),
+    argv: texts.min(1),
+    env: texts,
+    cwd: z.string().startsWith("/"),
+    user: z.string(),
+    hostname: z.string().min(1).max(64),
+    memoryBytes: z.number().int().positive(),
+    cpus: z.number().nonnegative(),
+    ports: z.array(
+      z.strictObject({ hostAddress: z.ipv4(), hostPort: z.number().int().min(0).max(65535), port: z.number().int().min(1).max(65535) }),
+    ),
+    volumes: z.array(z.strictObject({ source: z.string().startsWith("/"), target: z.string().startsWith("/"), readOnly: z.boolean() })),
+    remove: z.boolean(),
+    strace: z.boolean(),
+  }),
+  start: z.strictObject({ id }),
+  attach: z.strictObject({ id, console }),
+  input: z.strictObject({ id, console, bytes: z.instanceof(Uint8Array) }),
+  resize: z.strictObject({ id, console, columns: size, rows: size }),
+  exec: z.strictObject({ ...terminal, id, argv: texts.min(1), env: texts, cwd: z.string().startsWith("/").optional(), user: z.string().optional() }),
+  list: nothing,
+  inspect: z.strictObject({ id }),
+  stop: z.strictObject({ id, seconds: z.number().nonnegative() }),
+  kill: z.strictObject({ id, signal: z.number().int().min(1).max(64) }),
+  remove: z.strictObject({ id, force: z.boolean() }),
+  wait: z.strictObject({ id }),
+  shutdown: nothing,
+};
+
+export type Status = "created" | "running" | "exited";
+
+/** A cVM as the host knows it. */
+export interface CvmState {
+  readonly id: string;
+  readonly config: CvmConfig;
+  status: Status;
+  readonly created: string;
+  started?: string;
+  finished?: string;
+  /** Exit code as a shell reports it: 0 … 255, 128 + n for a signal. */
+  exitCode?: number;
+  /** Last fault report, or why it could not start. */
+  error?: string;
+  address?: string;
+}
+
+/** A cVM with its live figures. */
+export interface CvmDetails extends CvmState {
+  readonly statistics?: Readonly<Record<string, unknown>>;
+}
+
+export interface Results {
+  hello: { readonly version: string; readonly build: string; readonly pid: number; readonly running: number };
+  create: { readonly id: string };
+  start: { readonly address: string };
+  attach: { readonly running: boolean };
+  input: null;
+  resize: null;
+  exec: { readonly console: number };
+  list: { readonly cvms: readonly CvmState[] };
+  inspect: CvmDetails;
+  stop: null;
+  kill: null;
+  remove: null;
+  wait: { readonly exitCode: number };
+  shutdown: null;
+}
+
+/** Events from the host to an attached command. */
+export interface Events {
+  output: { readonly id: string; readonly console: number; readonly fd: number; readonly bytes: Uint8Array };
+  /** The program of a console ended. `code` as a shell reports it. */
+  exit: { readonly id: string; readonly console: number; readonly code: number };
+  /** A fault report or a strace line: for standard error. */
+  report: { readonly id: string; readonly text: string };
+}

@@ -1,0 +1,83 @@
+import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { CliError } from "../errors.ts";
+import { Folder } from "../home.ts";
+import type { CvmState } from "./protocol.ts";
+
+/** Folder of one cVM: `state.json`, `log.jsonl`, `writable/`. */
+export function cvmFolder(id: string): string {
+  if (!/^[0-9a-f]{64}$/u.test(id)) throw new CliError("invalid", `"${id}" is not the id of a cVM`);
+  return join(Folder.cvms(), id);
+}
+
+/** Writes the state whole or not at all. */
+export function saveState(state: CvmState): void {
+  const folder = cvmFolder(state.id);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const temporary = join(folder, "state.json.new");
+  writeFileSync(temporary, JSON.stringify(state, null, 2), { mode: 0o600 });
+  renameSync(temporary, join(folder, "state.json"));
+}
+
+/**
+ * All recorded cVMs, oldest first. With `hostRuns` false nothing can be running: what says so ended with its host.
+ */
+export function loadStates(hostRuns: boolean): CvmState[] {
+  const states: CvmState[] = [];
+  for (const name of readdirSync(Folder.cvms())) {
+    const path = join(Folder.cvms(), name, "state.json");
+    if (!existsSync(path)) continue;
+    let state: CvmState;
+    try {
+      state = JSON.parse(readFileSync(path, "utf8")) as CvmState;
+    } catch {
+      continue;
+    }
+    if (!hostRuns && state.status === "running") {
+      state.status = "exited";
+      state.exitCode ??= 255;
+      state.error ??= "the host process ended while this cVM ran";
+    }
+    states.push(state);
+  }
+  return states.sort((a, b) => (a.created < b.created ? -1 : 1));
+}
+
+/** Removes everything of a cVM. */
+export function deleteRecord(id: string): void {
+  rmSync(cvmFolder(id), { recursive: true, force: true });
+}
+
+/** One line of a log: as docker's json-file. */
+export interface LogLine {
+  readonly log: string;
+  readonly stream: "stdout" | "stderr";
+  readonly time: string;
+}
+
+export function appendLog(id: string, fd: number, bytes: Uint8Array): void {
+  const line: LogLine = { log: Buffer.from(bytes).toString("utf8"), stream: fd === 2 ? "stderr" : "stdout", time: new Date().toISOString() };
+  appendFileSync(join(cvmFolder(id), "log.jsonl"), `${JSON.stringify(line)}\n`);
+}
+
+export function readLog(id: string): LogLine[] {
+  const path = join(cvmFolder(id), "log.jsonl");
+  if (!existsSync(path)) return [];
+  return readFileSync(path, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as LogLine);
+}
+
+/**
+ * The cVM meant by a name, an id or the beginning of an id.
+ * @throws CliError `not_found`; `conflict` when several ids begin so.
+ */
+export function findState<S extends CvmState>(states: readonly S[], key: string): S {
+  const exact = states.find((state) => state.id === key || state.config.name === key);
+  if (exact !== undefined) return exact;
+  const matches = /^[0-9a-f]+$/u.test(key) ? states.filter((state) => state.id.startsWith(key)) : [];
+  if (matches.length === 1) return matches[0]!;
+  if (matches.length > 1) throw new CliError("conflict", `"${key}" begins the ids of ${matches.length} cVMs: give more of it`);
+  throw new CliError("not_found", `no cVM "${key}": see cvm ps -a`);
+}

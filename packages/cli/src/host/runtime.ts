@@ -1,0 +1,32 @@
+import type { ProgramOptions } from "@cvm/monitor/abi";
+import type { CvmState } from "./protocol.ts";
+
+/** What happens in a running cVM, told to the host's service. */
+export interface RuntimeEvents {
+  output(console: number, fd: number, bytes: Uint8Array): void;
+  /** A program of a console ended by `exit` (signal 0) or by a signal. The cVM ends with console 0. */
+  exit(console: number, code: number, signal: number): void;
+  /** A fault report or a line of strace. */
+  report(text: string): void;
+}
+
+/** A cVM that runs. */
+export interface RunningCvm {
+  readonly address: string;
+  /** Starts another program on a new console; resolves when it was started. Rejects with a CliError or an error with `errno`. */
+  exec(console: number, program: ProgramOptions): Promise<void>;
+  /** Empty bytes: end of file. */
+  input(console: number, bytes: Uint8Array): void;
+  resize(console: number, columns: number, rows: number): void;
+  /** A signal to the program of a console. */
+  signal(console: number, signal: number): void;
+  /** Ends it at once, whatever it does; nothing is left in the address space. */
+  destroy(): void;
+  statistics(): Promise<Readonly<Record<string, unknown>>>;
+}
+
+/** The machine, monitor and library OSes of a host. */
+export interface Runtime {
+  /** Rejects with an error whose `errno` says why the program could not be executed. Ports are published when it resolves. */
+  start(state: CvmState, layers: readonly string[], writable: string, program: ProgramOptions, events: RuntimeEvents): Promise<RunningCvm>;
+}

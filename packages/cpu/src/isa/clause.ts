@@ -22,7 +22,9 @@ export interface Clause {
   readonly encoding: string;
   /**
    * Operand syntax: field names with punctuation: `rd, rs1, rs2`; `rd, imm(rs1)`. `fd`, `fs1`, `fs2`, `fs3` print
-   * the field rd, rs1, … as a float register; `cd`, `cs1`, `cs2` as a capability register; `target` prints pc + imm; `rm` prints `, rtz` etc. only when not dynamic.
+   * the field rd, rs1, … as a float register; `cd`, `cs1`, `cs2` as a capability register; `target` prints pc + imm;
+   * `upper` prints the upper 20 bits of imm (lui); `csr` prints imm as a CSR's name; `zimm` prints the field rs1 as a number; `pred`, `succ` print
+   * sets like `rw`; `rm` prints `, rtz` etc. only when not dynamic. Any other word (`sp`) stands for itself.
    */
   readonly syntax: string;
   /** Exactly one of `semantics` and `expands` is present. */

@@ -41,6 +41,15 @@ export interface Kernel {
   block(context: CallContext, queues: readonly WaitQueue[], retry: () => number | SyscallReply, timeoutMs: number, onTimeout: number | (() => number | SyscallReply), restartable: boolean): SyscallOutcome;
   /** Sends a signal to a process (thread undefined) or a thread. */
   signal(process: Process, signal: number, info?: Partial<SignalInfo>, thread?: Thread): void;
+  /**
+   * Runs a call with a signal mask of its own (ppoll, pselect6, epoll_pwait, rt_sigsuspend): 8 bytes as in `sigset_t`, or null
+   * for the mask in force. The old mask comes back when the call is answered, or after the handler that interrupted it.
+   */
+  withMask(context: CallContext, mask: Uint8Array | null, run: () => SyscallOutcome): SyscallOutcome;
+  /** Takes the first pending signal of `set` (bit n-1: signal n) of the thread or its process: signalfd, rt_sigtimedwait. */
+  takeSignal(thread: Thread, set: bigint): { readonly signal: number; readonly info: SignalInfo } | undefined;
+  /** Pending signals of the thread and its process as a set. */
+  pendingSignals(thread: Thread): bigint;
 }
 
 export interface SignalInfo {
@@ -83,6 +92,12 @@ export interface Process {
   /** Bytes mapped and bytes of address range, for /proc/PID/stat and statm. */
   memoryUse(): { readonly resident: number; readonly virtual: number };
   state(): "R" | "S" | "Z" | "T";
+  /** Notified when a signal is queued (signalfd). */
+  readonly signalWaiters: WaitQueue;
+  /** Notified when the process has ended (pidfd). */
+  readonly exitWaiters: WaitQueue;
+  /** True once it has ended; it stays in the table until its parent has waited for it. */
+  readonly ended: boolean;
 }
 
 export interface Thread {
@@ -94,6 +109,8 @@ export interface Thread {
 /** Root, working directory and umask; shared by threads, copied by fork. */
 export interface FsContext {
   cwd: string;
+  /** Of chroot(2); "/" otherwise. */
+  root: string;
   umask: number;
 }
 

@@ -1,0 +1,214 @@
+/**
+ * Where everything stands in a machine's linear memory: the one table that TypeScript and generated WebAssembly share.
+ *
+ * Offsets are the same for every machine, whatever its size, so that one WebAssembly module serves all machines of a process:
+ * guest memory comes last. A guest address is absolute (0 … memoryBytes) and becomes an offset by adding {@link GUEST}.
+ */
+import { PAGE_SIZE } from "../abi.ts";
+import { decodeBounds } from "../capability/encoding.ts";
+import type { Raw } from "../capability/raw.ts";
+
+/** Bytes of a hart's state block. */
+export const HART_BYTES = 4096;
+/**
+ * The block of the hart that runs. Harts are copied in and out when another one runs, so that generated code reaches
+ * registers at constant addresses and records hold register addresses of 16 bits. A multiple of 256.
+ */
+export const ACTIVE_HART = 4096;
+/** Largest number of harts of a machine. */
+export const MAX_HARTS = 8192;
+/** Blocks of harts that do not run. */
+export const HARTS = 0x1_0000;
+
+/** Largest guest memory. */
+export const MAX_MEMORY_BYTES: number = 3584 * 1024 * 1024;
+const MAX_PAGES = MAX_MEMORY_BYTES / PAGE_SIZE;
+const align = (value: number): number => Math.ceil(value / 0x1_0000) * 0x1_0000;
+
+/** A byte per page, see {@link Own}. */
+export const PAGE_OWN: number = HARTS + MAX_HARTS * HART_BYTES;
+/** A byte per page, derived from its own state and that of the next page, see {@link Fast}. */
+export const PAGE_FAST: number = align(PAGE_OWN + MAX_PAGES + 1);
+/** An i32 per page: address of its predecoded records, 0 if there are none. */
+export const PAGE_RECORDS: number = align(PAGE_FAST + MAX_PAGES + 1);
+/** Blocks of predecoded records. */
+export const POOL: number = align(PAGE_RECORDS + 4 * (MAX_PAGES + 1));
+
+/** Bytes of a predecoded instruction; there is one for each 2 bytes of code. */
+export const RECORD_BYTES = 16;
+/** Fields of a record, as offsets. `rd` … `rs3` are addresses of register slots, not numbers. */
+export const Record = { handler: 0, rd: 2, rs1: 4, rs2: 6, imm: 8, rs3: 12, rm: 14 } as const;
+/** Records of a page, and two more that lead to the next page. */
+export const BLOCK_RECORDS: number = PAGE_SIZE / 2 + 2;
+export const BLOCK_BYTES: number = BLOCK_RECORDS * RECORD_BYTES;
+/** Number of blocks of the pool. */
+export const POOL_BLOCKS = 3072;
+
+/** Block for instructions that are decoded one at a time. */
+export const SCRATCH_RECORDS: number = POOL + POOL_BLOCKS * BLOCK_BYTES;
+/** A byte per granule: 1 if it holds a capability. */
+export const TAGS: number = align(SCRATCH_RECORDS + 4 * RECORD_BYTES);
+/** Guest memory. */
+export const GUEST: number = align(TAGS + MAX_MEMORY_BYTES / 16);
+
+/** State of a page. 0: readable, writable, without tags and without predecoded code. */
+export const Own = {
+  NoRead: 1,
+  NoWrite: 2,
+  Execute: 4,
+  /** Some granule may have its tag set. */
+  Tags: 8,
+  /** Predecoded records were made from bytes of this page. */
+  Code: 16,
+} as const;
+/** What makes stores leave the fast path. */
+export const OWN_STORE_SLOW: number = Own.NoWrite | Own.Tags | Own.Code;
+
+/** Derived state of a page: an access that starts in it can leave the fast path because of this page or the next. */
+export const Fast = { StoreSlow: 1, LoadSlow: 2 } as const;
+
+const FIELDS = {
+  // ---- architectural
+  /** Architectural pc; up to date when the hart does not run. */
+  pc: "i64",
+  frm: "i32",
+  fflags: "i32",
+  /** Absolute address of the last load-reserved (ddcAddress + offset for accesses through DDC), -1 without one. */
+  reservation: "i64",
+  /** Retired instructions; in clauses and intrinsics the instruction itself is not counted yet. */
+  instret: "i64",
+  /** Bit n: x[n] holds capability metadata. Bit 0 is never set. */
+  capRegs: "i32",
+  // ---- what comes out of a run
+  /** Not 0: an exception was raised and waits to be taken. */
+  trapPending: "i32",
+  trapCause: "i32",
+  trapValue: "i64",
+  /** Not 0: an intrinsic set pc (and perhaps PCC); go on there. */
+  jumped: "i32",
+  fuel: "i32",
+  stop: "i32",
+  // ---- derived from PCC
+  /** What is subtracted from an absolute address to give the architectural pc: PCC.base with relocation, otherwise 0. */
+  pcBase: "i64",
+  /** Absolute addresses from codeLo on, codeSpan bytes, are whole pages that PCC allows to execute. */
+  codeLo: "i64",
+  codeSpan: "i64",
+  // ---- the page that runs
+  recordBase: "i32",
+  /** Architectural pc of the record at recordBase. */
+  pagePc: "i64",
+  // ---- derived from DDC
+  /** What is added to an offset to give an absolute address: DDC.address with relocation, otherwise 0. */
+  ddcAddress: "i64",
+  /** Absolute start of what DDC allows, and how many bytes may be loaded and stored from there (0 without permission). */
+  dataBase: "i64",
+  loadLength: "i64",
+  storeLength: "i64",
+  /** The same for accesses of any size: 7 bytes fewer, and perhaps without the first page. */
+  windowLo: "i64",
+  loadSpan: "i64",
+  storeSpan: "i64",
+} as const satisfies Record<string, "i32" | "i64">;
+
+/** Name of a scalar field of the state block. */
+export type StateField = keyof typeof FIELDS;
+
+/** x0 … x31, 8 bytes each; x0 is always 0. */
+export const X = 0;
+/** f0 … f31, 8 bytes each. */
+export const F = 256;
+/** Writes to x0 go here. Registers' numbers are bits 3 … 7 of their slots' offsets; this gives 0. */
+export const X_DISCARD = 512;
+const SCALARS = 528;
+
+const { offsets, end } = ((): { offsets: globalThis.Record<StateField, number>; end: number } => {
+  const table = {} as globalThis.Record<StateField, number>;
+  let at = SCALARS;
+  for (const [name, type] of Object.entries(FIELDS)) {
+    const bytes = type === "i32" ? 4 : 8;
+    at = Math.ceil(at / bytes) * bytes;
+    table[name as StateField] = at;
+    at += bytes;
+  }
+  return { offsets: table, end: Math.ceil(at / 16) * 16 };
+})();
+
+/** Offset of each scalar field in a state block. */
+export const State: Readonly<globalThis.Record<StateField, number>> = offsets;
+/** Type of a scalar field; undefined for a name that is none. */
+export function stateType(name: string): "i32" | "i64" | undefined {
+  return (FIELDS as globalThis.Record<string, "i32" | "i64">)[name];
+}
+
+/** Capability metadata of x0 … x31; meaningful where capRegs has the bit. The address is the integer register. */
+export const CAPS: number = end;
+/** Bytes of one register's metadata. */
+export const CAP_BYTES = 32;
+/** Special capability registers by CSpecialRW's number: 0 PCC, 1 DDC, … */
+export const SCRS: number = CAPS + 32 * CAP_BYTES;
+/** Bytes of a special register: metadata, then its address. */
+export const SCR_BYTES = 40;
+/** Fields of capability metadata. `hi`: upper 64 bits as in memory (NULL is 0). `top` has 65 bits: bit 64 is `topHi`. */
+export const Cap = { hi: 0, base: 8, top: 16, topHi: 24, tag: 28, address: 32 } as const;
+/** Numbers of special registers that the machine itself uses. */
+export const Scr = { Pcc: 0, Ddc: 1 } as const;
+
+/** Bytes of a state block that are in use. */
+export const HART_USED: number = SCRS + 32 * SCR_BYTES;
+if (HART_USED > HART_BYTES) throw new Error("the state block is too small");
+
+// ---- accessors; `hart` is the offset of a state block
+
+function writeMetadata(view: DataView, at: number, cap: Raw): void {
+  const { base, top } = decodeBounds(cap.hi, cap.address);
+  view.setBigUint64(at + Cap.hi, cap.hi, true);
+  view.setBigUint64(at + Cap.base, base, true);
+  view.setBigUint64(at + Cap.top, top & 0xffff_ffff_ffff_ffffn, true);
+  view.setUint32(at + Cap.topHi, Number(top >> 64n), true);
+  view.setUint8(at + Cap.tag, cap.tag ? 1 : 0);
+}
+
+/** Register `index` (0 … 31) as a capability. */
+export function readRegister(view: DataView, hart: number, index: number): Raw {
+  const address = view.getBigUint64(hart + X + 8 * index, true);
+  if (((view.getInt32(hart + State.capRegs, true) >>> index) & 1) === 0) return { tag: false, hi: 0n, address };
+  const at = hart + CAPS + index * CAP_BYTES;
+  return { tag: view.getUint8(at + Cap.tag) !== 0, hi: view.getBigUint64(at + Cap.hi, true), address };
+}
+
+/** Writes a capability to register `index`; a write to 0 does nothing. */
+export function writeRegister(view: DataView, hart: number, index: number, cap: Raw): void {
+  if (index === 0) return;
+  view.setBigUint64(hart + X + 8 * index, cap.address, true);
+  const mask = view.getInt32(hart + State.capRegs, true);
+  if (!cap.tag && cap.hi === 0n) {
+    view.setInt32(hart + State.capRegs, mask & ~(1 << index), true);
+    return;
+  }
+  view.setInt32(hart + State.capRegs, mask | (1 << index), true);
+  writeMetadata(view, hart + CAPS + index * CAP_BYTES, cap);
+}
+
+/** Integer write (signed 64 bits): drops capability metadata; a write to 0 does nothing. */
+export function writeInteger(view: DataView, hart: number, index: number, value: bigint): void {
+  if (index === 0) return;
+  view.setBigInt64(hart + X + 8 * index, value, true);
+  view.setInt32(hart + State.capRegs, view.getInt32(hart + State.capRegs, true) & ~(1 << index), true);
+}
+
+/** Special capability register by CSpecialRW's number. */
+export function readScr(view: DataView, hart: number, index: number): Raw {
+  const at = hart + SCRS + index * SCR_BYTES;
+  return { tag: view.getUint8(at + Cap.tag) !== 0, hi: view.getBigUint64(at + Cap.hi, true), address: view.getBigUint64(at + Cap.address, true) };
+}
+
+/**
+ * Writes a special capability register. PCC and DDC have derived fields: write them with `setPcc` and `setDdc` of the
+ * {@link IntrinsicContext} or of the machine instead.
+ */
+export function writeScr(view: DataView, hart: number, index: number, cap: Raw): void {
+  const at = hart + SCRS + index * SCR_BYTES;
+  writeMetadata(view, at, cap);
+  view.setBigUint64(at + Cap.address, cap.address, true);
+}

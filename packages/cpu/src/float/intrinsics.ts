@@ -4,6 +4,7 @@
  */
 import type { Intrinsic, IntrinsicContext, IntrinsicTable } from "../isa/intrinsics.ts";
 import type { Type } from "../isa/ir.ts";
+import { State } from "../machine/layout.ts";
 import * as soft from "./softfloat.ts";
 import { binary32, binary64, type FloatFormat, type FloatStatus } from "./softfloat.ts";
 
@@ -11,7 +12,7 @@ import { binary32, binary64, type FloatFormat, type FloatStatus } from "./softfl
 type Operation = (s: FloatStatus, args: readonly bigint[], small: number) => bigint;
 
 /** One intrinsic: `lead` i32 parameters (the rounding mode, then an option) and `count` registers; an i64 result. */
-function intrinsic(fflagsOffset: number, lead: 0 | 1 | 2, count: number, operation: Operation): Intrinsic {
+function intrinsic(lead: 0 | 1 | 2, count: number, operation: Operation): Intrinsic {
   const params: Type[] = [...new Array<Type>(lead).fill("i32"), ...new Array<Type>(count).fill("i64")];
   return {
     params,
@@ -21,7 +22,7 @@ function intrinsic(fflagsOffset: number, lead: 0 | 1 | 2, count: number, operati
       const registers = args.slice(lead).map((register) => BigInt.asUintN(64, register as bigint));
       const result = operation(status, registers, lead > 1 ? (args[1] as number) : 0);
       if (status.flags !== 0) {
-        const at = hart + fflagsOffset;
+        const at = hart + State.fflags;
         context.view.setInt32(at, context.view.getInt32(at, true) | status.flags, true);
       }
       return BigInt.asIntN(64, result);
@@ -36,9 +37,7 @@ const LIMITS: Readonly<Record<string, readonly [min: bigint, max: bigint, width:
   u64: [0n, (1n << 64n) - 1n, 64],
 };
 
-type Make = (lead: 0 | 1 | 2, count: number, operation: Operation) => Intrinsic;
-
-function table(type: "f32" | "f64", f: FloatFormat, intrinsic: Make): Record<string, Intrinsic> {
+function table(type: "f32" | "f64", f: FloatFormat): Record<string, Intrinsic> {
   const narrow = type === "f32";
   const get = (register: bigint): bigint => (narrow ? soft.unbox(register) : register);
   const put = (bits: bigint): bigint => (narrow ? soft.box(bits) : bits);
@@ -67,16 +66,10 @@ function table(type: "f32" | "f64", f: FloatFormat, intrinsic: Make): Record<str
   return result;
 }
 
-/**
- * All software operations, as `f64_add`, `f32_to_i64`, `u64_to_f32`, …
- * @param fflagsOffset Offset in bytes of fflags (i32) in a hart's state block.
- */
-export function floatIntrinsicsAt(fflagsOffset: number): IntrinsicTable {
-  const make: Make = (lead, count, operation) => intrinsic(fflagsOffset, lead, count, operation);
-  return {
-    ...table("f32", binary32, make),
-    ...table("f64", binary64, make),
-    f32_to_f64: make(1, 1, (s, [a]) => soft.convert(binary32, binary64, s, soft.unbox(a!))),
-    f64_to_f32: make(1, 1, (s, [a]) => soft.box(soft.convert(binary64, binary32, s, a!))),
-  };
-}
+/** All software operations, as `f64_add`, `f32_to_i64`, `u64_to_f32`, … */
+export const floatIntrinsics: IntrinsicTable = {
+  ...table("f32", binary32),
+  ...table("f64", binary64),
+  f32_to_f64: intrinsic(1, 1, (s, [a]) => soft.convert(binary32, binary64, s, soft.unbox(a!))),
+  f64_to_f32: intrinsic(1, 1, (s, [a]) => soft.box(soft.convert(binary64, binary32, s, a!))),
+};

@@ -13,7 +13,7 @@ type Operation = (s: FloatStatus, args: readonly bigint[], small: number) => big
 
 /** One intrinsic: `lead` i32 parameters (the rounding mode, then an option) and `count` registers; an i64 result. */
 function intrinsic(lead: 0 | 1 | 2, count: number, operation: Operation): Intrinsic {
-  const params: Type[] = [...new Array<Type>(lead).fill("i32"), ...new Array<Type>(count).fill("i64")];
+  const params: Type[] = Array.from({ length: lead + count }, (_, i) => (i < lead ? "i32" : "i64"));
   return {
     params,
     result: "i64",

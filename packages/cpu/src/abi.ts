@@ -94,6 +94,7 @@ export const CapCause = {
   Seal: 3,
   Type: 4,
   UserDef: 8,
+  InexactBounds: 0xa,
   UnalignedBase: 0xb,
   Global: 0x10,
   PermitExecute: 0x11,
@@ -158,6 +159,19 @@ export interface MachinePort {
   readonly instructions: number;
 }
 
+/** What {@link HartPort.readAuthority} fills in. All numbers are exact below 2^53; beyond that they are only known to be that large. */
+export interface Authority {
+  ddcTag: boolean;
+  ddcOtype: number;
+  ddcPerms: number;
+  /** As a signed 64-bit number. */
+  ddcAddress: number;
+  ddcBase: number;
+  ddcTop: number;
+  pccTag: boolean;
+  pccBase: number;
+}
+
 /** Number of bytes of {@link HartPort.saveRegisters}: pc, x1 … x31, f0 … f31 (8 bytes each, little endian), fcsr (8 bytes). */
 export const REGISTER_FILE_BYTES: number = 8 * (1 + 31 + 32 + 1);
 
@@ -192,6 +206,8 @@ export interface HartPort {
   ddc: Capability;
   /** Program-counter capability; its address is not used by setters: set {@link pc} after it. */
   pcc: Capability;
+  /** DDC and PCC as numbers, without allocation: what the gate asks at each system call. A caller without it reads {@link ddc} and {@link pcc}. */
+  readAuthority?(into: Authority): void;
   /** Integer and float registers and pc as bytes (see {@link REGISTER_FILE_BYTES}); capability metadata is not in it. */
   saveRegisters(): Uint8Array;
   /** The inverse; drops capability metadata of all 31 registers. RangeError on another length. */

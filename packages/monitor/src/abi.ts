@@ -22,6 +22,8 @@ export const Limits = {
   argumentBytes: 131072,
   /** Most strings in one argv or envp. */
   argumentCount: 65536,
+  /** Most bytes of one argv or envp, terminators included. */
+  argumentsBytes: 2_097_152,
   /** Most entries of an iovec (UIO_MAXIOV). */
   iovecs: 1024,
   /** Most bytes one call moves (MAX_RW_COUNT is 2 GiB; a call may be short). */
@@ -70,7 +72,7 @@ export interface SyscallDeclaration {
   readonly number: number;
   readonly name: string;
   readonly arguments: readonly ArgumentDeclaration[];
-  /** The handler also gets the caller's register file (`SyscallCall.registers`, layout of @cvm/cpu/abi REGISTER_FILE_BYTES). */
+  /** The handler also gets the caller's register file (`SyscallCall.registers`, layout of @cvm/cpu/abi REGISTER_FILE_BYTES); pc in it is that of the instruction AFTER the ecall, as in Linux. */
   readonly registers?: boolean;
 }
 
@@ -128,7 +130,10 @@ export type SyscallOutcome = number | SyscallReply | typeof PENDING;
 
 /**
  * What a library OS may have done to its own processes. All of a list are checked before the first is carried out.
- * A range that leaves the region, or a handle of another cVM, refuses the whole list (the process is killed and reported: it is a bug or an attack of the library OS).
+ * - A range that leaves the region or touches its page 0, a wrong alignment, or a handle that this cVM does not have refuses the whole list:
+ *   `operate` answers -EINVAL; in a reply, from `interrupted` or from `fault` the cVM is ended and reported (a bug or an attack of the library OS).
+ * - A `write` to unmapped pages (without `ifMapped`), or more memory than the cVM may have, refuses the whole list with -EFAULT or -ENOMEM: that is the
+ *   result of `operate` or of the call; from `interrupted` it becomes a StoreAccess fault of the thread; from `fault` it ends the cVM.
  */
 export type ProcessOp =
   /** Makes pages usable: zeroed first unless `keep`; then `bytes`, if given, at the start. Prot bits of @cvm/cpu/abi. Page-aligned. */
@@ -197,7 +202,7 @@ export interface HostCalls {
 
   /** Output of the cVM: console 0 is the one of its first program, others belong to `exec`. fd 1 or 2. */
   consoleWrite(console: number, fd: number, bytes: Uint8Array): void;
-  /** One line of strace output. */
+  /** One line of strace output, without the newline. */
   trace(line: string): void;
   /** The program that owns a console ended: exit code, or the signal. The cVM ends with console 0. */
   exited(console: number, code: number, signal: number): void;
@@ -229,9 +234,9 @@ export interface LibraryOs {
   /** A system call. Synchronous in one process. */
   syscall(call: SyscallCall): SyscallOutcome;
   /** After {@link ProcessOp} `interrupt`: the thread is stopped with these registers; answers with ops; it goes on with its registers afterwards. */
-  interrupted(thread: ThreadId, registers: Uint8Array): readonly ProcessOp[];
+  interrupted(thread: ThreadId, registers: Uint8Array): Awaitable<readonly ProcessOp[]>;
   /** A fault: ops that deliver a signal, or null to end the process (the library OS has then recorded its death with `signal`). */
-  fault(fault: Fault): { readonly ops: readonly ProcessOp[] | null; readonly signal: number };
+  fault(fault: Fault): Awaitable<{ readonly ops: readonly ProcessOp[] | null; readonly signal: number }>;
   /** Input for a console; empty bytes mean end of file. */
   consoleInput(console: number, bytes: Uint8Array): void;
   consoleResize(console: number, columns: number, rows: number): void;

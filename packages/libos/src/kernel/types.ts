@@ -194,6 +194,8 @@ export interface Vfs {
   /** The absolute path after links were followed. */
   resolve(path: string, directory: string, followLast: boolean, context: CallContext): string | number;
   stat(path: string, directory: string, followLast: boolean, context: CallContext): Stat | number;
+  /** mknod(2): bind() of a Unix socket makes an S_IFSOCK node with it. The umask applies. */
+  mknod(path: string, directory: string, mode: number, rdev: number, context: CallContext): number;
 }
 
 /** The network stack of one cVM, as the rest of the library OS sees it: the monitor's events come in here. */

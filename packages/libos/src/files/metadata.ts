@@ -1,0 +1,154 @@
+/**
+ * Metadata of a writable tree: `NAME.json` (last compaction) and `NAME.jsonl` (a journal of changes since), in one folder.
+ *
+ * A change is one appended line, written before the host's files change or after they did, so that a crash between leaves what the line's
+ * kind says below. Compaction happens on open: a new NAME.json with the next generation replaces the old one atomically; a journal of
+ * another generation is ignored.
+ */
+import { closeSync, constants, fsync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { attempt, hostError } from "./host.ts";
+import { MetadataTree, type MetadataEntry } from "./layer.ts";
+
+/** One line of the journal. */
+type Change =
+  | { readonly generation: number }
+  /** Sets, or removes with everything below. */
+  | { readonly path: string; readonly entry: MetadataEntry | null }
+  /** Written before the host's rename; undone on open when it is the last line and the host's file (`inode`) did not move. `hide`: a whiteout stays at `from`. */
+  | { readonly from: string; readonly to: string; readonly inode: number; readonly hide: boolean }
+  /** Both names exist. */
+  | { readonly swap: readonly [string, string] }
+  /** Attributes of a file with several names, by the host's inode number. */
+  | { readonly inode: number; readonly attributes: MetadataEntry | null };
+
+interface Compacted {
+  readonly version: 1;
+  readonly generation: number;
+  readonly entries: Record<string, MetadataEntry>;
+  readonly inodes: Record<string, MetadataEntry>;
+}
+
+export const WHITEOUT: MetadataEntry = { mode: 0, uid: 0, gid: 0, whiteout: true };
+
+export class MetadataStore extends MetadataTree {
+  readonly #inodes: Map<number, MetadataEntry> = new Map();
+  readonly #journal: number;
+  #unsynced = false;
+
+  /**
+   * Opens or makes the store `name` in `folder`.
+   * @param hostInode the host's inode number of a path, 0 when it is missing
+   */
+  constructor(folder: string, name: string, hostInode: (path: string) => number) {
+    super();
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const base = join(folder, `${name}.json`);
+    const journal = join(folder, `${name}.jsonl`);
+    let generation = 0;
+    const text = read(base);
+    if (text !== "") {
+      const file = JSON.parse(text) as Compacted;
+      generation = file.generation ?? 0;
+      for (const path of Object.keys(file.entries)) super.set(path, file.entries[path]!);
+      for (const inode of Object.keys(file.inodes ?? {})) this.#inodes.set(Number(inode), file.inodes[inode]!);
+    }
+    const changes = parse(read(journal));
+    const first = changes[0];
+    if (first && "generation" in first && first.generation === generation && changes.length > 1) {
+      for (let i = 1; i < changes.length; i++) this.#replay(changes[i]!, i === changes.length - 1, hostInode);
+    }
+    generation++;
+    const entries: Record<string, MetadataEntry> = {};
+    for (const [path, entry] of this.all()) entries[path] = entry;
+    const file: Compacted = { version: 1, generation, entries, inodes: Object.fromEntries(this.#inodes) };
+    const fresh = openSync(`${base}.new`, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
+    writeFileSync(fresh, JSON.stringify(file));
+    fsyncSync(fresh);
+    closeSync(fresh);
+    renameSync(`${base}.new`, base);
+    this.#journal = openSync(journal, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND, 0o600);
+    this.#append({ generation });
+  }
+  override set(path: string, entry: MetadataEntry): void {
+    super.set(path, entry);
+    this.#append({ path, entry });
+  }
+  override remove(path: string): void {
+    super.remove(path);
+    this.#append({ path, entry: null });
+  }
+  /** `inode`: the host's number of the file that is about to be renamed, 0 when it exists in metadata only. */
+  rename(from: string, to: string, inode: number, hide: boolean): void {
+    this.#append({ from, to, inode, hide });
+    super.move(from, to);
+    if (hide) super.set(from, WHITEOUT);
+  }
+  override swap(one: string, other: string): void {
+    super.swap(one, other);
+    this.#append({ swap: [one, other] });
+  }
+  attributes(inode: number): MetadataEntry | undefined {
+    return this.#inodes.get(inode);
+  }
+  setAttributes(inode: number, attributes: MetadataEntry | null): void {
+    if (attributes === null) {
+      if (!this.#inodes.delete(inode)) return;
+    } else this.#inodes.set(inode, attributes);
+    this.#append({ inode, attributes });
+  }
+  /** Calls `done` when all changes so far are on the disk. */
+  sync(done: (result: number) => void): void {
+    if (!this.#unsynced) {
+      done(0);
+      return;
+    }
+    this.#unsynced = false;
+    fsync(this.#journal, (error) => {
+      if (error) this.#unsynced = true;
+      done(error ? hostError(error) : 0);
+    });
+  }
+  close(): void {
+    closeSync(this.#journal);
+  }
+  #append(change: Change): void {
+    writeSync(this.#journal, `${JSON.stringify(change)}\n`);
+    this.#unsynced = true;
+  }
+  #replay(change: Change, last: boolean, hostInode: (path: string) => number): void {
+    if ("path" in change) {
+      if (change.entry) super.set(change.path, change.entry);
+      else super.remove(change.path);
+    } else if ("from" in change) {
+      if (last && change.inode !== 0 && hostInode(change.to) !== change.inode) return;
+      super.move(change.from, change.to);
+      if (change.hide) super.set(change.from, WHITEOUT);
+    } else if ("swap" in change) super.swap(change.swap[0], change.swap[1]);
+    else if ("inode" in change) {
+      if (change.attributes) this.#inodes.set(change.inode, change.attributes);
+      else this.#inodes.delete(change.inode);
+    }
+  }
+}
+
+function read(path: string): string {
+  const text = attempt(() => readFileSync(path, "utf8"));
+  if (typeof text === "string") return text;
+  if (text === -2) return "";
+  throw new Error(`[metadata-unreadable] ${path}: error ${-text}`);
+}
+
+/** The whole lines; a last one that was cut off by a crash is left out. */
+function parse(text: string): Change[] {
+  const changes: Change[] = [];
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    try {
+      changes.push(JSON.parse(line) as Change);
+    } catch {
+      break;
+    }
+  }
+  return changes;
+}

@@ -1,0 +1,31 @@
+/** Names of the virtual network as /etc/hosts shows them. */
+import type { Kernel } from "../kernel/types.ts";
+
+type Name = { readonly name: string; readonly address: string };
+const known: WeakMap<Kernel, readonly Name[]> = new WeakMap();
+
+/** Asks the host for the names; a late answer is used from then on. */
+export function refreshNames(kernel: Kernel): readonly Name[] {
+  const answer = kernel.host.names();
+  if ("then" in answer) {
+    answer.then(
+      (names) => {
+        known.set(kernel, names);
+      },
+      () => {
+        // The host is going away; the last answer stays.
+      },
+    );
+  } else known.set(kernel, answer);
+  return known.get(kernel) ?? [];
+}
+
+/** Text of /etc/hosts. */
+export function hostsText(kernel: Kernel): string {
+  const { hostname, address } = kernel.options;
+  const lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"];
+  const names = refreshNames(kernel);
+  if (!names.some((entry) => entry.name === hostname)) lines.push(`${address}\t${hostname}`);
+  for (const entry of names) lines.push(`${entry.address}\t${entry.name}`);
+  return `${lines.join("\n")}\n`;
+}

@@ -1,6 +1,10 @@
 /** Codes of every error that the command reports by itself. */
 export type CliCode =
   | "usage"
+  /** The program to start does not exist (exit code 127). */
+  | "no_program"
+  /** The program to start cannot be executed (exit code 126). */
+  | "not_executable"
   | "not_found"
   | "conflict"
   | "unavailable"
@@ -16,6 +20,14 @@ export class CliError extends Error {
     this.name = "CliError";
     this.code = code;
   }
+}
+
+/** Exit codes for errors of starting a program, as docker and shells have them. */
+const EXIT_CODES: Readonly<Record<string, number>> = { no_program: 127, not_executable: 126 };
+
+/** Exit code of `cvm run` and `cvm exec` for an error, here or told by the host: 125 … 127. */
+export function exitCodeOf(error: unknown): number {
+  return EXIT_CODES[String((error as { code?: unknown } | null)?.code)] ?? 125;
 }
 
 /** The text of anything thrown, without a stack. */

@@ -2,8 +2,8 @@ import { Command, CommanderError } from "commander";
 import { addHost } from "./commands/host.ts";
 import { addImage } from "./commands/image.ts";
 import { addManage } from "./commands/manage.ts";
-import { addRun, StartError } from "./commands/run.ts";
-import { CliError, messageOf } from "./errors.ts";
+import { addRun } from "./commands/run.ts";
+import { exitCodeOf, messageOf } from "./errors.ts";
 import { version } from "./version.ts";
 
 /** Exit code for errors of the command itself, as docker has it. */
@@ -31,16 +31,12 @@ export async function main(argv: readonly string[]): Promise<void> {
 }
 
 function allCommands(command: Command): Command[] {
-  return command.commands.flatMap((child) => [child as Command, ...allCommands(child as Command)]);
+  return command.commands.flatMap((child) => [child, ...allCommands(child)]);
 }
 
 function report(error: unknown, runs: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_COMMAND_ERROR;
-  if (error instanceof StartError) {
-    process.stderr.write(`cvm: ${error.message}\n`);
-    return error.exitCode;
-  }
-  process.stderr.write(`cvm: ${error instanceof CliError ? error.message : messageOf(error)}\n`);
+  process.stderr.write(`cvm: ${messageOf(error)}\n`);
   if (process.env["CVM_DEBUG"] !== undefined && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
-  return runs ? EXIT_COMMAND_ERROR : 1;
+  return runs ? exitCodeOf(error) : 1;
 }

@@ -9,7 +9,6 @@ import { deleteRecord, findState, loadStates, readLog } from "../host/records.ts
 import { humanAge, table } from "../output.ts";
 import { follow, terminalSize } from "./attach.ts";
 import { parseEnv, parseSignal } from "./parse.ts";
-import { startOrExplain } from "./run.ts";
 
 /** States from the host when it runs, from disk otherwise. */
 async function states(): Promise<readonly CvmState[]> {
@@ -144,10 +143,7 @@ export function addManage(program: Command): void {
           if (known === undefined && data.console !== 0) early.push(data);
         });
         host.on("exit", (data) => codes.set(data.console, data.code));
-        const { console } = await startOrExplain(
-          host.request("exec", { id, argv, env: options.env, tty: options.tty === true, stdin, ...terminalSize(), ...(options.workdir === undefined ? {} : { cwd: options.workdir }), ...(options.user === undefined ? {} : { user: options.user }) }),
-          argv[0]!,
-        );
+        const { console } = await host.request("exec", { id, argv, env: options.env, tty: options.tty === true, stdin, ...terminalSize(), ...(options.workdir === undefined ? {} : { cwd: options.workdir }), ...(options.user === undefined ? {} : { user: options.user }) });
         known = console;
         if (options.detach === true) return 0;
         for (const data of early) if (data.console === console) (data.fd === 2 ? process.stderr : process.stdout).write(data.bytes);

@@ -1,9 +1,8 @@
 import type { Command } from "commander";
-import { CliError, messageOf } from "../errors.ts";
+import { CliError } from "../errors.ts";
 import { connectHost } from "../host/client.ts";
 import { randomName } from "../host/names.ts";
 import type { PublishedPort, Volume } from "../host/protocol.ts";
-import { startFailureCode } from "../host/service.ts";
 import { requireImage } from "../images/store.ts";
 import { follow, terminalSize } from "./attach.ts";
 import { parseCpus, parseEnv, parseMemory, parsePort, parseVolume } from "./parse.ts";
@@ -92,7 +91,7 @@ async function run(reference: string, command: readonly string[], options: RunOp
       ...terminalSize(),
     });
     if (options.detach === true) {
-      await startOrExplain(host.request("start", { id }), argv[0]!);
+      await host.request("start", { id });
       process.stdout.write(`${id}\n`);
       return 0;
     }
@@ -100,28 +99,9 @@ async function run(reference: string, command: readonly string[], options: RunOp
     const ended = follow(host, { id, console: 0, tty: options.tty === true, stdin });
     // A failed start is reported by start itself.
     ended.catch(() => {});
-    await startOrExplain(host.request("start", { id }), argv[0]!);
+    await host.request("start", { id });
     return (await ended) ?? 0;
   } finally {
     host.close();
-  }
-}
-
-/** An error that carries the exit code that docker would give. */
-export class StartError extends Error {
-  readonly exitCode: number;
-  constructor(message: string, exitCode: number, options?: ErrorOptions) {
-    super(message, options);
-    this.exitCode = exitCode;
-  }
-}
-
-export async function startOrExplain<T>(started: Promise<T>, command: string): Promise<T> {
-  try {
-    return await started;
-  } catch (error) {
-    const code = startFailureCode(error);
-    if (code === 125) throw error;
-    throw new StartError(code === 127 ? `[not_found] "${command}": ${messageOf(error)}` : `[failed] "${command}" cannot be run: ${messageOf(error)}`, code, { cause: error });
   }
 }

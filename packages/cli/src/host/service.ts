@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { ProgramOptions } from "@cvm/monitor/abi";
-import { CliError, messageOf } from "../errors.ts";
+import { CliError, exitCodeOf, messageOf } from "../errors.ts";
 import { unpackImage } from "../images/layer.ts";
 import { requireImage } from "../images/store.ts";
 import { build, version } from "../version.ts";
@@ -34,11 +34,12 @@ const LINUX_ENOEXEC = 8;
 const SIGTERM = 15;
 const SIGKILL = 9;
 
-/** Exit code of a program that could not be started, as docker and shells have it. */
-export function startFailureCode(error: unknown): number {
+/** Says of a failed start what it means for the command: the library OS's errors carry a Linux `errno`. */
+function startError(error: unknown, command: string): Error {
   const errno = (error as { errno?: unknown }).errno;
-  if (errno === LINUX_ENOENT) return 127;
-  return errno === LINUX_EACCES || errno === LINUX_ENOEXEC ? 126 : 125;
+  if (errno === LINUX_ENOENT) return new CliError("no_program", `"${command}" is not in this image: ${messageOf(error)}`, { cause: error });
+  if (errno === LINUX_EACCES || errno === LINUX_ENOEXEC) return new CliError("not_executable", `"${command}" cannot be run: ${messageOf(error)}`, { cause: error });
+  return error instanceof Error ? error : new Error(messageOf(error));
 }
 
 /** The cVMs of one host: what the requests of {@link Params} do. */
@@ -162,10 +163,11 @@ export class HostService {
       started = true;
       if (early !== undefined) this.#ended(entry, ...early);
       return { address: running.address };
-    } catch (error) {
+    } catch (cause) {
+      const error = startError(cause, state.config.argv[0]!);
       state.status = "exited";
       state.finished = new Date().toISOString();
-      state.exitCode = startFailureCode(error);
+      state.exitCode = exitCodeOf(error);
       state.error = messageOf(error);
       if (state.config.remove) this.#forget(entry);
       else saveState(state);
@@ -234,7 +236,11 @@ export class HostService {
     const console = entry.nextConsole++;
     this.#attach(request.id, console, client);
     const program = programOf(config, request.argv, [...config.env, ...request.env], request.cwd ?? config.cwd, request.user ?? config.user, request, layers);
-    await running.exec(console, program);
+    try {
+      await running.exec(console, program);
+    } catch (error) {
+      throw startError(error, request.argv[0]!);
+    }
     return { console };
   }
 

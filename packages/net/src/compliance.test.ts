@@ -46,6 +46,6 @@ const transports: Record<
 
 for (const [name, pair] of Object.entries(transports)) {
   describe(name, () => {
-    for (const { name, run } of compliance(pair)) it(name, run);
+    for (const one of compliance(pair)) it(one.name, () => one.run());
   });
 }

@@ -1,7 +1,7 @@
 import type { Port } from "./port.ts";
 import { openPort } from "./port.ts";
 import { defineProtocol } from "./protocol.ts";
-import type { Protocol, Side } from "./protocol.ts";
+import type { NoEntries, Protocol, Side } from "./protocol.ts";
 import type { Transport } from "./transport.ts";
 import type { Validator } from "./validators.ts";
 import { bytes, integer, nothing, object, unknown } from "./validators.ts";
@@ -18,7 +18,7 @@ interface EchoClient extends Side {
   readonly events: { readonly data: Validator<{ readonly bytes: Uint8Array }> };
 }
 interface EchoServer extends Side {
-  readonly requests: Record<never, never>;
+  readonly requests: NoEntries;
   readonly events: { readonly data: Validator<{ readonly bytes: Uint8Array }> };
 }
 interface EchoProtocol extends Protocol {

@@ -13,7 +13,19 @@ export * as v from "./validators.ts";
 export { Misfit } from "./validators.ts";
 export type { FromShape, Infer, Validator } from "./validators.ts";
 export { defineProtocol, silent } from "./protocol.ts";
-export type { EventOf, Events, Methods, Opposite, ParamsOf, Protocol, RequestDefinition, ResultOf, Role, Side } from "./protocol.ts";
+export type {
+  EventOf,
+  Events,
+  Methods,
+  NoEntries,
+  Opposite,
+  ParamsOf,
+  Protocol,
+  RequestDefinition,
+  ResultOf,
+  Role,
+  Side,
+} from "./protocol.ts";
 export { defaultPortLimits, openPort, Port } from "./port.ts";
 export type { Handlers, PortLimits, RequestContext, RequestOptions } from "./port.ts";
 export { echoProtocol, serveEcho } from "./echo.ts";

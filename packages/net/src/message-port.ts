@@ -1,3 +1,5 @@
+// A MessagePort of node:worker_threads has no target origin.
+/* oxlint-disable unicorn/require-post-message-target-origin */
 import type { MessagePort } from "node:worker_threads";
 import { NetError } from "./errors.ts";
 import type { CloseCode, Frame, LinkLimits, Transport, TransportEvents } from "./transport.ts";

@@ -140,7 +140,7 @@ export class Port<S extends Side = Side, O extends Side = Side> {
       } catch (error) {
         done();
         this.#outgoing.delete(id);
-        reject(error as Error);
+        reject(error);
       }
     });
   }

@@ -31,8 +31,11 @@ export type ParamsOf<S extends Side, M extends Methods<S>> = Infer<S["requests"]
 export type ResultOf<S extends Side, M extends Methods<S>> = Infer<S["requests"][M]["result"]>;
 export type EventOf<S extends Side, E extends Events<S>> = Infer<S["events"][E]>;
 
+// oxlint-disable-next-line typescript/no-generated-empty-object-type -- it has to be a type without any key
+export type NoEntries = Record<never, never>;
+
 /** A side that says nothing. */
-export const silent: { readonly requests: Record<never, never>; readonly events: Record<never, never> } = { requests: {}, events: {} };
+export const silent: { readonly requests: NoEntries; readonly events: NoEntries } = { requests: {}, events: {} };
 
 /** Declares a protocol: returns it as it is, with its exact type. */
 export function defineProtocol<const P extends Protocol>(protocol: P): P {

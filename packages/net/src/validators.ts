@@ -140,7 +140,7 @@ export function variants<K extends string, V extends Variants>(
   key: K,
   shapes: V,
 ): Validator<{ [T in keyof V]: { readonly [P in K]: T } & FromShape<V[T]> }[keyof V]> {
-  const byTag = new Map(Object.entries(shapes).map(([tag, shape]) => [tag, object({ ...shape, [key]: oneOf(tag) } as Shape)]));
+  const byTag = new Map(Object.entries(shapes).map(([tag, shape]) => [tag, object({ ...shape, [key]: oneOf(tag) })]));
   return {
     parse(value) {
       if (!isRecord(value)) throw new Misfit("an object");

@@ -91,9 +91,11 @@ function closedByPeer(code: number, reason: string): NetError {
 
 /** At most {@link REASON_BYTES} bytes of UTF-8, whole characters. */
 function shorten(reason: string): string {
-  let text = reason;
-  while (Buffer.byteLength(text) > REASON_BYTES) text = [...text].slice(0, -1).join("");
-  return text;
+  const bytes = Buffer.from(reason);
+  if (bytes.length <= REASON_BYTES) return reason;
+  let end = REASON_BYTES;
+  while ((bytes[end]! & 0xc0) === 0x80) end--;
+  return bytes.toString("utf8", 0, end);
 }
 
 /** A listening endpoint. */

@@ -4,6 +4,7 @@
  *
  * Exceptions of accesses are those in cheri-memory.ts, those of jumps stand in cheri.ts at `jalr.cap`.
  */
+import { Cause } from "../abi.ts";
 import type { Clause } from "./clause.ts";
 import type { AccessSize, BinaryOp, Expr, Semantics } from "./ir.ts";
 import type { Authority } from "./cheri-memory.ts";
@@ -79,6 +80,8 @@ const compressed: readonly Clause[] = [
   short("c.clc", "001 uimm[5:4|8] rs1' uimm[7:6] rd' 00", "cd, imm(cs1)", "clc", { rd: "rd", rs1: "rs1", imm: "imm" }),
   short("c.csc", "101 uimm[5:4|8] rs1' uimm[7:6] rs2' 00", "cs2, imm(cs1)", "csc", { rs2: "rs2", rs1: "rs1", imm: "imm" }),
   short("c.clcsp", "001 uimm[5] rd!=0 uimm[4|9:6] 10", "cd, imm", "clc", { rd: "rd", rs1: 2, imm: "imm" }),
+  // Not c.fldsp, which this word is in integer mode.
+  clause("c.clcsp.reserved", "001 uimm[5] 00000 uimm[4|9:6] 10", "imm", (s) => s.trap(Cause.IllegalInstruction)),
   short("c.cscsp", "101 uimm[5:4|9:6] rs2 10", "cs2, imm", "csc", { rs2: "rs2", rs1: 2, imm: "imm" }),
   short("c.clw", "010 uimm[5:3] rs1' uimm[2|6] rd' 00", "rd, imm(cs1)", "clw", { rd: "rd", rs1: "rs1", imm: "imm" }),
   short("c.cld", "011 uimm[5:3] rs1' uimm[7:6] rd' 00", "rd, imm(cs1)", "cld", { rd: "rd", rs1: "rs1", imm: "imm" }),

@@ -29,7 +29,8 @@ export const cClauses: readonly Clause[] = [
   form("sw", "110 uimm[5:3] rs1' uimm[2|6] rs2' 00", "rs2, imm(rs1)", "sw", store),
   form("sd", "111 uimm[5:3] rs1' uimm[7:6] rs2' 00", "rs2, imm(rs1)", "sd", store),
   // Quadrant 1
-  form("nop", "000 imm[5] 00000 imm[4:0] 01", "imm", "addi", { rd: 0, rs1: 0, imm: "imm" }),
+  form("nop", "000 0 00000 00000 01", "", "addi", { rd: 0, rs1: 0, imm: 0 }),
+  form("nop", "000 nzimm[5] 00000 nzimm[4:0] 01", "imm", "addi", { rd: 0, rs1: 0, imm: "imm" }),
   form("addi", "000 imm[5] rd!=0 imm[4:0] 01", "rd, imm", "addi", rdImmediate),
   form("addiw", "001 imm[5] rd!=0 imm[4:0] 01", "rd, imm", "addiw", rdImmediate),
   form("li", "010 imm[5] rd imm[4:0] 01", "rd, imm", "addi", { rd: "rd", rs1: 0, imm: "imm" }),

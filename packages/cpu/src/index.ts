@@ -1,1 +1,5 @@
+/** CHERI RV64GC machine. */
+export * from "./abi.ts";
+export { createMachine } from "./machine/machine.ts";
 export * as capability from "./capability/index.ts";
+export { Interpreter, standardInterpreter } from "./interpreter/interpreter.ts";

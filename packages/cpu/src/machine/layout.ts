@@ -37,7 +37,7 @@ export const POOL: number = align(PAGE_RECORDS + 4 * (MAX_PAGES + 1));
 /** Bytes of a predecoded instruction; there is one for each 2 bytes of code. */
 export const RECORD_BYTES = 16;
 /** Fields of a record, as offsets. `rd` … `rs3` are addresses of register slots, not numbers. */
-export const Record = { handler: 0, rd: 2, rs1: 4, rs2: 6, imm: 8, rs3: 12, rm: 14 } as const;
+export const Record: Readonly<globalThis.Record<"handler" | "rd" | "rs1" | "rs2" | "imm" | "rs3" | "rm", number>> = { handler: 0, rd: 2, rs1: 4, rs2: 6, imm: 8, rs3: 12, rm: 14 };
 /** Records of a page, and two more that lead to the next page. */
 export const BLOCK_RECORDS: number = PAGE_SIZE / 2 + 2;
 export const BLOCK_BYTES: number = BLOCK_RECORDS * RECORD_BYTES;
@@ -94,6 +94,9 @@ const FIELDS = {
   /** Absolute addresses from codeLo on, codeSpan bytes, are whole pages that PCC allows to execute. */
   codeLo: "i64",
   codeSpan: "i64",
+  /** A jump target is allowed if it is less than jumpSpan above jumpLo. */
+  jumpLo: "i64",
+  jumpSpan: "i64",
   // ---- the page that runs
   recordBase: "i32",
   /** Architectural pc of the record at recordBase. */
@@ -109,7 +112,7 @@ const FIELDS = {
   windowLo: "i64",
   loadSpan: "i64",
   storeSpan: "i64",
-} as const satisfies Record<string, "i32" | "i64">;
+} as const;
 
 /** Name of a scalar field of the state block. */
 export type StateField = keyof typeof FIELDS;

@@ -1,0 +1,526 @@
+/**
+ * Generates the interpreter: one WebAssembly module, made from a list of clauses. Its two `run` functions differ in what
+ * an integer write does: the fast one is for harts without capability metadata in registers and leaves as soon as some
+ * appears; the general one clears the metadata of what it writes.
+ */
+import { CapCause, CapReg, Cause, Exit } from "../abi.ts";
+import type { IntrinsicTable } from "../isa/intrinsics.ts";
+import type { Stmt } from "../isa/ir.ts";
+import { ACTIVE_HART, GUEST, Own, PAGE_OWN, PAGE_RECORDS, Record, State, stateType, TAGS, type StateField } from "../machine/layout.ts";
+import { Code, type Label } from "../wasm/code.ts";
+import { ModuleBuilder, type FunctionType } from "../wasm/module.ts";
+import { Emitter, SlowAccess, type Frame } from "./emit.ts";
+import { Builtin, type HandlerTable } from "./handlers.ts";
+
+/** Result of a run function beyond {@link Exit}: call again, registers hold capability metadata now. */
+export const AGAIN = 4;
+
+/** What a generated module imports as `run`, besides the intrinsics (`intrinsics`) and the memory. */
+export interface RunImports {
+  /** Decodes code from the record at `ip` on; afterwards that record has another handler. */
+  decode(ip: number): void;
+  /**
+   * Finds the record of an absolute address where the quick way failed: all checks of a fetch, then a new block or, where
+   * PCC or protection end within the page, a single instruction. 0 after an exception, which is then in the state block with its pc.
+   */
+  enter(target: bigint): number;
+  /** An access failed a check: finds and records the exact exception. `options` as {@link SlowAccess}; `store`: not 0 for stores. */
+  fault(absolute: bigint, options: number, store: number): void;
+}
+
+/** What it exports: both return {@link Exit} or {@link AGAIN} and leave the fuel that is left in the state block. */
+export interface RunExports {
+  runFast(fuel: number): number;
+  runGeneral(fuel: number): number;
+  /** Drops what was predecoded from `size` bytes at an absolute address. */
+  dropCode(address: number, size: number): void;
+}
+
+function loadState(c: Code, field: StateField): void {
+  c.i32(0);
+  c.memory(`${stateType(field)!}.load`, ACTIVE_HART + State[field]);
+}
+function storeState(c: Code, field: StateField, value: () => void): void {
+  c.i32(0);
+  value();
+  c.memory(`${stateType(field)!}.store`, ACTIVE_HART + State[field]);
+}
+
+/** dropCode(address, size): records that start up to two bytes earlier may be of an instruction that reaches in. */
+function dropCode(): Code {
+  const c = new Code(["i32", "i32"]);
+  const [address, size] = [0, 1];
+  const at = c.local("i32");
+  const block = c.local("i32");
+  // Address 0 has nothing before it.
+  c.get(address);
+  c.i32(-2);
+  c.op("i32.and");
+  c.tee(at);
+  c.i32(2);
+  c.op("i32.sub");
+  c.i32(0);
+  c.get(at);
+  c.select();
+  c.set(at);
+  const loop = c.loop();
+  c.get(at);
+  c.i32(12);
+  c.op("i32.shr_u");
+  c.i32(2);
+  c.op("i32.shl");
+  c.memory("i32.load", PAGE_RECORDS);
+  c.tee(block);
+  c.if();
+  c.get(block);
+  c.get(at);
+  c.i32(4095);
+  c.op("i32.and");
+  c.i32(3);
+  c.op("i32.shl");
+  c.op("i32.add");
+  c.i32(Builtin.Decode);
+  c.memory("i32.store16", Record.handler);
+  c.end();
+  c.get(at);
+  c.i32(2);
+  c.op("i32.add");
+  c.tee(at);
+  c.get(address);
+  c.get(size);
+  c.op("i32.add");
+  c.op("i32.lt_u");
+  c.brIf(loop);
+  c.end();
+  return c;
+}
+
+/**
+ * loadSlow(offset, options) and storeSlow(offset, options): everything that the quick way does not do itself. The absolute
+ * address, or -1 after an exception.
+ */
+function slowAccess(store: boolean, fault: number, dropCodeIndex: number): Code {
+  const c = new Code(["i64", "i32"]);
+  const [offset, options] = [0, 1];
+  const absolute = c.local("i64");
+  const size = c.local("i32");
+  const result = c.local("i32");
+  const own = c.local("i32");
+  c.get(offset);
+  loadState(c, "ddcAddress");
+  c.op("i64.add");
+  c.set(absolute);
+  c.get(options);
+  c.i32(SlowAccess.SizeMask);
+  c.op("i32.and");
+  c.set(size);
+  const failed = c.block();
+  /** Leaves unless [absolute, absolute + size) is within `length` bytes from dataBase. */
+  const within = (length: StateField): void => {
+    loadState(c, length);
+    c.get(size);
+    c.op("i64.extend_i32_u");
+    c.op("i64.lt_u");
+    c.brIf(failed);
+    c.get(absolute);
+    loadState(c, "dataBase");
+    c.op("i64.sub");
+    loadState(c, length);
+    c.get(size);
+    c.op("i64.extend_i32_u");
+    c.op("i64.sub");
+    c.op("i64.gt_u");
+    c.brIf(failed);
+  };
+  const forStore = (): void => {
+    c.get(options);
+    c.i32(SlowAccess.ForStore);
+    c.op("i32.and");
+  };
+  if (store) {
+    within("storeLength");
+    forStore();
+    c.if();
+    within("loadLength");
+    c.end();
+  } else within("loadLength");
+  c.get(absolute);
+  c.op("i32.wrap_i64");
+  c.set(result);
+  // Alignment.
+  c.get(options);
+  c.i32(SlowAccess.Aligned);
+  c.op("i32.and");
+  c.if();
+  c.get(result);
+  c.get(size);
+  c.i32(1);
+  c.op("i32.sub");
+  c.op("i32.and");
+  c.brIf(failed);
+  c.end();
+  // Both pages.
+  const page = (last: boolean): void => {
+    c.get(result);
+    if (last) {
+      c.get(size);
+      c.op("i32.add");
+      c.i32(1);
+      c.op("i32.sub");
+    }
+    c.i32(12);
+    c.op("i32.shr_u");
+    c.memory("i32.load8_u", PAGE_OWN);
+  };
+  page(false);
+  page(true);
+  c.op("i32.or");
+  c.tee(own);
+  if (store) {
+    c.i32(Own.NoWrite | Own.NoRead);
+    c.i32(Own.NoWrite);
+    forStore();
+    c.select();
+  } else c.i32(Own.NoRead);
+  c.op("i32.and");
+  c.brIf(failed);
+  if (store) {
+    c.get(own);
+    c.i32(Own.Tags);
+    c.op("i32.and");
+    c.if();
+    for (const last of [false, true]) {
+      c.get(result);
+      if (last) {
+        c.get(size);
+        c.op("i32.add");
+        c.i32(1);
+        c.op("i32.sub");
+      }
+      c.i32(4);
+      c.op("i32.shr_u");
+      c.i32(0);
+      c.memory("i32.store8", TAGS);
+    }
+    c.end();
+    c.get(own);
+    c.i32(Own.Code);
+    c.op("i32.and");
+    c.if();
+    c.get(result);
+    c.get(size);
+    c.call(dropCodeIndex);
+    c.end();
+  }
+  c.get(result);
+  c.return();
+  c.end();
+  c.get(absolute);
+  c.get(options);
+  c.i32(store ? 1 : 0);
+  c.call(fault);
+  c.i32(-1);
+  return c;
+}
+
+interface Functions {
+  readonly decode: number;
+  readonly enter: number;
+  readonly loadSlow: number;
+  readonly storeSlow: number;
+  readonly intrinsic: (name: string) => number;
+}
+
+function run(table: HandlerTable, functions: Functions, checkLoads: boolean, general: boolean): Code {
+  const c = new Code(["i32"]);
+  const fuel = 0;
+  const ip = c.local("i32");
+  const count = c.local("i64");
+  const target = c.local("i64");
+  const linkSlot = c.local("i32");
+  const link = c.local("i64");
+  const result = c.local("i32");
+
+  /** pc of the record at ip. */
+  const pushPc = (): void => {
+    loadState(c, "pagePc");
+    c.get(ip);
+    loadState(c, "recordBase");
+    c.op("i32.sub");
+    c.i32(3);
+    c.op("i32.shr_u");
+    c.op("i64.extend_i32_u");
+    c.op("i64.add");
+  };
+  const addCount = (amount: number): void => {
+    c.get(count);
+    c.i64(amount);
+    c.op("i64.add");
+    c.set(count);
+  };
+  const targetFromState = (): void => {
+    loadState(c, "pc");
+    loadState(c, "pcBase");
+    c.op("i64.add");
+    c.i64(-2);
+    c.op("i64.and");
+    c.set(target);
+  };
+  const leave = (code: number, exit: Label): void => {
+    c.i32(code);
+    c.set(result);
+    c.br(exit);
+  };
+  const useFuel = (exit: Label): void => {
+    c.get(fuel);
+    c.i32(1);
+    c.op("i32.sub");
+    c.tee(fuel);
+    c.op("i32.eqz");
+    c.if();
+    storeState(c, "pc", () => {
+      c.get(target);
+      loadState(c, "pcBase");
+      c.op("i64.sub");
+    });
+    leave(Exit.Fuel, exit);
+    c.end();
+  };
+
+  targetFromState();
+  const exit = c.block();
+  const trap = c.block();
+  const ecall = c.block();
+  const leaveFast = c.block();
+  const outOfFuel = c.block();
+  const enter = c.loop();
+
+  // ---- find the records of `target`
+  const ready = c.block();
+  const slow = c.block();
+  c.get(target);
+  loadState(c, "codeLo");
+  c.op("i64.sub");
+  loadState(c, "codeSpan");
+  c.op("i64.ge_u");
+  c.brIf(slow);
+  c.get(target);
+  c.op("i32.wrap_i64");
+  c.tee(ip);
+  c.i32(12);
+  c.op("i32.shr_u");
+  c.i32(2);
+  c.op("i32.shl");
+  c.memory("i32.load", PAGE_RECORDS);
+  c.tee(result);
+  c.op("i32.eqz");
+  c.brIf(slow);
+  storeState(c, "recordBase", () => c.get(result));
+  storeState(c, "pagePc", () => {
+    c.get(target);
+    c.i64(-4096);
+    c.op("i64.and");
+    loadState(c, "pcBase");
+    c.op("i64.sub");
+  });
+  c.get(result);
+  c.get(ip);
+  c.i32(4095);
+  c.op("i32.and");
+  c.i32(3);
+  c.op("i32.shl");
+  c.op("i32.add");
+  c.set(ip);
+  c.br(ready);
+  c.end(); // slow
+  c.get(target);
+  c.call(functions.enter);
+  c.tee(ip);
+  c.op("i32.eqz");
+  c.if();
+  leave(Exit.Trap, exit);
+  c.end();
+  c.end(); // ready
+
+  const jump = c.block();
+  const jumpFree = c.block();
+  const jumped = c.block();
+  const next = c.loop();
+  addCount(1);
+
+  // ---- dispatch
+  const { handlers } = table;
+  const labels: Label[] = [];
+  for (let number = handlers.length - 1; number >= 0; number--) labels[number] = c.block();
+  c.get(ip);
+  c.memory("i32.load16_u", Record.handler);
+  c.brTable(labels, labels[Builtin.Illegal]!);
+  const frame: Frame = {
+    code: c, ip, count, fuel, target, linkSlot, link, next, trap, jump, jumpFree, jumped, ecall, outOfFuel,
+    leaveFast: general ? undefined : leaveFast, checkLoads, functions,
+  };
+  handlers.forEach((handler, number) => {
+    c.end();
+    if (handler !== undefined) return new Emitter(frame, handler).emit();
+    switch (number) {
+      case Builtin.Decode:
+        addCount(-1);
+        c.get(ip);
+        c.call(functions.decode);
+        return c.br(next);
+      case Builtin.Cross:
+        addCount(-1);
+        pushPc();
+        loadState(c, "pcBase");
+        c.op("i64.add");
+        c.set(target);
+        return c.br(enter);
+      case Builtin.Illegal:
+        storeState(c, "trapCause", () => c.i32(Cause.IllegalInstruction));
+        storeState(c, "trapValue", () => {
+          c.get(ip);
+          c.memory("i64.load32_u", Record.imm);
+        });
+        return c.br(trap);
+      default:
+        storeState(c, "trapCause", () => c.i32(Cause.FetchPage));
+        storeState(c, "trapValue", () => {
+          pushPc();
+          loadState(c, "pcBase");
+          c.op("i64.add");
+          c.i64(2);
+          c.op("i64.add");
+        });
+        return c.br(trap);
+    }
+  });
+  c.end(); // next
+  c.unreachable();
+
+  // ---- an intrinsic has set pc
+  c.end();
+  storeState(c, "jumped", () => c.i32(0));
+  targetFromState();
+  if (!general) {
+    loadState(c, "capRegs");
+    c.if();
+    leave(AGAIN, exit);
+    c.end();
+  }
+  useFuel(exit);
+  c.br(enter);
+
+  // ---- jumps to another page, or to an address in a register
+  const checked = (): void => {
+    c.get(target);
+    loadState(c, "jumpLo");
+    c.op("i64.sub");
+    loadState(c, "jumpSpan");
+    c.op("i64.ge_u");
+    c.if();
+    storeState(c, "trapCause", () => c.i32(Cause.Cheri));
+    storeState(c, "trapValue", () => c.i64((CapReg.Pcc << 5) | CapCause.Length));
+    c.br(trap);
+    c.end();
+    c.get(linkSlot);
+    c.get(link);
+    c.memory("i64.store", 0);
+    if (general) {
+      storeState(c, "capRegs", () => {
+        loadState(c, "capRegs");
+        c.i32(1);
+        c.get(linkSlot);
+        c.i32(3);
+        c.op("i32.shr_u");
+        c.op("i32.shl");
+        c.i32(-1);
+        c.op("i32.xor");
+        c.op("i32.and");
+      });
+    }
+  };
+  c.end();
+  checked();
+  c.br(enter);
+  c.end();
+  checked();
+  useFuel(exit);
+  c.br(enter);
+  c.end(); // enter
+  c.unreachable();
+
+  // ---- ways out
+  const pcFromIp = (): void => storeState(c, "pc", pushPc);
+  c.end();
+  pcFromIp();
+  leave(Exit.Fuel, exit);
+  c.end();
+  pcFromIp();
+  leave(AGAIN, exit);
+  c.end();
+  pcFromIp();
+  leave(Exit.Ecall, exit);
+  c.end();
+  pcFromIp();
+  storeState(c, "trapPending", () => c.i32(0));
+  addCount(-1);
+  c.i32(Exit.Trap);
+  c.set(result);
+  c.end();
+  storeState(c, "instret", () => {
+    loadState(c, "instret");
+    c.get(count);
+    c.op("i64.add");
+  });
+  storeState(c, "fuel", () => c.get(fuel));
+  c.get(result);
+  return c;
+}
+
+export interface InterpreterModule {
+  readonly binary: Uint8Array<ArrayBuffer>;
+  readonly table: HandlerTable;
+  /** Names of the intrinsics that the module imports. */
+  readonly intrinsics: readonly string[];
+}
+
+/**
+ * Makes the interpreter's module. TypeError when a clause calls an intrinsic that does not exist or uses the
+ * intermediate form in a way that the generator does not support.
+ */
+export function generateInterpreter(table: HandlerTable, intrinsics: IntrinsicTable, options: { readonly checkLoads: boolean }): InterpreterModule {
+  const builder = new ModuleBuilder();
+  const type = (params: FunctionType["params"], result: FunctionType["result"]): FunctionType => ({ params, result });
+  const decode = builder.import("run", "decode", type(["i32"], "none"));
+  const enter = builder.import("run", "enter", type(["i64"], "i32"));
+  const fault = builder.import("run", "fault", type(["i64", "i32", "i32"], "none"));
+  const used = new Map<string, number>();
+  const findCalls = (statements: readonly Stmt[]): void => {
+    for (const s of statements) {
+      if (s.k === "if") {
+        findCalls(s.then);
+        findCalls(s.else);
+      } else if (s.k === "call" && !used.has(s.fn)) {
+        const intrinsic = intrinsics[s.fn];
+        if (intrinsic === undefined) throw new TypeError(`no intrinsic ${s.fn}`);
+        used.set(s.fn, builder.import("intrinsics", s.fn, type(["i32", ...intrinsic.params], intrinsic.result)));
+      }
+    }
+  };
+  for (const shape of table.shapes) if (shape !== undefined) findCalls(shape.semantics.statements);
+
+  const dropCodeIndex = builder.declare(type(["i32", "i32"], "none"));
+  builder.define(dropCodeIndex, dropCode());
+  const loadSlow = builder.declare(type(["i64", "i32"], "i32"));
+  builder.define(loadSlow, slowAccess(false, fault, dropCodeIndex));
+  const storeSlow = builder.declare(type(["i64", "i32"], "i32"));
+  builder.define(storeSlow, slowAccess(true, fault, dropCodeIndex));
+  const functions: Functions = { decode, enter, loadSlow, storeSlow, intrinsic: (name) => used.get(name)! };
+  for (const general of [false, true]) {
+    const index = builder.declare(type(["i32"], "i32"));
+    builder.define(index, run(table, functions, options.checkLoads, general));
+    builder.export(general ? "runGeneral" : "runFast", index);
+  }
+  builder.export("dropCode", dropCodeIndex);
+  return { binary: builder.finish(GUEST / 0x1_0000), table, intrinsics: [...used.keys()] };
+}

@@ -1,0 +1,142 @@
+/**
+ * Which handlers the interpreter has: for each clause with semantics one for each length it can have (its own, and 2 where
+ * a compressed form expands to it) and, if it transfers to pc + imm, one for each kind of target.
+ */
+import type { Clause } from "../isa/clause.ts";
+import { encodingOf } from "../isa/encoding.ts";
+import { Semantics, type Expr, type RegField, type Stmt } from "../isa/ir.ts";
+
+/**
+ * Kind of a direct transfer. Near: the target is in the same page, and imm holds the distance in records' bytes.
+ * Forward: the target is at a higher address, so that no fuel is used.
+ */
+export const Reach = { None: 0, Forward: 1, Backward: 2, Far: 3 } as const;
+export type ReachCode = (typeof Reach)[keyof typeof Reach];
+
+/** What a record's register field must hold the slot of. */
+export type Slot = "unused" | "int" | "intWrite" | "intBoth" | "float";
+
+/** Facts about a clause that records are made by. */
+export interface ClauseShape {
+  readonly semantics: Semantics;
+  readonly slots: Readonly<Record<RegField, Slot>>;
+  /** Has a branch or jump to pc + imm. */
+  readonly direct: boolean;
+  /** What follows in memory is not reached from here: decoding stops. */
+  readonly ends: boolean;
+}
+
+export interface Handler {
+  readonly clause: Clause;
+  readonly shape: ClauseShape;
+  readonly length: 2 | 4;
+  readonly reach: ReachCode;
+}
+
+/** Handlers that are not clauses. */
+export const Builtin = {
+  /** Not decoded yet. */
+  Decode: 0,
+  /** The two records behind a page: goes on where the address leads. */
+  Cross: 1,
+  /** Illegal instruction; imm is the instruction. */
+  Illegal: 2,
+  /** The second half of an instruction lies in a page that may not be executed. */
+  FetchFault: 3,
+} as const;
+const FIRST_CLAUSE = 4;
+
+export interface HandlerTable {
+  /** By number; the first ones, which are {@link Builtin}, are undefined. */
+  readonly handlers: readonly (Handler | undefined)[];
+  readonly shapes: readonly (ClauseShape | undefined)[];
+  /** Number of the handler of a clause (by index); `reach` is None where it has no direct transfer. */
+  find(clause: number, length: 2 | 4, reach: ReachCode): number;
+}
+
+type Use = { read: boolean; written: boolean; float: boolean };
+
+function shapeOf(clause: Clause): ClauseShape {
+  const semantics = new Semantics();
+  clause.semantics!(semantics);
+  const uses: Record<RegField, Use> = {
+    rd: { read: false, written: false, float: false },
+    rs1: { read: false, written: false, float: false },
+    rs2: { read: false, written: false, float: false },
+    rs3: { read: false, written: false, float: false },
+  };
+  let direct = false;
+  let ends = false;
+
+  const expr = (e: Expr): void => {
+    if (e.k === "x") uses[e.field].read = true;
+    else if (e.k === "f") uses[e.field].float = true;
+    else if (e.k === "unary") expr(e.a);
+    else if (e.k === "binary") {
+      expr(e.a);
+      expr(e.b);
+    } else if (e.k === "select") {
+      expr(e.cond);
+      expr(e.a);
+      expr(e.b);
+    }
+  };
+  const list = (statements: readonly Stmt[], top: boolean): void => {
+    for (const s of statements) {
+      if ("value" in s) expr(s.value);
+      if ("address" in s) expr(s.address);
+      if ("cond" in s) expr(s.cond);
+      if ("target" in s) expr(s.target);
+      if (s.k === "call") s.args.forEach(expr);
+      if (s.k === "setX") uses[s.field].written = true;
+      if (s.k === "setF") uses[s.field].float = true;
+      if (s.k === "if") {
+        list(s.then, false);
+        list(s.else, false);
+      }
+      if (s.k === "branch" || s.k === "jump") direct = true;
+      if (top && (s.k === "jump" || s.k === "jumpIndirect" || s.k === "trap" || s.k === "ecall")) ends = true;
+    }
+  };
+  list(semantics.statements, true);
+
+  const slot = (field: RegField): Slot => {
+    const { read, written, float } = uses[field];
+    if (float && (read || written)) throw new TypeError(`${clause.name}: ${field} is an integer and a float register`);
+    if (float) return "float";
+    if (written) return read ? "intBoth" : "intWrite";
+    return read ? "int" : "unused";
+  };
+  return { semantics, slots: { rd: slot("rd"), rs1: slot("rs1"), rs2: slot("rs2"), rs3: slot("rs3") }, direct, ends };
+}
+
+/** Makes the table of handlers of a list of clauses. TypeError when a clause uses a field as an integer and as a float register. */
+export function createHandlerTable(clauses: readonly Clause[]): HandlerTable {
+  const lengths = new Map<string, Set<2 | 4>>();
+  for (const clause of clauses) {
+    const name = clause.expands?.to ?? clause.name;
+    const set = lengths.get(name) ?? new Set();
+    lengths.set(name, set.add(encodingOf(clause).length));
+  }
+  const handlers: (Handler | undefined)[] = new Array<undefined>(FIRST_CLAUSE).fill(undefined);
+  const shapes: (ClauseShape | undefined)[] = [];
+  const index = new Int32Array(clauses.length * 8).fill(-1);
+  clauses.forEach((clause, number) => {
+    if (clause.semantics === undefined) {
+      shapes.push(undefined);
+      return;
+    }
+    const shape = shapeOf(clause);
+    shapes.push(shape);
+    for (const length of lengths.get(clause.name)!) {
+      for (const reach of shape.direct ? [Reach.Forward, Reach.Backward, Reach.Far] : [Reach.None]) {
+        index[number * 8 + (length === 4 ? 4 : 0) + reach] = handlers.push({ clause, shape, length, reach }) - 1;
+      }
+    }
+  });
+  return {
+    handlers,
+    shapes,
+    find: (clause, length, reach) => index[clause * 8 + (length === 4 ? 4 : 0) + reach]!,
+  };
+}

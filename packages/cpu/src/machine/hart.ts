@@ -1,0 +1,181 @@
+/** A hart: a block of registers, and the loop that runs it. */
+import type { Capability, ExitCode, HartPort } from "../abi.ts";
+import { Exit, REGISTER_FILE_BYTES } from "../abi.ts";
+import { fromRaw, toRaw } from "../capability/operations.ts";
+import { AGAIN } from "../interpreter/generate.ts";
+import { F, HART_USED, readRegister, readScr, Scr, State, writeRegister, X, type StateField } from "./layout.ts";
+import type { Machine } from "./machine.ts";
+
+/**
+ * Most fuel of one call into generated code. V8 replaces a running function only when it is called again, so a long call
+ * would stay in the slow first tier; 16,384 transfers are about half a millisecond.
+ */
+const SLICE = 16_384;
+const TWO_32 = 4_294_967_296;
+
+export class Hart implements HartPort {
+  readonly id: number;
+  readonly #machine: Machine;
+  readonly #view: DataView;
+  /** Offset of the state block: that of the active hart while this one is the last that ran. */
+  base: number;
+  #stop = false;
+  #released = false;
+
+  /** Use {@link Machine.createHart}. */
+  constructor(machine: Machine, id: number, base: number, view: DataView) {
+    this.#machine = machine;
+    this.id = id;
+    this.base = base;
+    this.#view = view;
+  }
+
+  run(fuel: number): ExitCode {
+    if (this.#released) throw new RangeError("the hart was released");
+    if (!(fuel >= 1 && fuel <= 0x7fff_ffff)) throw new RangeError(`fuel ${fuel} is not in 1 … 2^31-1`);
+    const machine = this.#machine;
+    const view = this.#view;
+    machine.activate(this);
+    this.#stop = false;
+    const before = this.instructions;
+    let left = Math.floor(fuel);
+    let code: number;
+    do {
+      const slice = left < SLICE ? left : SLICE;
+      code = view.getInt32(this.base + State.capRegs, true) === 0 ? machine.exports.runFast(slice) : machine.exports.runGeneral(slice);
+      left -= slice - view.getInt32(this.base + State.fuel, true);
+      if (this.#stop && (code === Exit.Fuel || code === AGAIN)) code = Exit.Stopped;
+      if (left <= 0 && code === AGAIN) code = Exit.Fuel;
+    } while (code === AGAIN || (code === Exit.Fuel && left > 0));
+    machine.instructions += this.instructions - before;
+    return code as ExitCode;
+  }
+  requestStop(): void {
+    this.#stop = true;
+  }
+
+  // ---- numbers in the state block
+  #unsigned(at: number): number {
+    return this.#view.getUint32(at + 4, true) * TWO_32 + this.#view.getUint32(at, true);
+  }
+  #setNumber(at: number, value: number): void {
+    this.#view.setUint32(at, value, true);
+    this.#view.setInt32(at + 4, Math.floor(value / TWO_32), true);
+  }
+  #get(field: StateField): number {
+    return this.#view.getInt32(this.base + State[field], true);
+  }
+  get trapCause(): number {
+    return this.#get("trapCause");
+  }
+  get trapValue(): number {
+    return this.#unsigned(this.base + State.trapValue);
+  }
+  get instructions(): number {
+    return this.#unsigned(this.base + State.instret);
+  }
+  get pc(): number {
+    return this.#unsigned(this.base + State.pc);
+  }
+  set pc(value: number) {
+    this.#setNumber(this.base + State.pc, value);
+  }
+  get fcsr(): number {
+    return (this.#get("frm") << 5) | this.#get("fflags");
+  }
+  set fcsr(value: number) {
+    this.#view.setInt32(this.base + State.frm, (value >>> 5) & 7, true);
+    this.#view.setInt32(this.base + State.fflags, value & 31, true);
+  }
+
+  // ---- registers
+  #x(register: number): number {
+    if (!(register >= 0 && register < 32)) throw new RangeError(`no register ${register}`);
+    return this.base + X + 8 * register;
+  }
+  #f(register: number): number {
+    if (!(register >= 0 && register < 32)) throw new RangeError(`no register ${register}`);
+    return this.base + F + 8 * register;
+  }
+  #dropMetadata(register: number): void {
+    const at = this.base + State.capRegs;
+    this.#view.setInt32(at, this.#view.getInt32(at, true) & ~(1 << register), true);
+  }
+  getInt(register: number): number {
+    const at = this.#x(register);
+    return this.#view.getInt32(at + 4, true) * TWO_32 + this.#view.getUint32(at, true);
+  }
+  setInt(register: number, value: number): void {
+    if (register === 0) return;
+    this.#setNumber(this.#x(register), value);
+    this.#dropMetadata(register);
+  }
+  getX(register: number): bigint {
+    return this.#view.getBigUint64(this.#x(register), true);
+  }
+  setX(register: number, value: bigint): void {
+    if (register === 0) return;
+    this.#view.setBigUint64(this.#x(register), value, true);
+    this.#dropMetadata(register);
+  }
+  getF(register: number): bigint {
+    return this.#view.getBigUint64(this.#f(register), true);
+  }
+  setF(register: number, value: bigint): void {
+    this.#view.setBigUint64(this.#f(register), value, true);
+  }
+
+  // ---- capabilities
+  getCapability(register: number): Capability {
+    this.#x(register);
+    return fromRaw(readRegister(this.#view, this.base, register));
+  }
+  setCapability(register: number, capability: Capability): void {
+    this.#x(register);
+    writeRegister(this.#view, this.base, register, toRaw(capability));
+  }
+  get ddc(): Capability {
+    return fromRaw(readScr(this.#view, this.base, Scr.Ddc));
+  }
+  set ddc(capability: Capability) {
+    this.#machine.setDdc(this.base, toRaw(capability));
+  }
+  get pcc(): Capability {
+    return fromRaw(readScr(this.#view, this.base, Scr.Pcc));
+  }
+  set pcc(capability: Capability) {
+    this.#machine.setPcc(this.base, toRaw(capability));
+  }
+
+  // ---- as a whole
+  saveRegisters(): Uint8Array {
+    const out = new Uint8Array(REGISTER_FILE_BYTES);
+    const bytes = new Uint8Array(this.#view.buffer, this.base, HART_USED);
+    out.set(bytes.subarray(State.pc, State.pc + 8), 0);
+    out.set(bytes.subarray(X + 8, X + 8 * 32), 8);
+    out.set(bytes.subarray(F, F + 8 * 32), 8 * 32);
+    new DataView(out.buffer).setUint32(8 * 64, this.fcsr, true);
+    return out;
+  }
+  loadRegisters(bytes: Uint8Array): void {
+    if (bytes.length !== REGISTER_FILE_BYTES) throw new RangeError(`a register file has ${REGISTER_FILE_BYTES} bytes, not ${bytes.length}`);
+    const block = new Uint8Array(this.#view.buffer, this.base, HART_USED);
+    block.set(bytes.subarray(0, 8), State.pc);
+    block.set(bytes.subarray(8, 8 * 32), X + 8);
+    block.set(bytes.subarray(8 * 32, 8 * 64), F);
+    this.fcsr = new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(8 * 64, true);
+    this.#view.setInt32(this.base + State.capRegs, 0, true);
+  }
+  copyFrom(other: HartPort): void {
+    if (!(other instanceof Hart) || other.#machine !== this.#machine) throw new RangeError("not a hart of this machine");
+    const instret = this.#view.getBigInt64(this.base + State.instret, true);
+    new Uint8Array(this.#view.buffer).copyWithin(this.base, other.base, other.base + HART_USED);
+    this.#view.setBigInt64(this.base + State.instret, instret, true);
+    this.#view.setBigInt64(this.base + State.reservation, -1n, true);
+  }
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#machine.releaseHart(this);
+  }
+}

@@ -1,0 +1,329 @@
+/** A machine: one linear memory with state blocks, page tables, predecoded code, tags and guest memory. */
+import type { Capability, HartPort, MachineOptions, MachinePort } from "../abi.ts";
+import { CapCause, CapReg, Cause, GRANULE_SIZE, OTYPE_UNSEALED, PAGE_SIZE, Perm, Prot } from "../abi.ts";
+import { decodeBounds, flagOf, otypeOf, permsOf } from "../capability/encoding.ts";
+import { fromRaw, toRaw } from "../capability/operations.ts";
+import type { Raw } from "../capability/raw.ts";
+import { SlowAccess } from "../interpreter/emit.ts";
+import type { RunExports, RunImports } from "../interpreter/generate.ts";
+import { standardInterpreter, type Interpreter } from "../interpreter/interpreter.ts";
+import type { IntrinsicContext } from "../isa/intrinsics.ts";
+import { engine } from "../wasm/engine.ts";
+import { Hart } from "./hart.ts";
+import {
+  ACTIVE_HART, GUEST, HART_BYTES, HART_USED, HARTS, MAX_HARTS, MAX_MEMORY_BYTES, Own, readScr, Scr, State, TAGS, writeScr, type StateField,
+} from "./layout.ts";
+import { GuestMemory } from "./memory.ts";
+import { Pages } from "./pages.ts";
+import { Predecode } from "./predecode.ts";
+
+const MIB = 1024 * 1024;
+const DEFAULT_MEMORY_BYTES = 64 * MIB;
+const MASK64 = 0xffff_ffff_ffff_ffffn;
+const PAGE = BigInt(PAGE_SIZE);
+
+export class Machine implements MachinePort {
+  readonly memoryBytes: number;
+  readonly exports: RunExports;
+  instructions = 0;
+  readonly #options: Required<MachineOptions>;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #pages: Pages;
+  readonly #predecode: Predecode;
+  readonly #memory: GuestMemory;
+  #active: Hart | undefined;
+  #nextHart = 0;
+  readonly #freeHarts: number[] = [];
+
+  constructor(options: MachineOptions, interpreter: Interpreter) {
+    const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
+    if (!(memoryBytes > 0 && memoryBytes <= MAX_MEMORY_BYTES && memoryBytes % MIB === 0)) {
+      throw new RangeError(`memoryBytes must be a multiple of 1 MiB up to ${MAX_MEMORY_BYTES}, not ${memoryBytes}`);
+    }
+    this.memoryBytes = memoryBytes;
+    this.#options = {
+      memoryBytes,
+      relocation: options.relocation ?? true,
+      tagClearing: options.tagClearing ?? true,
+      checkLoads: options.checkLoads ?? true,
+    };
+    // All of it at once: views stay valid for ever. 16 bytes more, so that decoding at the end reads a whole word.
+    const wasmPages = Math.ceil((GUEST + memoryBytes + 16) / 0x1_0000);
+    const memory = new engine.Memory({ initial: wasmPages, maximum: wasmPages });
+    const buffer = memory.buffer;
+    this.#bytes = new Uint8Array(buffer);
+    this.#view = new DataView(buffer);
+    this.#pages = new Pages(buffer, memoryBytes);
+    this.#predecode = new Predecode(interpreter, buffer, this.#pages);
+    this.#memory = new GuestMemory(buffer, memoryBytes, this.#pages, this.#predecode);
+
+    const context: IntrinsicContext = {
+      view: this.#view,
+      memory: this.#memory,
+      relocation: this.#options.relocation,
+      tagClearing: this.#options.tagClearing,
+      trap: (hart, cause, value) => this.#trap(hart, cause, BigInt(value)),
+      setDdc: (hart, cap) => this.setDdc(hart, cap),
+      jumpTo: (hart, pcc) => {
+        this.setPcc(hart, pcc);
+        this.#set64(hart, "pc", pcc.address - this.#get64(hart, "pcBase"));
+        this.#view.setInt32(hart + State.jumped, 1, true);
+      },
+    };
+    const { module, intrinsics } = interpreter.compiled(this.#options.checkLoads);
+    const run: RunImports = {
+      decode: (ip) => this.#predecode.decodeRun(ip >>> 0),
+      enter: (target) => this.#enter(BigInt.asUintN(64, target)),
+      fault: (absolute, access, store) => this.#fault(BigInt.asUintN(64, absolute), access, store !== 0),
+    };
+    const instance = new engine.Instance(module, {
+      run: { ...run },
+      intrinsics: Object.fromEntries(intrinsics.map((name) => [name, interpreter.intrinsics[name]!.make(context)])),
+      env: { memory },
+    });
+    this.exports = instance.exports as unknown as RunExports;
+  }
+
+  // ---- harts
+  createHart(): HartPort {
+    const id = this.#freeHarts.pop() ?? this.#nextHart++;
+    if (id >= MAX_HARTS) throw new RangeError(`a machine has at most ${MAX_HARTS} harts`);
+    const base = HARTS + id * HART_BYTES;
+    this.#bytes.fill(0, base, base + HART_USED);
+    this.#set64(base, "reservation", -1n);
+    return new Hart(this, id, base, this.#view);
+  }
+  releaseHart(hart: Hart): void {
+    if (this.#active === hart) this.#active = undefined;
+    this.#freeHarts.push(hart.id);
+  }
+  /** Makes a hart the one whose registers generated code sees. The reservation is lost when another one ran. */
+  activate(hart: Hart): void {
+    if (this.#active === hart) return;
+    this.#park();
+    this.#bytes.copyWithin(ACTIVE_HART, hart.base, hart.base + HART_USED);
+    hart.base = ACTIVE_HART;
+    this.#active = hart;
+    this.#set64(ACTIVE_HART, "reservation", -1n);
+  }
+  #park(): void {
+    const hart = this.#active;
+    if (hart === undefined) return;
+    const base = HARTS + hart.id * HART_BYTES;
+    this.#bytes.copyWithin(base, ACTIVE_HART, ACTIVE_HART + HART_USED);
+    hart.base = base;
+  }
+
+  #get64(hart: number, field: StateField): bigint {
+    return this.#view.getBigUint64(hart + State[field], true);
+  }
+  #set64(hart: number, field: StateField, value: bigint): void {
+    this.#view.setBigUint64(hart + State[field], BigInt.asUintN(64, value), true);
+  }
+
+  /** DDC and the windows that accesses are compared with. */
+  setDdc(hart: number, cap: Raw): void {
+    writeScr(this.#view, hart, Scr.Ddc, cap);
+    const { base, top } = decodeBounds(cap.hi, cap.address);
+    const usable = cap.tag && otypeOf(cap.hi) === OTYPE_UNSEALED;
+    const end = top < BigInt(this.memoryBytes) ? top : BigInt(this.memoryBytes);
+    const length = usable && end > base ? end - base : 0n;
+    const perms = permsOf(cap.hi);
+    const load = (perms & Perm.Load) !== 0 ? length : 0n;
+    const store = (perms & Perm.Store) !== 0 ? length : 0n;
+    // Where loads do not look at pages, the first one must not be in the window: it is never mapped.
+    const skip = this.#options.checkLoads ? 0n : PAGE;
+    const span = (exact: bigint): bigint => (exact > skip + 7n ? exact - skip - 7n : 0n);
+    this.#set64(hart, "ddcAddress", this.#options.relocation ? cap.address : 0n);
+    this.#set64(hart, "dataBase", base);
+    this.#set64(hart, "loadLength", load);
+    this.#set64(hart, "storeLength", store);
+    this.#set64(hart, "windowLo", base + skip);
+    this.#set64(hart, "loadSpan", span(load));
+    this.#set64(hart, "storeSpan", span(store));
+  }
+
+  /** PCC and the pages that it allows to execute as a whole. */
+  setPcc(hart: number, cap: Raw): void {
+    writeScr(this.#view, hart, Scr.Pcc, cap);
+    const { base, top } = decodeBounds(cap.hi, cap.address);
+    const usable = cap.tag && otypeOf(cap.hi) === OTYPE_UNSEALED && (permsOf(cap.hi) & Perm.Execute) !== 0 && flagOf(cap.hi) === 0 && (base & 1n) === 0n;
+    const lo = ((base + PAGE - 1n) / PAGE) * PAGE;
+    // A page's last instruction may reach 2 bytes into the next.
+    const reach = top - 2n;
+    const end = reach < BigInt(this.memoryBytes) ? reach : BigInt(this.memoryBytes);
+    const hi = end > 0n ? (end / PAGE) * PAGE : 0n;
+    this.#set64(hart, "pcBase", this.#options.relocation ? base : 0n);
+    this.#set64(hart, "codeLo", lo);
+    this.#set64(hart, "codeSpan", usable && hi > lo ? hi - lo : 0n);
+    this.#set64(hart, "jumpLo", base);
+    this.#set64(hart, "jumpSpan", top - base >= 2n ? top - base - 1n : 0n);
+  }
+
+  // ---- what generated code asks for
+  #trap(hart: number, cause: number, value: bigint): void {
+    const view = this.#view;
+    view.setInt32(hart + State.trapPending, 1, true);
+    view.setInt32(hart + State.trapCause, cause, true);
+    this.#set64(hart, "trapValue", value);
+  }
+
+  /** See {@link RunImports.enter}. Order of the checks: CHERI ISAv9, tag, seal, execute, base, length of each parcel; then the page. */
+  #enter(target: bigint): number {
+    const hart = ACTIVE_HART;
+    const pcc = readScr(this.#view, hart, Scr.Pcc);
+    const { base, top } = decodeBounds(pcc.hi, pcc.address);
+    const pc = (target - this.#get64(hart, "pcBase")) & MASK64;
+    const fault = (cause: number, value: bigint): number => {
+      this.#trap(hart, cause, value);
+      this.#view.setInt32(hart + State.trapPending, 0, true);
+      this.#set64(hart, "pc", pc);
+      return 0;
+    };
+    const violation = (cause: number): number => fault(Cause.Cheri, BigInt((CapReg.Pcc << 5) | cause));
+    const inside = (address: bigint): boolean => address >= base && address + 2n <= top;
+    const executable = (address: bigint): boolean =>
+      address < BigInt(this.memoryBytes) && (this.#pages.own(Number(address) >>> 12) & Own.Execute) !== 0;
+
+    if (!pcc.tag) return violation(CapCause.Tag);
+    if (otypeOf(pcc.hi) !== OTYPE_UNSEALED) return violation(CapCause.Seal);
+    if ((permsOf(pcc.hi) & Perm.Execute) === 0) return violation(CapCause.PermitExecute);
+    if (this.#options.relocation && (base & 1n) !== 0n) return violation(CapCause.UnalignedBase);
+    if (!inside(target)) return violation(CapCause.Length);
+    if (!executable(target)) return fault(Cause.FetchPage, target);
+    const address = Number(target);
+    const start = address - (address % PAGE_SIZE);
+    const lo = this.#get64(hart, "codeLo");
+    if (target >= lo && target - lo < this.#get64(hart, "codeSpan")) {
+      const block = this.#predecode.block(start / PAGE_SIZE);
+      this.#view.setInt32(hart + State.recordBase, block, true);
+      this.#set64(hart, "pagePc", BigInt(start) - this.#get64(hart, "pcBase"));
+      return block + (address - start) * 8;
+    }
+    if (this.#predecode.isLong(address)) {
+      if (!inside(target + 2n)) return violation(CapCause.Length);
+      if (!executable(target + 2n)) return fault(Cause.FetchPage, target + 2n);
+    }
+    const record = this.#predecode.decodeSingle(address, flagOf(pcc.hi) === 0 ? 0 : 1);
+    this.#view.setInt32(hart + State.recordBase, record, true);
+    this.#set64(hart, "pagePc", pc);
+    return record;
+  }
+
+  /** See {@link RunImports.fault}. Order: tag, seal, load, store permission, length of DDC; alignment; page. */
+  #fault(address: bigint, access: number, store: boolean): void {
+    const hart = ACTIVE_HART;
+    const size = BigInt(access & SlowAccess.SizeMask);
+    const load = !store || (access & SlowAccess.ForStore) !== 0;
+    const ddc = readScr(this.#view, hart, Scr.Ddc);
+    const perms = permsOf(ddc.hi);
+    const { base, top } = decodeBounds(ddc.hi, ddc.address);
+    const violation = (cause: number): void => this.#trap(hart, Cause.Cheri, BigInt((CapReg.Ddc << 5) | cause));
+    if (!ddc.tag) return violation(CapCause.Tag);
+    if (otypeOf(ddc.hi) !== OTYPE_UNSEALED) return violation(CapCause.Seal);
+    if (load && (perms & Perm.Load) === 0) return violation(CapCause.PermitLoad);
+    if (store && (perms & Perm.Store) === 0) return violation(CapCause.PermitStore);
+    if (address < base || address + size > top) return violation(CapCause.Length);
+    if ((access & SlowAccess.Aligned) !== 0 && (address & (size - 1n)) !== 0n) {
+      return this.#trap(hart, store ? Cause.StoreMisaligned : Cause.LoadMisaligned, address);
+    }
+    return this.#trap(hart, store ? Cause.StorePage : Cause.LoadPage, address);
+  }
+
+  // ---- memory, for trusted code
+  #check(address: number, length: number): void {
+    if (!(Number.isInteger(address) && Number.isInteger(length) && address >= 0 && length >= 0 && address + length <= this.memoryBytes)) {
+      throw new RangeError(`[${address}, ${address} + ${length}) is outside the memory of ${this.memoryBytes} bytes`);
+    }
+  }
+  #checkPages(address: number, length: number): void {
+    this.#check(address, length);
+    if (address % PAGE_SIZE !== 0 || length % PAGE_SIZE !== 0) throw new RangeError(`${address}, ${length}: not multiples of a page`);
+  }
+  #checkGranule(address: number): void {
+    this.#check(address, GRANULE_SIZE);
+    if (address % GRANULE_SIZE !== 0) throw new RangeError(`${address} is not a multiple of ${GRANULE_SIZE}`);
+  }
+  readBytes(address: number, length: number): Uint8Array {
+    this.#check(address, length);
+    return this.#bytes.slice(GUEST + address, GUEST + address + length);
+  }
+  lendBytes(address: number, length: number): Uint8Array {
+    this.#check(address, length);
+    return this.#bytes.subarray(GUEST + address, GUEST + address + length);
+  }
+  readU8(address: number): number {
+    this.#check(address, 1);
+    return this.#bytes[GUEST + address]!;
+  }
+  readU32(address: number): number {
+    this.#check(address, 4);
+    return this.#view.getUint32(GUEST + address, true);
+  }
+  readU64(address: number): number {
+    this.#check(address, 8);
+    return this.#view.getUint32(GUEST + address + 4, true) * 4_294_967_296 + this.#view.getUint32(GUEST + address, true);
+  }
+  /** What every write of trusted code does besides writing. */
+  #written(address: number, length: number): void {
+    this.#memory.changed(address, length);
+    this.#set64(ACTIVE_HART, "reservation", -1n);
+  }
+  storeRange(address: number, bytes: Uint8Array): void {
+    this.#check(address, bytes.length);
+    this.#bytes.set(bytes, GUEST + address);
+    this.#written(address, bytes.length);
+  }
+  zeroRange(address: number, length: number): void {
+    this.#check(address, length);
+    this.#bytes.fill(0, GUEST + address, GUEST + address + length);
+    this.#written(address, length);
+  }
+  copyRange(from: number, to: number, length: number): void {
+    this.#check(from, length);
+    this.#check(to, length);
+    if (from < to + length && to < from + length && length > 0) throw new RangeError("the ranges overlap");
+    this.#bytes.copyWithin(GUEST + to, GUEST + from, GUEST + from + length);
+    this.#written(to, length);
+  }
+  storeCapability(address: number, capability: Capability): void {
+    this.#checkGranule(address);
+    this.#memory.storeCapability(BigInt(address), toRaw(capability));
+    this.#set64(ACTIVE_HART, "reservation", -1n);
+  }
+  loadCapability(address: number): Capability {
+    this.#checkGranule(address);
+    return fromRaw(this.#memory.loadCapability(BigInt(address)));
+  }
+  protect(address: number, length: number, prot: number): void {
+    this.#checkPages(address, length);
+    const first = address / PAGE_SIZE;
+    const end = (address + length) / PAGE_SIZE;
+    // Whether an instruction at the end of the page before can be fetched may have changed too.
+    if ((prot & Prot.Execute) === 0) this.#predecode.dropRange(address, length);
+    else this.#predecode.dropRange(Math.max(0, address - 2), 2);
+    this.#pages.protect(first, end, prot);
+  }
+  allows(address: number, length: number, prot: number): boolean {
+    this.#check(address, length);
+    return this.#pages.allows(address, length, prot);
+  }
+  /** Number of granules with a tag in a range; for tests and sweeps. */
+  countTags(address: number, length: number): number {
+    this.#check(address, length);
+    const first = Math.floor(address / GRANULE_SIZE);
+    const end = Math.ceil((address + length) / GRANULE_SIZE);
+    let count = 0;
+    for (let granule = first; granule < end; granule++) count += this.#bytes[TAGS + granule]!;
+    return count;
+  }
+}
+
+/**
+ * Makes a machine. RangeError when its memory is not a multiple of 1 MiB up to 3.5 GiB. `interpreter` is for tests that
+ * change instructions.
+ */
+export function createMachine(options: MachineOptions = {}, interpreter: Interpreter = standardInterpreter()): Machine {
+  return new Machine(options, interpreter);
+}

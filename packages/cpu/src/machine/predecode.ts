@@ -1,0 +1,176 @@
+/**
+ * Predecoded code: a block of records for each page that has run. Records are made when control first reaches them and
+ * dropped when a byte that they came from changes, so that they are always what decoding now would give.
+ */
+import { PAGE_SIZE } from "../abi.ts";
+import { Builtin, Reach, type ReachCode, type Slot } from "../interpreter/handlers.ts";
+import type { Interpreter } from "../interpreter/interpreter.ts";
+import { createDecoded, type Mode } from "../isa/decode.ts";
+import {
+  ACTIVE_HART, BLOCK_BYTES, BLOCK_RECORDS, F, GUEST, Own, PAGE_RECORDS, POOL, POOL_BLOCKS, Record, RECORD_BYTES, SCRATCH_RECORDS, X, X_DISCARD,
+} from "./layout.ts";
+import type { Pages } from "./pages.ts";
+
+/** Longest run that is decoded at once. */
+const MAX_RUN = 64;
+const PARCELS = PAGE_SIZE / 2;
+
+export class Predecode {
+  readonly #interpreter: Interpreter;
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+  readonly #pages: Pages;
+  /** Block of each page, or 0. */
+  readonly #records: Int32Array;
+  /** Page of each block of the pool, or -1. */
+  readonly #pageOf: Int32Array = new Int32Array(POOL_BLOCKS).fill(-1);
+  /** Blocks given back, and the next one to take when there are none: those longest in use go first. */
+  readonly #free: number[] = [];
+  #hand = 0;
+  readonly #decoded: ReturnType<typeof createDecoded> = createDecoded();
+
+  constructor(interpreter: Interpreter, buffer: ArrayBuffer, pages: Pages) {
+    this.#interpreter = interpreter;
+    this.#view = new DataView(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    this.#pages = pages;
+    this.#records = new Int32Array(buffer, PAGE_RECORDS, pages.count + 1);
+    this.#sentinels(SCRATCH_RECORDS, 1);
+  }
+
+  #sentinels(block: number, from: number): void {
+    this.#view.setUint16(block + from * RECORD_BYTES + Record.handler, Builtin.Cross, true);
+    this.#view.setUint16(block + (from + 1) * RECORD_BYTES + Record.handler, Builtin.Cross, true);
+  }
+
+  /** The block of a page, made empty if there is none. */
+  block(page: number): number {
+    const old = this.#records[page]!;
+    if (old !== 0) return old >>> 0;
+    let index = this.#free.pop();
+    if (index === undefined) {
+      index = this.#hand;
+      this.#hand = (index + 1) % POOL_BLOCKS;
+      const victim = this.#pageOf[index]!;
+      if (victim >= 0) this.#forget(victim);
+    }
+    this.#pageOf[index] = page;
+    const address = POOL + index * BLOCK_BYTES;
+    this.#bytes.fill(0, address, address + BLOCK_BYTES);
+    this.#sentinels(address, PARCELS);
+    this.#records[page] = address;
+    this.#pages.add(page, Own.Code);
+    return address;
+  }
+
+  #indexOf(block: number): number {
+    return (block - POOL) / BLOCK_BYTES;
+  }
+  /** Takes a page's block away without giving it back. */
+  #forget(page: number): void {
+    const index = this.#indexOf(this.#records[page]! >>> 0);
+    this.#records[page] = 0;
+    this.#pageOf[index] = -1;
+    // The last instruction of the page before may reach into this one, and ours into the next.
+    if (page === 0 || this.#records[page - 1] === 0) this.#pages.remove(page, Own.Code);
+    if (this.#records[page + 1] === 0) this.#pages.remove(page + 1, Own.Code);
+  }
+  /** Drops a page's records; its block is free then. */
+  dropPage(page: number): void {
+    const block = this.#records[page]! >>> 0;
+    if (block === 0) return;
+    this.#forget(page);
+    this.#free.push(this.#indexOf(block));
+  }
+  /** Drops what was decoded from [address, address + length). */
+  dropRange(address: number, length: number): void {
+    if (length === 0) return;
+    // An instruction that starts up to two bytes earlier reaches in.
+    const from = Math.max(0, address - (address % 2) - 2);
+    const end = address + length;
+    for (let page = Math.floor(from / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
+      const block = this.#records[page]! >>> 0;
+      if (block === 0) continue;
+      const first = Math.max(0, (from - page * PAGE_SIZE) / 2);
+      const last = Math.min(PARCELS, Math.ceil((end - page * PAGE_SIZE) / 2));
+      if (first === 0 && last === PARCELS) this.dropPage(page);
+      else for (let parcel = first; parcel < last; parcel++) this.#view.setUint16(block + parcel * RECORD_BYTES + Record.handler, Builtin.Decode, true);
+    }
+  }
+
+  /** Decodes from the record at `ip` on, up to what ends a run or is decoded already. */
+  decodeRun(ip: number): void {
+    const block = POOL + Math.floor((ip - POOL) / BLOCK_BYTES) * BLOCK_BYTES;
+    const page = this.#pageOf[this.#indexOf(block)]!;
+    let parcel = (ip - block) / RECORD_BYTES;
+    for (let count = 0; count < MAX_RUN && parcel < PARCELS; count++) {
+      const record = block + parcel * RECORD_BYTES;
+      if (this.#view.getUint16(record, true) !== Builtin.Decode) return;
+      const offset = 2 * parcel;
+      const parcels = this.#decodeAt(record, page * PAGE_SIZE + offset, offset, 0);
+      if (parcels === 0) return;
+      parcel += parcels;
+    }
+  }
+  /** Decodes the one instruction at an absolute address, all of whose bytes may be fetched; returns the address of its record. */
+  decodeSingle(address: number, mode: Mode): number {
+    this.#decodeAt(SCRATCH_RECORDS, address, -1, mode);
+    return SCRATCH_RECORDS;
+  }
+  /** True when the instruction at an absolute address has 4 bytes. */
+  isLong(address: number): boolean {
+    return (this.#bytes[GUEST + address]! & 3) === 3;
+  }
+
+  /**
+   * Fills a record. `pageOffset` is where the instruction stands in its page, or -1 where there is no page of records
+   * around it. Returns the parcels up to the next instruction, 0 if none follows.
+   */
+  #decodeAt(record: number, address: number, pageOffset: number, mode: Mode): number {
+    const view = this.#view;
+    const word = view.getInt32(GUEST + address, true);
+    const long = (word & 3) === 3;
+    if (pageOffset === PAGE_SIZE - 2 && long) {
+      const after = (address + 2) / PAGE_SIZE;
+      if ((this.#pages.own(after) & Own.Execute) === 0) {
+        view.setUint16(record + Record.handler, Builtin.FetchFault, true);
+        return 0;
+      }
+      this.#pages.add(after, Own.Code);
+    }
+    const operands = this.#decoded;
+    const clause = this.#interpreter.decoder.decode(word, mode, operands);
+    if (clause < 0) {
+      view.setInt32(record + Record.imm, long ? word : word & 0xffff, true);
+      view.setUint16(record + Record.handler, Builtin.Illegal, true);
+      return 0;
+    }
+    const shape = this.#interpreter.table.shapes[clause]!;
+    let reach: ReachCode = Reach.None;
+    let imm = operands.imm;
+    if (shape.direct) {
+      const to = pageOffset + imm;
+      if (pageOffset < 0 || to < 0 || to >= PAGE_SIZE) reach = Reach.Far;
+      else {
+        reach = imm > 0 ? Reach.Forward : Reach.Backward;
+        imm = (imm / 2) * RECORD_BYTES;
+      }
+    }
+    const { slots } = shape;
+    view.setUint16(record + Record.rd, slot(slots.rd, operands.rd), true);
+    view.setUint16(record + Record.rs1, slot(slots.rs1, operands.rs1), true);
+    view.setUint16(record + Record.rs2, slot(slots.rs2, operands.rs2), true);
+    view.setUint16(record + Record.rs3, slot(slots.rs3, operands.rs3), true);
+    view.setInt32(record + Record.imm, imm, true);
+    view.setUint16(record + Record.rm, operands.rm, true);
+    view.setUint16(record + Record.handler, this.#interpreter.table.find(clause, operands.length, reach), true);
+    return shape.ends ? 0 : operands.length / 2;
+  }
+}
+
+function slot(kind: Slot, register: number): number {
+  if (kind === "float") return ACTIVE_HART + F + 8 * register;
+  return ACTIVE_HART + (kind === "intWrite" && register === 0 ? X_DISCARD : X + 8 * register);
+}
+
+if (BLOCK_RECORDS !== PARCELS + 2) throw new Error("a block has two records more than a page has parcels");

@@ -1,4 +1,4 @@
-import { assemble } from "@cvm/cpu";
+import { assembleText } from "@cvm/cpu";
 
 /** Where the one segment of {@link staticElf} is loaded. */
 export const TEXT_ADDRESS = 0x10000;
@@ -7,7 +7,7 @@ const EM_RISCV = 243;
 
 /** A static ELF program of one segment (read and execute) from assembly text; it starts at its first instruction. */
 export function staticElf(source: string): Uint8Array {
-  const code = assemble(source, { origin: TEXT_ADDRESS + HEADER_BYTES });
+  const code = assembleText(source, { origin: TEXT_ADDRESS + HEADER_BYTES });
   return wrapElf(code);
 }
 

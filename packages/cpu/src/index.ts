@@ -3,3 +3,6 @@ export * from "./abi.ts";
 export { createMachine } from "./machine/machine.ts";
 export * as capability from "./capability/index.ts";
 export { Interpreter, standardInterpreter } from "./interpreter/interpreter.ts";
+export * from "./assembler/index.ts";
+export { allClauses } from "./isa/index.ts";
+export { createDecoder, type Decoder } from "./isa/decode.ts";

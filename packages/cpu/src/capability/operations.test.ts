@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Capability } from "../abi.ts";
 import { OTYPE_MAX, OTYPE_SENTRY, Perm } from "../abi.ts";

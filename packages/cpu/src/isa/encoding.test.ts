@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, integer, pre, property } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encodingOf, extractField, fieldProblem, insertField, matches, parseEncoding } from "./encoding.ts";
 import { allClauses } from "./index.ts";
@@ -73,10 +73,10 @@ test("every field of every clause: extraction is the inverse of insertion, and t
     for (const candidate of fields) {
       const span = 2 ** (candidate.width - candidate.scale);
       const first = candidate.signed ? -span / 2 : 0;
-      fc.assert(
-        fc.property(fc.integer({ min: first, max: first + span - 1 }), fc.integer(), (step, noise) => {
+      assert(
+        property(integer({ min: first, max: first + span - 1 }), integer(), (step, noise) => {
           const value = step * 2 ** candidate.scale + candidate.base;
-          fc.pre(!candidate.excluded.includes(value));
+          pre(!candidate.excluded.includes(value));
           const bits = insertField(candidate, value);
           const places = candidate.slices.reduce((all, { width, shift }) => all | (((2 ** width - 1) | 0) << shift), 0);
           expect(bits & ~places, clause.name).toBe(0);

@@ -34,7 +34,7 @@ export const Limit = {
   /** Links followed in one resolution (MAXSYMLINKS). */
   links: 40,
   /** Largest file offset: offsets are JavaScript numbers. */
-  fileSize: Number.MAX_SAFE_INTEGER,
+  fileSize: 9_007_199_254_740_991,
 } as const;
 
 /** Device number as Linux encodes it in st_rdev for small majors and minors. */

@@ -102,7 +102,7 @@ export abstract class EntryFile extends BaseFile {
     inode.locks?.releaseRanges(this);
     inode.locks?.releaseWhole(this);
     inode.notify(canWrite(this.flags) ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE, 0, "");
-    if (inode.watchers === null) this.entry.parent?.inode.notify(canWrite(this.flags) ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE, 0, this.entry.name);
+    if (!this.entry.dead) this.entry.parent?.inode.notify(canWrite(this.flags) ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE, 0, this.entry.name);
   }
 }
 

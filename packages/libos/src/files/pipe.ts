@@ -21,7 +21,7 @@ export class Pipe {
   #ring: Uint8Array = EMPTY;
   #start = 0;
   #length = 0;
-  capacity = DEFAULT_CAPACITY;
+  capacity: number = DEFAULT_CAPACITY;
   readers = 0;
   writers = 0;
   /** Openings so far: a FIFO's open waits until the other side's count moves. */

@@ -8,7 +8,7 @@ import {
   setOffset, testSubset, toMemory, unseal,
 } from "./index.ts";
 import { fromRaw, toRaw } from "./operations.ts";
-import { rawSetBounds } from "./raw.ts";
+import { rawBuildCap, rawSetBounds, ROOT_HI } from "./raw.ts";
 
 const MiB = 1024 * 1024;
 const rwPerms = Perm.Load | Perm.Store | Perm.Global;
@@ -163,6 +163,31 @@ describe("properties", () => {
       }),
       { numRuns: 2000 },
     );
+  });
+
+  test("buildCap refuses encodings that no derivation makes", () => {
+    const all = { tag: true, hi: ROOT_HI, address: 0n };
+    let built = 0;
+    fc.assert(
+      fc.property(fc.bigInt(0n, (1n << 64n) - 1n), address, fc.boolean(), (hi, at, narrow) => {
+        // Half of them from valid fields, so that many are derivable.
+        const wanted = { tag: false, hi: narrow ? toRaw(setBounds(setAddress(root(), at), hi >> 40n).capability).hi ^ (hi & 3n << 46n) : hi, address: at };
+        const result = rawBuildCap(all, wanted);
+        if (!result.tag) return;
+        built += 1;
+        expect(toRaw(fromRaw(result))).toEqual(result);
+        expect(fromRaw(result).top <= 1n << 64n).toBe(true);
+      }),
+      { numRuns: 4000 },
+    );
+    expect(built).toBeGreaterThan(100);
+    // Exponents above 52 are read as 52, but are not the encoding of root.
+    for (let exponent = 53n; exponent < 64n; exponent += 1n) {
+      const fields = ((exponent >> 3n) << 14n) | (exponent & 7n);
+      const hi = ROOT_HI ^ ((52n >> 3n) << 14n) ^ (52n & 7n) ^ fields;
+      expect(rawBuildCap(all, { tag: false, hi, address: 0n }).tag, `E=${exponent}`).toBe(false);
+    }
+    expect(rawBuildCap(all, { tag: false, hi: ROOT_HI, address: 0n }).tag).toBe(true);
   });
 
   test("setBounds covers what was asked, and exact tells the truth", () => {

@@ -195,8 +195,10 @@ export interface HartPort {
   getInt(register: number): number;
   /** Integer write from a number: sign-extended; drops capability metadata. */
   setInt(register: number, value: number): void;
+  /** All 64 bits, as an unsigned number; {@link setX} takes signed ones too. */
   getX(register: number): bigint;
   setX(register: number, value: bigint): void;
+  /** Raw 64 bits, as an unsigned number. */
   getF(register: number): bigint;
   setF(register: number, value: bigint): void;
   fcsr: number;

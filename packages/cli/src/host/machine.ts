@@ -1,0 +1,85 @@
+import { createDecoder, createMachine, disassemble, allClauses } from "@cvm/cpu";
+import { createLibraryOs } from "@cvm/libos";
+import { createMonitor } from "@cvm/monitor";
+import type { LibosOptions } from "@cvm/monitor/abi";
+import { CliError } from "../errors.ts";
+import type { Publication } from "./publish.ts";
+import { publish } from "./publish.ts";
+import type { CvmState } from "./protocol.ts";
+import type { Runtime } from "./runtime.ts";
+
+const MIB = 1024 * 1024;
+/** The whole address space that a 4 GiB memory leaves to cVMs. It is reserved, not touched. */
+const MEMORY_BYTES = 3584 * MIB;
+
+/** One machine with its monitor in this process. */
+export function createRuntime(): Runtime {
+  const machine = createMachine({ memoryBytes: MEMORY_BYTES });
+  const decoder = createDecoder(allClauses);
+  const monitor = createMonitor(machine, { disassemble: (word, pc) => disassemble(decoder, word, pc) });
+
+  return {
+    async start(state: CvmState, layers, writable, program, events) {
+      const { config } = state;
+      const options = (address: string): LibosOptions => ({
+        hostname: config.hostname,
+        address,
+        layers,
+        writable,
+        volumes: config.volumes,
+        memoryBytes: config.memoryBytes,
+        program,
+        strace: config.strace,
+      });
+      const cvm = monitor.createCvm({
+        name: config.name,
+        memoryBytes: config.memoryBytes,
+        ...(config.cpus > 0 ? { cpus: config.cpus } : {}),
+        libraryOs: (host, address) => createLibraryOs(options(address), host),
+        events: {
+          output: events.output,
+          exited: (console, code, signal) => {
+            if (console === 0) close();
+            events.exit(console, code, signal);
+          },
+          fault: (report) => events.report(report.text),
+          trace: (line) => events.report(line),
+          problem: (text) => events.report(text),
+        },
+      });
+      const publications: Publication[] = [];
+      const close = (): void => {
+        for (const publication of publications.splice(0)) publication.close();
+      };
+      try {
+        const ports = [];
+        for (const port of config.ports) {
+          const publication = await publish(monitor, cvm.address, port);
+          publications.push(publication);
+          ports.push({ ...port, hostPort: publication.hostPort });
+        }
+        (state as { config: typeof config }).config = { ...config, ports };
+        await cvm.start();
+      } catch (error) {
+        close();
+        monitor.destroyCvm(cvm);
+        throw error;
+      }
+      return {
+        address: cvm.address,
+        async exec(console, other) {
+          const result = await cvm.exec(console, other);
+          if (result < 0) throw Object.assign(new CliError("failed", `"${other.argv[0] ?? ""}" cannot be executed (errno ${-result})`), { errno: -result });
+        },
+        input: (console, bytes) => cvm.input(console, bytes),
+        resize: (console, columns, rows) => cvm.resize(console, columns, rows),
+        signal: (console, signal) => cvm.kill(signal, console),
+        destroy() {
+          close();
+          monitor.destroyCvm(cvm);
+        },
+        statistics: async () => ({ ...cvm.inspect(), calls: await cvm.statistics() }),
+      };
+    },
+  };
+}

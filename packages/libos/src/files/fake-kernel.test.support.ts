@@ -74,7 +74,6 @@ export class FakeKernel {
       host: {
         names: () => this.names,
         consoleWrite: (console: number, fd: number, bytes: Uint8Array) => this.output.push({ console, fd, text: Buffer.from(bytes).toString() }),
-        complete: (_thread: number, reply: number | SyscallReply) => this.completed.push(reply),
         readMemory: (_process: number, address: number, length: number) => this.memory.get(address)?.slice(0, length) ?? null,
       } as unknown as Kernel["host"],
       block: (_context, queues, retry) => {
@@ -90,7 +89,10 @@ export class FakeKernel {
         for (const queue of queues) queue.add(parked.wake);
         return PENDING;
       },
-      signal: (process, signal) => this.signals.push({ pid: process.pid, signal }),
+      answer: (_thread, reply) => void this.completed.push(reply),
+      withSignalMask: (_context, _mask, run) => run(),
+      signalSource: undefined as unknown as Kernel["signalSource"],
+      signal: (process, signal) => void this.signals.push({ pid: process.pid, signal }),
     };
     this.context = this.newProcess();
     this.process = this.context.process as FakeKernel["process"];

@@ -37,19 +37,30 @@ export interface Kernel {
    * Parks the calling thread until one of `queues` is notified, then runs `retry` again (and again, while it returns -EAGAIN).
    * Wakes with `-ETIMEDOUT`-free value `onTimeout` after `timeoutMs` (Infinity: never), with -EINTR (or a restart) when a signal is
    * to be delivered. Returns PENDING (or at once what `retry` returned when it is not -EAGAIN; `retry` is first run at the first notification).
+   * `interrupted`: the answer instead of -EINTR (a write that was done in part).
    */
-  block(context: CallContext, queues: readonly WaitQueue[], retry: () => number | SyscallReply, timeoutMs: number, onTimeout: number | (() => number | SyscallReply), restartable: boolean): SyscallOutcome;
+  block(context: CallContext, queues: readonly WaitQueue[], retry: () => number | SyscallReply, timeoutMs: number, onTimeout: number | (() => number | SyscallReply), restartable: boolean, interrupted?: (() => number | SyscallReply) | null): SyscallOutcome;
+  /** Answers a call that returned PENDING without {@link block}. Nothing happens when the thread has ended. */
+  answer(thread: Thread, reply: number | SyscallReply): void;
+  /**
+   * Runs a call with another signal mask until it is answered (ppoll, pselect6, epoll_pwait): `mask` is the 8 bytes of a sigset_t.
+   * A signal that arrives meanwhile ends the call with -EINTR; its handler runs under `mask`, and the frame restores the old one.
+   */
+  withSignalMask(context: CallContext, mask: Uint8Array, run: () => SyscallOutcome): SyscallOutcome;
+  /** What signalfd reads from. */
+  readonly signalSource: SignalSource;
   /** Sends a signal to a process (thread undefined) or a thread. */
   signal(process: Process, signal: number, info?: Partial<SignalInfo>, thread?: Thread): void;
-  /**
-   * Runs a call with a signal mask of its own (ppoll, pselect6, epoll_pwait, rt_sigsuspend): 8 bytes as in `sigset_t`, or null
-   * for the mask in force. The old mask comes back when the call is answered, or after the handler that interrupted it.
-   */
-  withMask(context: CallContext, mask: Uint8Array | null, run: () => SyscallOutcome): SyscallOutcome;
-  /** Takes the first pending signal of `set` (bit n-1: signal n) of the thread or its process: signalfd, rt_sigtimedwait. */
-  takeSignal(thread: Thread, set: bigint): { readonly signal: number; readonly info: SignalInfo } | undefined;
-  /** Pending signals of the thread and its process as a set. */
-  pendingSignals(thread: Thread): bigint;
+}
+
+/** Pending signals, as a signalfd sees them. `set` is a sigset_t. */
+export interface SignalSource {
+  /** Whether a signal of `set` is pending for the process or, when given, the thread. */
+  pending(process: Process, thread: Thread | undefined, set: bigint): boolean;
+  /** Takes the first pending signal of `set`. */
+  take(context: CallContext, set: bigint): { readonly signal: number; readonly info: SignalInfo } | undefined;
+  /** Notified when a signal becomes pending for the process or one of its threads. */
+  arrivals(process: Process): WaitQueue;
 }
 
 export interface SignalInfo {
@@ -170,6 +181,9 @@ export interface OpenFile {
   readonly node?: VfsFile;
   /** The kind, to cast by: sockets and epoll have more methods. */
   readonly kind: "file" | "directory" | "pipe" | "socket" | "epoll" | "eventfd" | "timerfd" | "signalfd" | "inotify" | "tty" | "device" | "pidfd" | "memfd";
+  /** Milliseconds that a blocking read or write waits (SO_RCVTIMEO, SO_SNDTIMEO) before it returns -EAGAIN; undefined: as long as it takes. */
+  readTimeout?: number;
+  writeTimeout?: number;
   fsync?(dataOnly: boolean, done: (result: number) => void): void;
   truncate?(length: number): number;
   /** Directory entries from the current position: packed linux_dirent64, at most `max` bytes. */

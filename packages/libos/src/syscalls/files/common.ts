@@ -87,7 +87,7 @@ export function later(context: CallContext, start: (done: (result: number) => vo
   let sleeping = false;
   start((result) => {
     if (!sleeping) now = result;
-    else if (kernel.threads.get(thread.id) === thread) kernel.host.complete(thread.id, result);
+    else kernel.answer(thread, result);
   });
   if (now !== null) return now;
   sleeping = true;
@@ -99,11 +99,9 @@ export function withMemory(context: CallContext, at: number, length: number, the
   const { kernel, process, thread } = context;
   const content = kernel.host.readMemory(process.space, at, length);
   if (content === null || content instanceof Uint8Array) return then(content);
-  const own: CallContext = { kernel, process, thread, registers: undefined };
   content.then((read) => {
-    if (kernel.threads.get(thread.id) !== thread) return;
     const outcome = then(read);
-    if (outcome !== PENDING) kernel.host.complete(own.thread.id, outcome as number | SyscallReply);
+    if (outcome !== PENDING) kernel.answer(thread, outcome as number | SyscallReply);
   });
   return PENDING;
 }

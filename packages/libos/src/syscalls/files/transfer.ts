@@ -27,8 +27,7 @@ function readCall(context: CallContext, number: number, capacity: number | null,
     const result = file.read(max, offset, own);
     return typeof result === "number" ? result : answer(result.length, 1, result);
   };
-  const timeout = (file as { readTimeout?: number }).readTimeout ?? Number.POSITIVE_INFINITY;
-  return context.kernel.block(context, [file.waiters], retry, timeout, 0, true);
+  return context.kernel.block(context, [file.waiters], retry, file.readTimeout ?? Number.POSITIVE_INFINITY, file.kind === "tty" ? 0 : -E.AGAIN, true);
 }
 
 /** A blocking write ends when all bytes are gone (pipe(7), socket(7)). */
@@ -51,7 +50,8 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
     done += result;
     return done < rest.length ? -E.AGAIN : before + done;
   };
-  return context.kernel.block(context, [file.waiters], retry, Number.POSITIVE_INFINITY, 0, true);
+  const partly = (otherwise: number) => (): number => (before + done > 0 ? before + done : otherwise);
+  return context.kernel.block(context, [file.waiters], retry, file.writeTimeout ?? Number.POSITIVE_INFINITY, partly(-E.AGAIN), true, partly(-E.INTR));
 }
 
 const offsetOf = (value: SyscallValue | undefined): number | null => (num(value) === -1 ? null : num(value));

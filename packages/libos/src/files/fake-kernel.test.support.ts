@@ -77,10 +77,20 @@ export class FakeKernel {
         readMemory: (_process: number, address: number, length: number) => this.memory.get(address)?.slice(0, length) ?? null,
       } as unknown as Kernel["host"],
       block: (_context, queues, retry) => {
+        let running = false;
+        let again = false;
         const parked: Parked = {
           queues, retry,
           wake: () => {
-            const result = retry();
+            again = true;
+            if (running) return;
+            running = true;
+            let result: number | SyscallReply = -11;
+            while (again && result === -11) {
+              again = false;
+              result = retry();
+            }
+            running = false;
             if (result === -11) return;
             for (const queue of queues) queue.remove(parked.wake);
             this.completed.push(result);

@@ -32,6 +32,8 @@ export abstract class BaseFile implements OpenFile {
   abstract readonly name: string;
   /** Where it was opened; null for what has no name in the tree. */
   readonly entry: Dentry | null;
+  readTimeout?: number;
+  writeTimeout?: number;
 
   constructor(flags: number, entry: Dentry | null = null) {
     this.flags = flags;

@@ -404,9 +404,6 @@ export class TtyFile extends BaseFile {
   override read(max: number): Uint8Array | number {
     return (this.flags & O.ACCMODE) === O.WRONLY ? -E.BADF : max === 0 ? EMPTY : this.tty.read(max);
   }
-  get readTimeout(): number {
-    return this.tty.readTimeout;
-  }
   override write(bytes: Uint8Array): number {
     return (this.flags & O.ACCMODE) === O.RDONLY ? -E.BADF : bytes.length === 0 ? 0 : this.tty.write(bytes);
   }

@@ -2,6 +2,7 @@
 import { Limits, type SyscallReply } from "@cvm/monitor/abi";
 import { O } from "../../files/constants.ts";
 import { PipeFile } from "../../files/pipe.ts";
+import { TtyFile } from "../../files/tty.ts";
 import { E } from "../../kernel/errno.ts";
 import type { CallContext, OpenFile, Syscall, SyscallOutcome, SyscallValue } from "../../kernel/types.ts";
 import { answer, both, bytes, entryOf, fd, FULL, input, int, later, long, num, output, partial, uint, ulong, vector } from "./common.ts";
@@ -27,7 +28,7 @@ function readCall(context: CallContext, number: number, capacity: number | null,
     const result = file.read(max, offset, own);
     return typeof result === "number" ? result : answer(result.length, 1, result);
   };
-  return context.kernel.block(context, [file.waiters], retry, file.readTimeout ?? Number.POSITIVE_INFINITY, file.kind === "tty" ? 0 : -E.AGAIN, true);
+  return context.kernel.block(context, [file.waiters], retry, file instanceof TtyFile ? file.tty.readTimeout : (file.readTimeout ?? Number.POSITIVE_INFINITY), file instanceof TtyFile ? 0 : -E.AGAIN, true);
 }
 
 /** A blocking write ends when all bytes are gone (pipe(7), socket(7)). */

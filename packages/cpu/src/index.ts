@@ -6,3 +6,4 @@ export { Interpreter, standardInterpreter } from "./interpreter/interpreter.ts";
 export * from "./assembler/index.ts";
 export { allClauses } from "./isa/index.ts";
 export { createDecoder, type Decoder } from "./isa/decode.ts";
+export { runElf, type RunResult } from "./command/run.ts";

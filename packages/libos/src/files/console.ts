@@ -39,7 +39,7 @@ export function createConsole(kernel: Kernel, number: number, tty: boolean, stdi
   }
   const terminals = kernel.vfs instanceof VirtualFiles ? kernel.vfs.terminals : new Terminals();
   const { columns, rows } = kernel.options.program;
-  const terminal = new Tty(kernel, terminals.free(), number, columns ?? 80, rows ?? 24, (bytes) => kernel.host.consoleWrite(number, 1, bytes));
+  const terminal = new Tty(kernel, terminals.free(), number, columns ?? 80, rows ?? 24, (bytes) => kernel.host.consoleWrite(number, 1, bytes.slice()));
   terminals.consoles.set(number, terminal);
   terminals.pts.set(terminal.number, { tty: terminal, open: (flags, entry) => new TtyFile(terminal, flags, entry) });
   if (!stdin) terminal.end();

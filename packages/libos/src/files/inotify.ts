@@ -102,6 +102,6 @@ export class InotifyFile extends BaseFile {
     return { result: 0, output };
   }
   override close(): void {
-    for (const watch of [...this.#watches.values()]) this.#drop(watch);
+    for (const watch of this.#watches.values()) this.#drop(watch);
   }
 }

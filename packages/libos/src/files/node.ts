@@ -189,7 +189,7 @@ export abstract class Inode {
     return null;
   }
   notify(mask: number, cookie: number, name: string): void {
-    if (this.watchers !== null) for (const watcher of [...this.watchers]) watcher.event(mask, cookie, name);
+    if (this.watchers !== null) for (const watcher of this.watchers) watcher.event(mask, cookie, name);
   }
 }
 
@@ -215,23 +215,14 @@ export class Dentry {
   /** Path inside the file system, without a leading slash; "" for its root. */
   inside(): string {
     if (this.parent === null) return "";
-    if (this.parent.parent === null) return this.name;
-    const names: string[] = [];
-    for (let entry: Dentry = this; entry.parent !== null; entry = entry.parent) names.push(entry.name);
-    return names.reverse().join("/");
+    const above = this.parent.inside();
+    return above === "" ? this.name : `${above}/${this.name}`;
   }
   /** Absolute path in the cVM. */
   path(): string {
-    const names: string[] = [];
-    let entry: Dentry = this;
-    for (;;) {
-      if (entry.parent !== null) {
-        names.push(entry.name);
-        entry = entry.parent;
-      } else if (entry.covers !== null) entry = entry.covers;
-      else break;
-    }
-    return `/${names.reverse().join("/")}`;
+    if (this.parent === null) return this.covers === null ? "/" : this.covers.path();
+    const above = this.parent.path();
+    return above === "/" ? `/${this.name}` : `${above}/${this.name}`;
   }
   /** As /proc shows it. */
   shown(): string {

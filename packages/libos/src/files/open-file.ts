@@ -90,9 +90,6 @@ const IN_CLOSE_NOWRITE = 16;
 /** An open file that has a place in the tree and counts as one opening of its inode. */
 export abstract class EntryFile extends BaseFile {
   declare readonly entry: Dentry;
-  constructor(flags: number, entry: Dentry) {
-    super(flags, entry);
-  }
   get inode(): Inode {
     return this.entry.inode;
   }

@@ -53,7 +53,7 @@ export class OverlayFs extends FileSystem {
     this.work = work;
     this.caching = work === null ? "checked" : "always";
     const host = upper.at("", (path) => lstatSync(path, { bigint: true }));
-    const lowers = layers.map((_, index) => index).reverse();
+    const lowers = layers.map((_, index) => index).toReversed();
     let entry = store.get("");
     if (entry === undefined && lowers.length > 0) {
       const layer = layers[lowers[0]!]!;

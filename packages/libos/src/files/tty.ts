@@ -224,7 +224,7 @@ export class Tty {
         group = process.pgid;
       }
     }
-    for (const process of [...this.#kernel.processes.values()]) if (process.pgid === group && process.state() !== "Z") this.#kernel.signal(process, signal);
+    for (const process of this.#kernel.processes.values()) if (process.pgid === group && process.state() !== "Z") this.#kernel.signal(process, signal);
   }
 
   // ---- from the program

@@ -1,0 +1,384 @@
+/** Mappings of one address range: what mmap(2), munmap(2), mprotect(2), mremap(2) and brk(2) change, and /proc/PID/maps shows. */
+import type { Awaitable, HostCalls, ProcessId, ProcessOp } from "@cvm/monitor/abi";
+import { E } from "./errno.ts";
+import type { MemoryAccount } from "./memory-account.ts";
+import { whenReady } from "./ready.ts";
+import type { VfsFile } from "./types.ts";
+
+export const PAGE = 4096;
+/** Lowest address that a program may map (vm.mmap_min_addr). */
+export const LOWEST = 0x10000;
+/** Bytes of the stack of a process's first thread; all of it is mapped. */
+export const STACK_BYTES: number = 8 * 1024 * 1024;
+/** Most mappings of one process (vm.max_map_count). */
+const MOST_MAPPINGS = 65530;
+/** Bytes written back to a file in one go. */
+const WRITE_BACK_CHUNK = 1024 * 1024;
+
+export const roundUp = (value: number): number => Math.ceil(value / PAGE) * PAGE;
+export const roundDown = (value: number): number => Math.floor(value / PAGE) * PAGE;
+
+/** What a mapping is made with; `file` is what it shows (and writes back when shared and writable). */
+export interface MappingOptions {
+  readonly prot: number;
+  readonly shared: boolean;
+  /** Takes no memory of the account (MAP_NORESERVE). */
+  readonly noReserve: boolean;
+  readonly file: VfsFile | null;
+  /** Of the mapping's start in the file, in bytes. */
+  readonly offset: number;
+  /** `[heap]`, `[stack]`, … or "". */
+  readonly name: string;
+  /** Changes go to the file: MAP_SHARED of a file opened for writing. */
+  readonly writable: boolean;
+}
+
+export interface Mapping extends MappingOptions {
+  start: number;
+  end: number;
+  prot: number;
+  offset: number;
+  /** Whether its pages hold content: a range that never allowed any access has none. */
+  populated: boolean;
+}
+
+const ANONYMOUS: MappingOptions = { prot: 0, shared: false, noReserve: false, file: null, offset: 0, name: "", writable: false };
+
+/** RISC-V has no write-only and no write-execute pages: writable ones can be read. */
+const machineProt = (prot: number): number => ((prot & 2) !== 0 ? prot | 1 : prot) & 7;
+
+export class AddressSpace {
+  /** The monitor's handle. */
+  readonly id: ProcessId;
+  readonly bytes: number;
+  readonly account: MemoryAccount;
+  /** Processes that use it: more than one between vfork and exec. */
+  users = 1;
+  #mappings: Mapping[] = [];
+  #charged = 0;
+  #virtual = 0;
+  brkStart = 0;
+  brk = 0;
+  /** Mappings are placed below this address, downwards. */
+  mmapTop: number;
+  /** Address of the code that a signal handler returns to. */
+  trampoline = 0;
+  #shared = 0;
+
+  constructor(id: ProcessId, bytes: number, account: MemoryAccount) {
+    this.id = id;
+    this.bytes = bytes;
+    this.account = account;
+    this.mmapTop = bytes;
+  }
+  get mappings(): readonly Mapping[] {
+    return this.#mappings;
+  }
+  get resident(): number {
+    return this.#charged;
+  }
+  get virtual(): number {
+    return this.#virtual;
+  }
+
+  /** Index of the first mapping that ends above `address`. */
+  #first(address: number): number {
+    let low = 0;
+    let high = this.#mappings.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#mappings[middle]!.end > address) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+  find(address: number): Mapping | undefined {
+    const mapping = this.#mappings[this.#first(address)];
+    return mapping !== undefined && mapping.start <= address ? mapping : undefined;
+  }
+  isFree(start: number, end: number): boolean {
+    const mapping = this.#mappings[this.#first(start)];
+    return mapping === undefined || mapping.start >= end;
+  }
+  /** Whether every byte is mapped with all of `prot`. */
+  allows(address: number, length: number, prot: number): boolean {
+    let at = address;
+    for (let index = this.#first(address); at < address + length; index++) {
+      const mapping = this.#mappings[index];
+      if (mapping === undefined || mapping.start > at || (machineProt(mapping.prot) & prot) !== prot) return false;
+      at = mapping.end;
+    }
+    return true;
+  }
+  /** The highest free range of `length` bytes below the mmap area's top, or -ENOMEM. */
+  place(length: number, below: number = this.mmapTop): number {
+    let end = below;
+    for (let index = Math.min(this.#first(below - 1), this.#mappings.length - 1); index >= 0; index--) {
+      const mapping = this.#mappings[index]!;
+      if (mapping.start >= below) continue;
+      if (end - mapping.end >= length) return end - length;
+      end = Math.min(end, mapping.start);
+    }
+    if (end - LOWEST >= length) return end - length;
+    return -E.NOMEM;
+  }
+
+  #charge(mapping: Mapping, sign: 1 | -1): void {
+    const length = mapping.end - mapping.start;
+    this.#virtual += sign * length;
+    if (mapping.shared && mapping.writable && mapping.file !== null) this.#shared += sign;
+    if (!mapping.populated || mapping.noReserve) return;
+    this.#charged += sign * length;
+    if (sign < 0) this.account.give(length);
+  }
+
+  /**
+   * Maps a free range (use {@link unmap} before). `content` stands at its start. 0 or -ENOMEM, with nothing changed.
+   * Charges pages that can be accessed.
+   */
+  map(start: number, length: number, options: Partial<MappingOptions>, content: Uint8Array | undefined, ops: ProcessOp[]): number {
+    if (start < LOWEST || start + length > this.bytes || this.#mappings.length >= MOST_MAPPINGS) return -E.NOMEM;
+    const mapping: Mapping = { ...ANONYMOUS, ...options, start, end: start + length, populated: (options.prot ?? 0) !== 0 || content !== undefined };
+    if (mapping.populated && !mapping.noReserve && !this.account.take(length)) return -E.NOMEM;
+    if (mapping.populated) this.#mapOp(start, length, mapping.prot, content, ops);
+    this.#insert(mapping);
+    return 0;
+  }
+  #mapOp(address: number, length: number, prot: number, bytes: Uint8Array | undefined, ops: ProcessOp[]): void {
+    ops.push(
+      bytes === undefined
+        ? { op: "map", process: this.id, address, length, prot: machineProt(prot) }
+        : { op: "map", process: this.id, address, length, prot: machineProt(prot), bytes },
+    );
+  }
+  #insert(mapping: Mapping): void {
+    this.#charge(mapping, 1);
+    let index = this.#first(mapping.start);
+    const before = this.#mappings[index - 1];
+    if (before !== undefined && mergeable(before, mapping)) {
+      before.end = mapping.end;
+      if (before.shared && before.writable && before.file !== null) this.#shared--;
+      index--;
+    } else this.#mappings.splice(index, 0, mapping);
+    const here = this.#mappings[index]!;
+    const after = this.#mappings[index + 1];
+    if (after !== undefined && mergeable(here, after)) {
+      here.end = after.end;
+      if (here.shared && here.writable && here.file !== null) this.#shared--;
+      this.#mappings.splice(index + 1, 1);
+    }
+  }
+  /** Takes the mappings of a range out of the list, cut at its ends; the caller puts back what stays. */
+  #extract(start: number, end: number): Mapping[] {
+    const first = this.#first(start);
+    let last = first;
+    while (last < this.#mappings.length && this.#mappings[last]!.start < end) last++;
+    if (first === last) return [];
+    const taken = this.#mappings.slice(first, last);
+    for (const mapping of taken) this.#charge(mapping, -1);
+    const kept: Mapping[] = [];
+    const inside = taken.map((mapping) => {
+      if (mapping.start < start) kept.push({ ...mapping, end: start });
+      if (mapping.end > end) kept.push({ ...mapping, start: end, offset: mapping.offset + end - mapping.start });
+      const from = Math.max(mapping.start, start);
+      return { ...mapping, start: from, end: Math.min(mapping.end, end), offset: mapping.offset + from - mapping.start };
+    });
+    this.#mappings.splice(first, last - first, ...kept);
+    for (const mapping of kept) {
+      if (mapping.populated && !mapping.noReserve) this.account.used += mapping.end - mapping.start;
+      this.#charge(mapping, 1);
+    }
+    return inside;
+  }
+
+  /** Removes all mappings of a page-aligned range. Shared file mappings must have been written back ({@link writeBack}). */
+  unmap(start: number, length: number, ops: ProcessOp[]): void {
+    for (const mapping of this.#extract(start, start + length)) {
+      if (mapping.populated) ops.push({ op: "unmap", process: this.id, address: mapping.start, length: mapping.end - mapping.start });
+    }
+  }
+
+  /** mprotect(2). -ENOMEM: a part is not mapped, or no memory is left; -EACCES: writing to a shared mapping of a read-only file. */
+  protect(start: number, length: number, prot: number, ops: ProcessOp[]): number {
+    const end = start + length;
+    let needed = 0;
+    let at = start;
+    for (let index = this.#first(start); at < end; index++) {
+      const mapping = this.#mappings[index];
+      if (mapping === undefined || mapping.start > at) return -E.NOMEM;
+      if ((prot & 2) !== 0 && mapping.shared && mapping.file !== null && !mapping.writable) return -E.ACCES;
+      if (!mapping.populated && !mapping.noReserve && prot !== 0) needed += Math.min(mapping.end, end) - at;
+      at = mapping.end;
+    }
+    if (this.account.used + needed > this.account.limit) return -E.NOMEM;
+    for (const mapping of this.#extract(start, end)) {
+      if (mapping.populated) {
+        if (mapping.prot !== prot) ops.push({ op: "protect", process: this.id, address: mapping.start, length: mapping.end - mapping.start, prot: machineProt(prot) });
+      } else if (prot !== 0) {
+        const bytes = mapping.file === null ? undefined : mapping.file.pread(mapping.offset, mapping.end - mapping.start);
+        this.#mapOp(mapping.start, mapping.end - mapping.start, prot, bytes, ops);
+        mapping.populated = true;
+      }
+      mapping.prot = prot;
+      if (mapping.populated && !mapping.noReserve) this.account.used += mapping.end - mapping.start;
+      this.#insert(mapping);
+    }
+    return 0;
+  }
+
+  /** MADV_DONTNEED: zero pages, or the file's bytes again. -ENOMEM when a part is not mapped (the rest is done). */
+  discard(start: number, length: number, ops: ProcessOp[]): number {
+    const end = start + length;
+    let at = start;
+    let result = 0;
+    for (let index = this.#first(start); ; index++) {
+      const mapping = this.#mappings[index];
+      if (mapping === undefined || mapping.start >= end) break;
+      if (mapping.start > at) result = -E.NOMEM;
+      const from = Math.max(start, mapping.start);
+      const to = Math.min(end, mapping.end);
+      at = to;
+      if (!mapping.populated || mapping.shared) continue;
+      if (mapping.file === null) ops.push({ op: "zero", process: this.id, address: from, length: to - from });
+      else this.#mapOp(from, to - from, mapping.prot, mapping.file.pread(mapping.offset + from - mapping.start, to - from), ops);
+    }
+    return at < end ? -E.NOMEM : result;
+  }
+
+  /** brk(2): the new end of the heap, or the old one when it cannot be moved there. */
+  setBrk(address: number, limit: number, ops: ProcessOp[]): number {
+    if (address < this.brkStart || address - this.brkStart > limit) return this.brk;
+    const from = roundUp(this.brk);
+    const to = roundUp(address);
+    if (to > from) {
+      if (to > this.mmapTop || !this.isFree(from, to) || this.map(from, to - from, { prot: 3, name: "[heap]" }, undefined, ops) < 0) return this.brk;
+    } else if (to < from) this.unmap(to, from - to, ops);
+    this.brk = address;
+    return address;
+  }
+
+  /**
+   * mremap(2). The new address, or -EFAULT (not one mapping), -ENOMEM, -EINVAL.
+   * `target`: a fixed new address, else null.
+   */
+  remap(old: number, oldLength: number, newLength: number, mayMove: boolean, target: number | null, ops: ProcessOp[]): number {
+    const mapping = this.find(old);
+    if (mapping === undefined || (oldLength > 0 && mapping.end < old + oldLength)) return -E.FAULT;
+    if (oldLength === 0) return -E.INVAL;
+    const offset = mapping.offset + old - mapping.start;
+    if (target === null) {
+      if (newLength <= oldLength) {
+        if (newLength < oldLength) this.unmap(old + newLength, oldLength - newLength, ops);
+        return old;
+      }
+      const end = old + oldLength;
+      if (mapping.end === end && end + newLength - oldLength <= this.mmapTop && this.isFree(end, old + newLength)) {
+        const bytes = mapping.file === null ? undefined : mapping.file.pread(offset + oldLength, newLength - oldLength);
+        const result = this.map(end, newLength - oldLength, { ...optionsOf(mapping), offset: offset + oldLength }, bytes, ops);
+        return result < 0 ? result : old;
+      }
+      if (!mayMove) return -E.NOMEM;
+    }
+    const options = { ...optionsOf(mapping), offset };
+    const { populated } = mapping;
+    const kept = Math.min(oldLength, newLength);
+    if (populated && !options.noReserve && this.account.used + newLength > this.account.limit) return -E.NOMEM;
+    let to: number;
+    if (target === null) {
+      to = this.place(newLength);
+      if (to < 0) return to;
+    } else {
+      this.unmap(target, newLength, ops);
+      to = target;
+    }
+    const content = populated && options.file !== null && newLength > oldLength ? options.file.pread(offset, newLength) : undefined;
+    const result = this.map(to, newLength, options, content, ops);
+    if (result < 0) return result;
+    if (populated) ops.push({ op: "copy", process: this.id, from: old, to, length: kept });
+    this.unmap(old, oldLength, ops);
+    return to;
+  }
+
+  /** Writes shared file mappings of a range to their files, as far as they differ and without making these longer. */
+  writeBack(host: HostCalls, start = 0, end: number = this.bytes): Awaitable<void> {
+    if (this.#shared === 0) return undefined;
+    const pieces: { readonly mapping: Mapping; readonly from: number; readonly length: number }[] = [];
+    for (let index = this.#first(start); index < this.#mappings.length; index++) {
+      const mapping = this.#mappings[index]!;
+      if (mapping.start >= end) break;
+      if (!mapping.shared || !mapping.writable || mapping.file === null || !mapping.populated) continue;
+      const stop = Math.min(end, mapping.end, mapping.start + mapping.file.size() - mapping.offset);
+      for (let from = Math.max(start, mapping.start); from < stop; from += WRITE_BACK_CHUNK) pieces.push({ mapping, from, length: Math.min(WRITE_BACK_CHUNK, stop - from) });
+    }
+    const next = (index: number): Awaitable<void> => {
+      const piece = pieces[index];
+      if (piece === undefined) return undefined;
+      return whenReady(host.readMemory(this.id, piece.from, piece.length), (bytes) => {
+        if (bytes !== null) writeChanged(piece.mapping.file!, piece.mapping.offset + piece.from - piece.mapping.start, bytes);
+        return next(index + 1);
+      });
+    };
+    return next(0);
+  }
+
+  /** The same mappings for a forked child, whose range the monitor has copied. undefined: no memory left. */
+  reserveCopy(): boolean {
+    return this.account.take(this.#charged);
+  }
+  /** After {@link reserveCopy}. */
+  copy(id: ProcessId): AddressSpace {
+    const space = new AddressSpace(id, this.bytes, this.account);
+    space.#mappings = this.#mappings.map((mapping) => ({ ...mapping }));
+    space.#charged = this.#charged;
+    space.#virtual = this.#virtual;
+    space.#shared = this.#shared;
+    space.brkStart = this.brkStart;
+    space.brk = this.brk;
+    space.mmapTop = this.mmapTop;
+    space.trampoline = this.trampoline;
+    return space;
+  }
+  /** Gives the memory back to the account; the monitor's region is ended apart from this. */
+  release(): void {
+    this.account.give(this.#charged);
+    this.#charged = 0;
+    this.#virtual = 0;
+    this.#mappings = [];
+    this.#shared = 0;
+  }
+
+  /** Text of /proc/PID/maps. */
+  text(): string {
+    let text = "";
+    for (const { start, end, prot, shared, file, offset, name } of this.#mappings) {
+      const flags = `${(prot & 1) !== 0 ? "r" : "-"}${(prot & 2) !== 0 ? "w" : "-"}${(prot & 4) !== 0 ? "x" : "-"}${shared ? "s" : "p"}`;
+      const shown = name !== "" ? name : (file?.path ?? "");
+      const line = `${hex(start)}-${hex(end)} ${flags} ${hex(file === null ? 0 : offset)} ${file === null ? "00:00 0" : "00:01 1"}`;
+      text += shown === "" ? `${line}\n` : `${line.padEnd(72)} ${shown}\n`;
+    }
+    return text;
+  }
+}
+
+const hex = (value: number): string => value.toString(16).padStart(8, "0");
+
+function optionsOf(mapping: Mapping): MappingOptions {
+  const { prot, shared, noReserve, file, offset, name, writable } = mapping;
+  return { prot, shared, noReserve, file, offset, name, writable };
+}
+
+function mergeable(a: Mapping, b: Mapping): boolean {
+  return (
+    a.end === b.start && a.prot === b.prot && a.shared === b.shared && a.noReserve === b.noReserve && a.populated === b.populated && a.name === b.name &&
+    a.writable === b.writable && a.file === b.file && (a.file === null || a.offset + (a.end - a.start) === b.offset)
+  );
+}
+
+function writeChanged(file: VfsFile, offset: number, bytes: Uint8Array): void {
+  const old = file.pread(offset, bytes.length);
+  for (let at = 0; at < bytes.length; at += PAGE) {
+    const end = Math.min(at + PAGE, bytes.length);
+    const page = bytes.subarray(at, end);
+    if (Buffer.compare(page, old.subarray(at, end)) !== 0) file.pwrite(offset + at, page);
+  }
+}

@@ -1,0 +1,3 @@
+import type { Syscall } from "../kernel/types.ts";
+
+export const socketSyscalls: readonly Syscall[] = [];

@@ -10,7 +10,9 @@ test("the checkout holds the arrows", () => {
 
 test("a planted violation is found and named", () => {
   const plant = (name: string, source: string): string[] => violations(root, `${root}/packages/${name}/src/planted.ts`, source);
-  expect(plant("libos", 'import { createMachine } from "@cvm/cpu";')).toEqual(['packages/libos/src/planted.ts: imports "@cvm/cpu", but packages/libos may import only @cvm/monitor/abi, @cvm/cpu/abi']);
+  expect(plant("libos", 'import { createMachine } from "@cvm/cpu";')).toEqual([
+    'packages/libos/src/planted.ts: imports "@cvm/cpu", but packages/libos may import only @cvm/monitor/abi, @cvm/cpu/abi',
+  ]);
   expect(plant("monitor", 'import type { Kernel } from "@cvm/libos";')).toHaveLength(1);
   expect(plant("cpu", 'export * from "ws";')).toHaveLength(1);
   expect(plant("cpu", 'import fs from "node:fs";')).toHaveLength(1);

@@ -20,7 +20,10 @@ export const RULES: Readonly<Record<string, Rule>> = {
   monitor: { imports: ["@cvm/cpu", "@cvm/cpu/abi"], outside: [] },
   libos: { imports: ["@cvm/monitor/abi", "@cvm/cpu/abi"], outside: ["node:*"] },
   net: { imports: [], outside: ["node:*", "ws", "msgpackr"] },
-  cli: { imports: ["@cvm/cpu", "@cvm/cpu/abi", "@cvm/monitor", "@cvm/monitor/abi", "@cvm/libos", "@cvm/net"], outside: ["node:*", "commander", "modern-tar", "zod", "yaml", "pino", "ws", "msgpackr"] },
+  cli: {
+    imports: ["@cvm/cpu", "@cvm/cpu/abi", "@cvm/monitor", "@cvm/monitor/abi", "@cvm/libos", "@cvm/net"],
+    outside: ["node:*", "commander", "modern-tar", "zod", "yaml", "pino", "ws", "msgpackr"],
+  },
 };
 
 const IMPORT = /(?:^|[\s;}])(?:import|export)\s+(type\s+)?(?:[^"'`;]*?\sfrom\s+)?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)/gmu;
@@ -40,12 +43,18 @@ export function violations(root: string, file: string, source: string): string[]
   for (const { specifier, typeOnly } of importsOf(source)) {
     let problem: string | undefined;
     if (specifier.startsWith(".")) {
-      if (!resolve(file, "..", specifier).startsWith(join(root, "packages", packageName) + "/")) problem = "leaves its package by a relative path";
+      if (!resolve(file, "..", specifier).startsWith(join(root, "packages", packageName) + "/"))
+        problem = "leaves its package by a relative path";
     } else if (specifier.startsWith("@cvm/")) {
-      if (!rule.imports.includes(specifier)) problem = rule.imports.length === 0 ? "may import no other package" : `may import only ${rule.imports.join(", ")}`;
+      if (!rule.imports.includes(specifier))
+        problem = rule.imports.length === 0 ? "may import no other package" : `may import only ${rule.imports.join(", ")}`;
     } else {
-      const allowed = rule.outside.includes(specifier) || (specifier.startsWith("node:") && rule.outside.includes("node:*")) || rule.outside.some((name) => specifier.startsWith(`${name}/`));
-      if (!allowed && !typeOnly) problem = rule.outside.length === 0 ? "has no runtime dependency" : `may use only ${rule.outside.join(", ")}`;
+      const allowed =
+        rule.outside.includes(specifier) ||
+        (specifier.startsWith("node:") && rule.outside.includes("node:*")) ||
+        rule.outside.some((name) => specifier.startsWith(`${name}/`));
+      if (!allowed && !typeOnly)
+        problem = rule.outside.length === 0 ? "has no runtime dependency" : `may use only ${rule.outside.join(", ")}`;
     }
     if (problem !== undefined) problems.push(`${relative(root, file)}: imports "${specifier}", but packages/${packageName} ${problem}`);
   }
@@ -61,6 +70,8 @@ export function check(root: string): string[] {
 if (process.argv[1] === import.meta.filename) {
   const problems = check(resolve(import.meta.dirname, ".."));
   for (const problem of problems) process.stderr.write(`[invalid] ${problem}\n`);
-  process.stdout.write(problems.length === 0 ? "arrows between packages: fine\n" : `arrows between packages: ${problems.length} not allowed\n`);
+  process.stdout.write(
+    problems.length === 0 ? "arrows between packages: fine\n" : `arrows between packages: ${problems.length} not allowed\n`,
+  );
   process.exitCode = problems.length === 0 ? 0 : 1;
 }

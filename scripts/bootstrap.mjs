@@ -71,17 +71,25 @@ function remember(name, value) {
 async function setUp() {
   const packages = readdirSync(join(root, "packages"));
   const manifests = createHash("sha256");
-  for (const file of ["package.json", "pnpm-lock.yaml", "pnpm-workspace.yaml", ...packages.map((name) => `packages/${name}/package.json`)]) manifests.update(readFileSync(join(root, file)));
+  for (const file of ["package.json", "pnpm-lock.yaml", "pnpm-workspace.yaml", ...packages.map((name) => `packages/${name}/package.json`)])
+    manifests.update(readFileSync(join(root, file)));
   const installed = manifests.digest("hex");
   if (!existsSync(node) || !upToDate("installed", installed)) {
     if (spawnSync("npx", ["--version"], { stdio: "ignore" }).status !== 0) {
       say("[unavailable] npx was not found: install Node.js 20 or newer with npm");
       process.exit(1);
     }
-    await step("Installing Node 24 and packages", "npx", ["-y", "-p", "node@24", "-p", "pnpm@12", "-c", "pnpm install --frozen-lockfile"], { CI: "true", npm_config_update_notifier: "false" });
+    await step("Installing Node 24 and packages", "npx", ["-y", "-p", "node@24", "-p", "pnpm@12", "-c", "pnpm install --frozen-lockfile"], {
+      CI: "true",
+      npm_config_update_notifier: "false",
+    });
     remember("installed", installed);
   }
-  const sources = digest(["tsconfig.json", "tsconfig.base.json", ...packages.flatMap((name) => [`packages/${name}/src`, `packages/${name}/tsconfig.json`, `packages/${name}/package.json`])]);
+  const sources = digest([
+    "tsconfig.json",
+    "tsconfig.base.json",
+    ...packages.flatMap((name) => [`packages/${name}/src`, `packages/${name}/tsconfig.json`, `packages/${name}/package.json`]),
+  ]);
   const built = packages.every((name) => existsSync(join(root, "packages", name, "dist", "index.js")));
   if (!built || !upToDate("built", sources)) {
     await step("Building", join(root, "node_modules", ".bin", "tsc"), ["--build"]);

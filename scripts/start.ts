@@ -89,7 +89,9 @@ if (first.status !== 0 && first.stderr.includes("in use")) {
 if (first.status !== 0) throw new Error(`redis did not start: ${first.stderr}`);
 let failed = 0;
 try {
-  const [details] = JSON.parse(await must(["inspect", "redis"])) as [{ id: string; address: string; config: { ports: { hostPort: number }[] } }];
+  const [details] = JSON.parse(await must(["inspect", "redis"])) as [
+    { id: string; address: string; config: { ports: { hostPort: number }[] } },
+  ];
   const port = details.config.ports[0]!.hostPort;
   await waitForRedis(port);
   say(`Redis is up in cVM ${details.id.slice(0, 12)} (${details.address}), published on 127.0.0.1:${port}  [${seconds()}]`);
@@ -113,10 +115,16 @@ try {
   for (const [what, outcome, good] of rows) say(`${good ? "ok  " : "FAIL"}  ${what.padEnd(width)}  ${outcome}`);
   failed = rows.filter((row) => !row[2]).length;
   say("");
-  say(failed === 0 ? `All ${rows.length} as they should be  [${seconds()}]` : `${failed} of ${rows.length} NOT as they should be  [${seconds()}]`);
+  say(
+    failed === 0
+      ? `All ${rows.length} as they should be  [${seconds()}]`
+      : `${failed} of ${rows.length} NOT as they should be  [${seconds()}]`,
+  );
 
   if (process.stdout.isTTY && failed === 0) {
-    say(`Redis stays up: redis-cli -p ${port}. More: bin/cvm ps, bin/cvm logs redis, bin/cvm run --rm -it redis redis-cli -h redis. Ctrl-C ends it.`);
+    say(
+      `Redis stays up: redis-cli -p ${port}. More: bin/cvm ps, bin/cvm logs redis, bin/cvm run --rm -it redis redis-cli -h redis. Ctrl-C ends it.`,
+    );
     await new Promise<void>((resolve) => {
       process.once("SIGINT", resolve);
       process.once("SIGTERM", resolve);

@@ -67,7 +67,12 @@ export const ATTEMPTS: readonly Attempt[] = [
   fault("store", "store outside", "bounds", `li t0, ${OUTSIDE}\nsd zero, 0(t0)\n${BREACHED}`),
   fault("atomic", "atomic swap outside", "bounds", `li t0, ${OUTSIDE}\namoswap.d a0, zero, (t0)\n${BREACHED}`),
   fault("jump", "jump outside", "bounds", `li t0, ${OUTSIDE}\njr t0\n${BREACHED}`),
-  fault("widen", "widen its own data capability", "tag", `${READ_DDC}li t1, ${OUTSIDE}\ncsetbounds ct2, ct0, t1\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}ld.cap a0, (ct2)\n${BREACHED}`),
+  fault(
+    "widen",
+    "widen its own data capability",
+    "tag",
+    `${READ_DDC}li t1, ${OUTSIDE}\ncsetbounds ct2, ct0, t1\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}ld.cap a0, (ct2)\n${BREACHED}`,
+  ),
   fault(
     "forge",
     "forge a capability from its bits",
@@ -81,17 +86,49 @@ export const ATTEMPTS: readonly Attempt[] = [
     `${READ_DDC}li t1, -1\ncsethigh ct2, c0, t1\ncbuildcap ct3, ct0, ct2\ncgettag a0, ct3\n${MUST_BE_UNTAGGED}ld.cap a0, (ct3)\n${BREACHED}`,
   ),
   fault("permissions", "execute its data capability", "execute permission", `${READ_DDC}jalr.cap c0, ct0\n${BREACHED}`),
-  fault("unseal", "unseal a sealed capability", "tag", `${READ_DDC}${READ_PCC}csealentry ct1, ct1\ncunseal ct2, ct1, ct0\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}ld.cap a0, (ct2)\n${BREACHED}`),
+  fault(
+    "unseal",
+    "unseal a sealed capability",
+    "tag",
+    `${READ_DDC}${READ_PCC}csealentry ct1, ct1\ncunseal ct2, ct1, ct0\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}ld.cap a0, (ct2)\n${BREACHED}`,
+  ),
   fault("sealed-load", "load through a sealed capability", "seal", `${READ_PCC}csealentry ct1, ct1\nld.cap a0, (ct1)\n${BREACHED}`),
-  fault("sealed-move", "move a sealed capability", "tag", `${READ_PCC}csealentry ct1, ct1\nli t2, 16\ncincoffset ct2, ct1, t2\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}jalr.cap c0, ct2\n${BREACHED}`),
+  fault(
+    "sealed-move",
+    "move a sealed capability",
+    "tag",
+    `${READ_PCC}csealentry ct1, ct1\nli t2, 16\ncincoffset ct2, ct1, t2\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}jalr.cap c0, ct2\n${BREACHED}`,
+  ),
   fault("invoke", "invoke capabilities that are not sealed", "seal", `${READ_DDC}${READ_PCC}cinvoke ct1, ct0\n${BREACHED}`),
-  fault("seal", "seal with a type that it does not own", "tag", `${READ_DDC}${READ_PCC}cseal ct2, ct1, ct0\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}jalr.cap c0, ct2\n${BREACHED}`),
-  fault("hoard", "store a capability in memory", "store-capability permission", `${READ_DDC}addi t1, sp, -64\nandi t1, t1, -16\nsc ct0, 0(t1)\n${BREACHED}`),
+  fault(
+    "seal",
+    "seal with a type that it does not own",
+    "tag",
+    `${READ_DDC}${READ_PCC}cseal ct2, ct1, ct0\ncgettag a0, ct2\n${MUST_BE_UNTAGGED}jalr.cap c0, ct2\n${BREACHED}`,
+  ),
+  fault(
+    "hoard",
+    "store a capability in memory",
+    "store-capability permission",
+    `${READ_DDC}addi t1, sp, -64\nandi t1, t1, -16\nsc ct0, 0(t1)\n${BREACHED}`,
+  ),
   fault("system-register", "read a special register", "access to system registers", `cspecialrw ct0, 31, c0\n${BREACHED}`),
-  refused("pointer-read", "pointer outside given to write", `li a0, 1\nli a1, ${OUTSIDE}\nli a2, 64\nli a7, 64\necall\nneg a0, a0\n${EXIT}`),
+  refused(
+    "pointer-read",
+    "pointer outside given to write",
+    `li a0, 1\nli a1, ${OUTSIDE}\nli a2, 64\nli a7, 64\necall\nneg a0, a0\n${EXIT}`,
+  ),
   refused("pointer-write", "pointer outside given to clock_gettime", `li a0, 1\nli a1, ${OUTSIDE}\nli a7, 113\necall\nneg a0, a0\n${EXIT}`),
-  refused("pointer-straddle", "buffer that ends outside given to write", `li a0, 1\nmv a1, sp\nli a2, 0x20000000\nli a7, 64\necall\nneg a0, a0\n${EXIT}`),
-  refused("pointer-wrapped", "buffer that wraps around given to write", `li a0, 1\nli a1, -8\nli a2, 64\nli a7, 64\necall\nneg a0, a0\n${EXIT}`),
+  refused(
+    "pointer-straddle",
+    "buffer that ends outside given to write",
+    `li a0, 1\nmv a1, sp\nli a2, 0x20000000\nli a7, 64\necall\nneg a0, a0\n${EXIT}`,
+  ),
+  refused(
+    "pointer-wrapped",
+    "buffer that wraps around given to write",
+    `li a0, 1\nli a1, -8\nli a2, 64\nli a7, 64\necall\nneg a0, a0\n${EXIT}`,
+  ),
 ];
 
 /** What a hostile program may hold at most. */

@@ -31,7 +31,11 @@ const FILES: Readonly<Record<string, Uint8Array>> = {
 beforeAll(async () => {
   process.env["CVM_HOME"] = TEST_HOME;
   await ensureImage("busybox", ["busybox-static"], "sh");
-  await makeScratchImage("bad", Object.entries(FILES).map(([path, data]) => ({ path, data, mode: 0o755 })), { Env: [], WorkingDir: "/" });
+  await makeScratchImage(
+    "bad",
+    Object.entries(FILES).map(([path, data]) => ({ path, data, mode: 0o755 })),
+    { Env: [], WorkingDir: "/" },
+  );
 });
 
 test("a good program of the same making runs", async () => {

@@ -37,29 +37,63 @@ test("a signal ends with 128 + n", async () => {
 });
 
 test("environment, working directory, user, host name and standard input arrive", async () => {
-  const result = await cvm(["run", "--rm", "-i", "-e", "COLOUR=blue", "-w", "/tmp", "-u", "daemon", "-h", "box", "busybox", "sh", "-c", "echo $COLOUR; pwd; id -u; hostname; cat"], { input: "from outside\n" });
+  const result = await cvm(
+    [
+      "run",
+      "--rm",
+      "-i",
+      "-e",
+      "COLOUR=blue",
+      "-w",
+      "/tmp",
+      "-u",
+      "daemon",
+      "-h",
+      "box",
+      "busybox",
+      "sh",
+      "-c",
+      "echo $COLOUR; pwd; id -u; hostname; cat",
+    ],
+    { input: "from outside\n" },
+  );
   expect(result.stdout).toBe("blue\n/tmp\n1\nbox\nfrom outside\n");
   expect(result.status).toBe(0);
 });
 
 test("pipes, forks and files work in a shell", async () => {
-  expect(await cvmOk(["run", "--rm", "busybox", "sh", "-c", "mkdir /data && for i in 3 1 2; do echo $i; done | sort > /data/n && cat /data/n | tr '\\n' ' ' && rm -r /data && ls /data 2>/dev/null; uname -m"])).toBe("1 2 3 riscv64");
+  expect(
+    await cvmOk([
+      "run",
+      "--rm",
+      "busybox",
+      "sh",
+      "-c",
+      "mkdir /data && for i in 3 1 2; do echo $i; done | sort > /data/n && cat /data/n | tr '\\n' ' ' && rm -r /data && ls /data 2>/dev/null; uname -m",
+    ]),
+  ).toBe("1 2 3 riscv64");
 });
 
 test("a detached cVM: ps, logs, exec, inspect, stop, rm", async () => {
   const id = await cvmOk(["run", "-d", "--name", "everyday", "busybox", "sh", "-c", "echo started; while true; do sleep 1; done"]);
   try {
     expect(id).toMatch(/^[0-9a-f]{64}$/u);
-    expect(JSON.parse(await cvmOk(["ps", "--format", "json"]))).toEqual(expect.arrayContaining([expect.objectContaining({ id, status: "running" })]));
+    expect(JSON.parse(await cvmOk(["ps", "--format", "json"]))).toEqual(
+      expect.arrayContaining([expect.objectContaining({ id, status: "running" })]),
+    );
     expect(await cvmOk(["exec", "everyday", "sh", "-c", "echo inside"])).toBe("inside");
     expect((await cvm(["exec", "everyday", "sh", "-c", "exit 3"])).status).toBe(3);
     expect(await cvmOk(["logs", "everyday"])).toBe("started");
-    expect(JSON.parse(await cvmOk(["inspect", "everyday"]))).toEqual([expect.objectContaining({ id, address: expect.stringMatching(/^10\./u) as string })]);
+    expect(JSON.parse(await cvmOk(["inspect", "everyday"]))).toEqual([
+      expect.objectContaining({ id, address: expect.stringMatching(/^10\./u) as string }),
+    ]);
     const twice = await cvm(["run", "-d", "--name", "everyday", "busybox", "true"]);
     expect(twice.status).toBe(125);
     expect(twice.stderr).toContain('[conflict] the name "everyday" is in use');
     await cvmOk(["stop", "-t", "1", "everyday"]);
-    expect(JSON.parse(await cvmOk(["ps", "-a", "--format", "json"]))).toEqual(expect.arrayContaining([expect.objectContaining({ id, status: "exited" })]));
+    expect(JSON.parse(await cvmOk(["ps", "-a", "--format", "json"]))).toEqual(
+      expect.arrayContaining([expect.objectContaining({ id, status: "exited" })]),
+    );
   } finally {
     await cvm(["rm", "-f", "everyday"]);
   }

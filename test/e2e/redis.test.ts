@@ -24,16 +24,22 @@ const hasTools = ensureProgram("redis-cli", "redis-tools") && ensureProgram("red
 
 describe.skipIf(!hasTools)("with this machine's redis-cli and redis-benchmark", () => {
   test("SET, GET and a large value through the published port", () => {
-    const cli = (...args: string[]): string => spawnSync("redis-cli", ["-p", String(port), ...args], { encoding: "utf8", timeout: 20_000 }).stdout.trim();
+    const cli = (...args: string[]): string =>
+      spawnSync("redis-cli", ["-p", String(port), ...args], { encoding: "utf8", timeout: 20_000 }).stdout.trim();
     expect(cli("SET", "k", "v")).toBe("OK");
     expect(cli("GET", "k")).toBe("v");
     const large = "x".repeat(300_000);
-    expect(spawnSync("redis-cli", ["-p", String(port), "-x", "SET", "large"], { input: large, encoding: "utf8", timeout: 20_000 }).stdout.trim()).toBe("OK");
+    expect(
+      spawnSync("redis-cli", ["-p", String(port), "-x", "SET", "large"], { input: large, encoding: "utf8", timeout: 20_000 }).stdout.trim(),
+    ).toBe("OK");
     expect(cli("GET", "large")).toBe(large);
   });
 
   test("redis-benchmark finishes without an error", () => {
-    const result = spawnSync("redis-benchmark", ["-p", String(port), "-n", "100000", "-c", "50", "-t", "set,get", "--csv"], { encoding: "utf8", timeout: 110_000 });
+    const result = spawnSync("redis-benchmark", ["-p", String(port), "-n", "100000", "-c", "50", "-t", "set,get", "--csv"], {
+      encoding: "utf8",
+      timeout: 110_000,
+    });
     expect(result.stderr).toBe("");
     expect(result.status).toBe(0);
     const rows = result.stdout.split("\n").filter((line) => /^"(?:SET|GET)"/u.test(line));

@@ -34,20 +34,44 @@ test.each(NAMES)("%s installs alone: types are found, the executable runs", (nam
   mkdirSync(project);
   // Other packages of this project come from their own tarballs, as they would from a registry.
   const overrides = Object.fromEntries(NAMES.map((one) => [`@cvm/${one}`, `file:${tarball(one)}`]));
-  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module", dependencies: { [`@cvm/${name}`]: `file:${tarball(name)}` } }));
-  writeFileSync(join(project, "pnpm-workspace.yaml"), `packages: []\noverrides:\n${Object.entries(overrides).map(([key, value]) => `  "${key}": "${value}"\n`).join("")}allowBuilds:\n  msgpackr-extract: false\n`);
+  writeFileSync(
+    join(project, "package.json"),
+    JSON.stringify({ name: "empty", private: true, type: "module", dependencies: { [`@cvm/${name}`]: `file:${tarball(name)}` } }),
+  );
+  writeFileSync(
+    join(project, "pnpm-workspace.yaml"),
+    `packages: []\noverrides:\n${Object.entries(overrides)
+      .map(([key, value]) => `  "${key}": "${value}"\n`)
+      .join("")}allowBuilds:\n  msgpackr-extract: false\n`,
+  );
   const installed = run("pnpm", ["install", "--prefer-offline", "--ignore-scripts"], project);
   expect(installed.status, installed.output).toBe(0);
 
   writeFileSync(join(project, "use.ts"), `import * as all from "@cvm/${name}";\nexport const count: number = Object.keys(all).length;\n`);
-  writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: { module: "nodenext", target: "es2024", strict: true, noEmit: true, skipLibCheck: false, types: [], lib: ["es2024", "esnext.disposable", "dom"] }, files: ["use.ts"] }));
+  writeFileSync(
+    join(project, "tsconfig.json"),
+    JSON.stringify({
+      compilerOptions: {
+        module: "nodenext",
+        target: "es2024",
+        strict: true,
+        noEmit: true,
+        skipLibCheck: false,
+        types: [],
+        lib: ["es2024", "esnext.disposable", "dom"],
+      },
+      files: ["use.ts"],
+    }),
+  );
   const checked = run(join(root, "node_modules", ".bin", "tsc"), ["-p", "."], project);
   expect(checked.status, checked.output).toBe(0);
 
   const imported = run(process.execPath, ["-e", `import("@cvm/${name}").then((all) => console.log(Object.keys(all).length > 0))`], project);
   expect(imported.output.trim()).toBe("true");
 
-  const bin = JSON.parse(readFileSync(join(project, "node_modules", "@cvm", name, "package.json"), "utf8")) as { bin: Record<string, string> };
+  const bin = JSON.parse(readFileSync(join(project, "node_modules", "@cvm", name, "package.json"), "utf8")) as {
+    bin: Record<string, string>;
+  };
   const [command] = Object.keys(bin.bin);
   const executed = run(process.execPath, [join(project, "node_modules", "@cvm", name, bin.bin[command!]!), "--version"], project);
   expect(executed.status, executed.output).toBe(0);

@@ -12,7 +12,10 @@ export function staticElf(source: string): Uint8Array {
 }
 
 /** The ELF file around machine code that was assembled for {@link TEXT_ADDRESS} + 120. */
-export function wrapElf(code: Uint8Array, changes: { readonly machine?: number; readonly entry?: number; readonly address?: number; readonly memoryBytes?: number } = {}): Uint8Array {
+export function wrapElf(
+  code: Uint8Array,
+  changes: { readonly machine?: number; readonly entry?: number; readonly address?: number; readonly memoryBytes?: number } = {},
+): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + code.length);
   const view = new DataView(bytes.buffer);
   const address = changes.address ?? TEXT_ADDRESS;

@@ -8,7 +8,14 @@ export interface Column<Row> {
 export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
   const lines = [columns.map((column) => column.title), ...rows.map((row) => columns.map((column) => column.cell(row)))];
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index]!.length)));
-  return lines.map((line) => line.map((cell, index) => (index === line.length - 1 ? cell : cell.padEnd(widths[index]! + 3))).join("").trimEnd()).join("\n");
+  return lines
+    .map((line) =>
+      line
+        .map((cell, index) => (index === line.length - 1 ? cell : cell.padEnd(widths[index]! + 3)))
+        .join("")
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
@@ -27,7 +34,14 @@ export function humanBytes(bytes: number): string {
 /** How long ago, in words: `3 minutes`. */
 export function humanAge(from: string, now: number = Date.now()): string {
   const seconds = Math.max(0, Math.round((now - Date.parse(from)) / 1000));
-  const units: readonly (readonly [number, string])[] = [[86400 * 365, "year"], [86400 * 7, "week"], [86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
+  const units: readonly (readonly [number, string])[] = [
+    [86400 * 365, "year"],
+    [86400 * 7, "week"],
+    [86400, "day"],
+    [3600, "hour"],
+    [60, "minute"],
+    [1, "second"],
+  ];
   for (const [size, name] of units) {
     if (seconds >= size) {
       const count = Math.floor(seconds / size);

@@ -16,7 +16,11 @@ export interface AttachOptions {
  * Signals INT, TERM, QUIT and HUP go to the program.
  * @returns the exit code, or null when detached
  */
-export function follow(host: HostConnection, options: AttachOptions, expectCode?: (listener: (code: number) => void) => void): Promise<number | null> {
+export function follow(
+  host: HostConnection,
+  options: AttachOptions,
+  expectCode?: (listener: (code: number) => void) => void,
+): Promise<number | null> {
   const { id, console, tty, stdin } = options;
   return new Promise((resolve, reject) => {
     let finished = false;
@@ -43,7 +47,12 @@ export function follow(host: HostConnection, options: AttachOptions, expectCode?
       reject(new CliError("failed", `the host process went away while the cVM ran: ${reason}`));
     });
 
-    for (const [name, number] of [["SIGINT", 2], ["SIGTERM", 15], ["SIGQUIT", 3], ["SIGHUP", 1]] as const) {
+    for (const [name, number] of [
+      ["SIGINT", 2],
+      ["SIGTERM", 15],
+      ["SIGQUIT", 3],
+      ["SIGHUP", 1],
+    ] as const) {
       const forward = (): void => {
         host.request("kill", { id, signal: number }).catch(() => {});
       };

@@ -35,6 +35,8 @@ export function addHost(program: Command): void {
     .option("--format <format>", "json")
     .action((options: { format?: string }) => {
       const versions = { cvm: version, node: process.versions.node, v8: process.versions.v8 };
-      process.stdout.write(options.format === "json" ? `${JSON.stringify(versions)}\n` : `cvm ${version} (Node ${versions.node}, V8 ${versions.v8})\n`);
+      process.stdout.write(
+        options.format === "json" ? `${JSON.stringify(versions)}\n` : `cvm ${version} (Node ${versions.node}, V8 ${versions.v8})\n`,
+      );
     });
 }

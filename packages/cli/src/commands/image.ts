@@ -23,42 +23,64 @@ export function addImage(program: Command): void {
     .option("--env <NAME=value...>", "environment variables")
     .option("--workdir <folder>", "working directory")
     .option("--user <user>", "user to run as")
-    .action(async (packages: string[], options: { tag: string; entrypoint?: string[]; cmd?: string[]; env?: string[]; workdir?: string; user?: string }) => {
-      parseReference(options.tag);
-      const progress = new ProgressLine();
-      try {
-        const made = await makeDebianImage(
-          options.tag,
-          packages,
-          {
-            ...(options.entrypoint === undefined ? {} : { entrypoint: options.entrypoint }),
-            ...(options.cmd === undefined ? {} : { command: options.cmd }),
-            ...(options.env === undefined ? {} : { env: options.env }),
-            ...(options.workdir === undefined ? {} : { workdir: options.workdir }),
-            ...(options.user === undefined ? {} : { user: options.user }),
-          },
-          progress.show,
-        );
-        progress.done();
-        process.stdout.write(`${made.reference} ${made.id} ${humanBytes(made.size)}\n`);
-      } finally {
-        progress.done();
-      }
-    });
+    .action(
+      async (
+        packages: string[],
+        options: { tag: string; entrypoint?: string[]; cmd?: string[]; env?: string[]; workdir?: string; user?: string },
+      ) => {
+        parseReference(options.tag);
+        const progress = new ProgressLine();
+        try {
+          const made = await makeDebianImage(
+            options.tag,
+            packages,
+            {
+              ...(options.entrypoint === undefined ? {} : { entrypoint: options.entrypoint }),
+              ...(options.cmd === undefined ? {} : { command: options.cmd }),
+              ...(options.env === undefined ? {} : { env: options.env }),
+              ...(options.workdir === undefined ? {} : { workdir: options.workdir }),
+              ...(options.user === undefined ? {} : { user: options.user }),
+            },
+            progress.show,
+          );
+          progress.done();
+          process.stdout.write(`${made.reference} ${made.id} ${humanBytes(made.size)}\n`);
+        } finally {
+          progress.done();
+        }
+      },
+    );
 
   program
     .command("images")
     .description("list images")
     .option("-q, --quiet", "ids only")
-    .option("--format <format>", "table or json", (text: string) => {
-      if (text !== "json" && text !== "table") throw new InvalidArgumentError("choose table or json.");
-      return text;
-    }, "table")
+    .option(
+      "--format <format>",
+      "table or json",
+      (text: string) => {
+        if (text !== "json" && text !== "table") throw new InvalidArgumentError("choose table or json.");
+        return text;
+      },
+      "table",
+    )
     .action((options: { quiet?: boolean; format: string }) => {
       const images = listImages().toReversed();
       const short = (id: string): string => id.replace("sha256:", "").slice(0, 12);
       if (options.format === "json") {
-        process.stdout.write(`${JSON.stringify(images.map((one) => ({ reference: one.reference, id: one.id, created: one.config.created, size: one.size, config: one.config.config })), null, 2)}\n`);
+        process.stdout.write(
+          `${JSON.stringify(
+            images.map((one) => ({
+              reference: one.reference,
+              id: one.id,
+              created: one.config.created,
+              size: one.size,
+              config: one.config.config,
+            })),
+            null,
+            2,
+          )}\n`,
+        );
       } else if (options.quiet === true) process.stdout.write(images.map((one) => `${short(one.id)}\n`).join(""));
       else {
         process.stdout.write(

@@ -107,7 +107,9 @@ export function addManage(program: Command): void {
         const lines = readLog(id);
         const first = shown === 0 && options.tail !== undefined ? Math.max(0, lines.length - Number(options.tail)) : shown;
         for (const line of lines.slice(first)) {
-          (line.stream === "stderr" ? process.stderr : process.stdout).write(options.timestamps === true ? `${line.time} ${line.log}` : line.log);
+          (line.stream === "stderr" ? process.stderr : process.stdout).write(
+            options.timestamps === true ? `${line.time} ${line.log}` : line.log,
+          );
         }
         shown = lines.length;
       };
@@ -131,27 +133,42 @@ export function addManage(program: Command): void {
     .option("-w, --workdir <folder>", "working directory")
     .option("-u, --user <user[:group]>", "user to run as")
     .passThroughOptions()
-    .action(async (key: string, argv: string[], options: { detach?: boolean; interactive?: boolean; tty?: boolean; env: string[]; workdir?: string; user?: string }) => {
-      process.exitCode = await withHost(async (host) => {
-        const { id } = findState((await host.request("list", {})).cvms, key);
-        const stdin = options.interactive === true && options.detach !== true;
-        // Output may come before the answer that names the console.
-        const early: { console: number; fd: number; bytes: Uint8Array }[] = [];
-        const codes = new Map<number, number>();
-        let known: number | undefined;
-        host.on("output", (data) => {
-          if (known === undefined && data.console !== 0) early.push(data);
+    .action(
+      async (
+        key: string,
+        argv: string[],
+        options: { detach?: boolean; interactive?: boolean; tty?: boolean; env: string[]; workdir?: string; user?: string },
+      ) => {
+        process.exitCode = await withHost(async (host) => {
+          const { id } = findState((await host.request("list", {})).cvms, key);
+          const stdin = options.interactive === true && options.detach !== true;
+          // Output may come before the answer that names the console.
+          const early: { console: number; fd: number; bytes: Uint8Array }[] = [];
+          const codes = new Map<number, number>();
+          let known: number | undefined;
+          host.on("output", (data) => {
+            if (known === undefined && data.console !== 0) early.push(data);
+          });
+          host.on("exit", (data) => codes.set(data.console, data.code));
+          const { console } = await host.request("exec", {
+            id,
+            argv,
+            env: options.env,
+            tty: options.tty === true,
+            stdin,
+            ...terminalSize(),
+            ...(options.workdir === undefined ? {} : { cwd: options.workdir }),
+            ...(options.user === undefined ? {} : { user: options.user }),
+          });
+          known = console;
+          if (options.detach === true) return 0;
+          for (const data of early) if (data.console === console) (data.fd === 2 ? process.stderr : process.stdout).write(data.bytes);
+          const done = codes.get(console) ?? codes.get(0);
+          if (done !== undefined) return done;
+          return (await follow(host, { id, console, tty: options.tty === true, stdin })) ?? 0;
         });
-        host.on("exit", (data) => codes.set(data.console, data.code));
-        const { console } = await host.request("exec", { id, argv, env: options.env, tty: options.tty === true, stdin, ...terminalSize(), ...(options.workdir === undefined ? {} : { cwd: options.workdir }), ...(options.user === undefined ? {} : { user: options.user }) });
-        known = console;
-        if (options.detach === true) return 0;
-        for (const data of early) if (data.console === console) (data.fd === 2 ? process.stderr : process.stdout).write(data.bytes);
-        const done = codes.get(console) ?? codes.get(0);
-        if (done !== undefined) return done;
-        return (await follow(host, { id, console, tty: options.tty === true, stdin })) ?? 0;
-      });
-    });
+      },
+    );
 
   program
     .command("attach")
@@ -177,14 +194,18 @@ export function addManage(program: Command): void {
     .description("end cVMs: SIGTERM, then SIGKILL")
     .argument("<CVM...>", "names or ids")
     .option("-t, --time <seconds>", "seconds to wait before SIGKILL", parseSeconds, 10)
-    .action((keys: string[], options: { time: number }) => withHost((host) => forEach(keys, (key) => host.request("stop", { id: key, seconds: options.time }))));
+    .action((keys: string[], options: { time: number }) =>
+      withHost((host) => forEach(keys, (key) => host.request("stop", { id: key, seconds: options.time }))),
+    );
 
   program
     .command("kill")
     .description("send a signal to cVMs")
     .argument("<CVM...>", "names or ids")
     .option("-s, --signal <signal>", "signal to send", parseSignal, 9)
-    .action((keys: string[], options: { signal: number }) => withHost((host) => forEach(keys, (key) => host.request("kill", { id: key, signal: options.signal }))));
+    .action((keys: string[], options: { signal: number }) =>
+      withHost((host) => forEach(keys, (key) => host.request("kill", { id: key, signal: options.signal }))),
+    );
 
   program
     .command("rm")
@@ -222,7 +243,8 @@ export function addManage(program: Command): void {
     .action(async (keys: string[]) => {
       const host = await connectRunningHost();
       const found = [];
-      for (const key of keys) found.push(host === undefined ? findState(loadStates(false), key) : await host.request("inspect", { id: key }));
+      for (const key of keys)
+        found.push(host === undefined ? findState(loadStates(false), key) : await host.request("inspect", { id: key }));
       host?.close();
       process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
     });

@@ -48,7 +48,8 @@ export function parsePort(text: string, before: readonly PublishedPort[] = []): 
 export function parseVolume(text: string, before: readonly Volume[] = []): Volume[] {
   const parts = text.split(":");
   const mode = parts.length === 3 ? parts[2]! : "rw";
-  if (parts.length < 2 || parts.length > 3 || !["ro", "rw"].includes(mode)) throw new InvalidArgumentError("write SOURCE:TARGET or SOURCE:TARGET:ro.");
+  if (parts.length < 2 || parts.length > 3 || !["ro", "rw"].includes(mode))
+    throw new InvalidArgumentError("write SOURCE:TARGET or SOURCE:TARGET:ro.");
   const [source, target] = parts as [string, string];
   if (!target.startsWith("/")) throw new InvalidArgumentError(`the target "${target}" must be an absolute path in the cVM.`);
   let folder: string;
@@ -72,7 +73,39 @@ export function parseEnv(text: string, before: readonly string[] = []): string[]
 }
 
 /** Signals by number (riscv64 Linux, asm-generic). */
-const SIGNALS = ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS"];
+const SIGNALS = [
+  "HUP",
+  "INT",
+  "QUIT",
+  "ILL",
+  "TRAP",
+  "ABRT",
+  "BUS",
+  "FPE",
+  "KILL",
+  "USR1",
+  "SEGV",
+  "USR2",
+  "PIPE",
+  "ALRM",
+  "TERM",
+  "STKFLT",
+  "CHLD",
+  "CONT",
+  "STOP",
+  "TSTP",
+  "TTIN",
+  "TTOU",
+  "URG",
+  "XCPU",
+  "XFSZ",
+  "VTALRM",
+  "PROF",
+  "WINCH",
+  "IO",
+  "PWR",
+  "SYS",
+];
 
 /** `9`, `KILL` or `SIGKILL`. */
 export function parseSignal(text: string): number {

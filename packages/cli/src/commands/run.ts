@@ -64,7 +64,8 @@ async function run(reference: string, command: readonly string[], options: RunOp
   const rest = command.length > 0 ? command : options.entrypoint === undefined ? (config.Cmd ?? []) : [];
   const argv = [...entrypoint, ...rest];
   if (argv.length === 0) throw new CliError("usage", `image "${image.reference}" has no command of its own: give one after its name`);
-  if (options.tty === true && options.interactive === true && options.detach !== true && !process.stdin.isTTY) throw new CliError("usage", "standard input is not a terminal: leave out -t, or run from one");
+  if (options.tty === true && options.interactive === true && options.detach !== true && !process.stdin.isTTY)
+    throw new CliError("usage", "standard input is not a terminal: leave out -t, or run from one");
 
   const host = await connectHost();
   try {

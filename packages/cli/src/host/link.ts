@@ -8,6 +8,9 @@ const trusted: Validator<unknown> = { parse: (value: unknown): unknown => value 
 export const hostProtocol: Protocol = {
   name: "cvm-host",
   version: 1,
-  client: { requests: Object.fromEntries(Object.entries(requestSchemas).map(([method, params]) => [method, { params, result: trusted }])), events: {} },
+  client: {
+    requests: Object.fromEntries(Object.entries(requestSchemas).map(([method, params]) => [method, { params, result: trusted }])),
+    events: {},
+  },
   server: { requests: {}, events: { output: trusted, exit: trusted, report: trusted } },
 };

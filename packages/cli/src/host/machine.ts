@@ -69,7 +69,10 @@ export function createRuntime(): Runtime {
         address: cvm.address,
         async exec(console, other) {
           const result = await cvm.exec(console, other);
-          if (result < 0) throw Object.assign(new CliError("failed", `"${other.argv[0] ?? ""}" cannot be executed (errno ${-result})`), { errno: -result });
+          if (result < 0)
+            throw Object.assign(new CliError("failed", `"${other.argv[0] ?? ""}" cannot be executed (errno ${-result})`), {
+              errno: -result,
+            });
         },
         input: (console, bytes) => cvm.input(console, bytes),
         resize: (console, columns, rows) => cvm.resize(console, columns, rows),

@@ -27,7 +27,8 @@ export function publish(monitor: Monitor, address: string, port: PublishedPort):
     });
     server.on("error", (error: NodeJS.ErrnoException) => {
       const where = `${port.hostAddress}:${port.hostPort}`;
-      if (error.code === "EADDRINUSE") reject(new CliError("conflict", `port ${where} is in use by another program: choose another host port`, { cause: error }));
+      if (error.code === "EADDRINUSE")
+        reject(new CliError("conflict", `port ${where} is in use by another program: choose another host port`, { cause: error }));
       else reject(new CliError("failed", `port ${where} cannot be listened on: ${error.message}`, { cause: error }));
     });
     server.listen({ host: port.hostAddress, port: port.hostPort, backlog: 511 }, () => {

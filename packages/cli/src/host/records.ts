@@ -56,7 +56,11 @@ export interface LogLine {
 }
 
 export function appendLog(id: string, fd: number, bytes: Uint8Array): void {
-  const line: LogLine = { log: Buffer.from(bytes).toString("utf8"), stream: fd === 2 ? "stderr" : "stdout", time: new Date().toISOString() };
+  const line: LogLine = {
+    log: Buffer.from(bytes).toString("utf8"),
+    stream: fd === 2 ? "stderr" : "stdout",
+    time: new Date().toISOString(),
+  };
   appendFileSync(join(cvmFolder(id), "log.jsonl"), `${JSON.stringify(line)}\n`);
 }
 

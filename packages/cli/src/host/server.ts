@@ -35,7 +35,12 @@ export async function runHost(): Promise<void> {
     visitors++;
     rest();
     const client: Client = { send: (event, data) => void port.emit(event, data) };
-    const handlers = Object.fromEntries(Object.keys(requestSchemas).map((method) => [method, async (params: unknown) => (await started.promise).handle(method, params, client)]));
+    const handlers = Object.fromEntries(
+      Object.keys(requestSchemas).map((method) => [
+        method,
+        async (params: unknown) => (await started.promise).handle(method, params, client),
+      ]),
+    );
     const port = openPort(transport, hostProtocol, "server", handlers);
     void port.closed.then(() => {
       visitors--;
@@ -58,4 +63,3 @@ export async function runHost(): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void service!.handle("shutdown", {}, { send: () => {} }));
   rest();
 }
-

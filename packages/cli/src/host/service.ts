@@ -38,7 +38,8 @@ const SIGKILL = 9;
 function startError(error: unknown, command: string): Error {
   const errno = (error as { errno?: unknown }).errno;
   if (errno === LINUX_ENOENT) return new CliError("no_program", `"${command}" is not in this image: ${messageOf(error)}`, { cause: error });
-  if (errno === LINUX_EACCES || errno === LINUX_ENOEXEC) return new CliError("not_executable", `"${command}" cannot be run: ${messageOf(error)}`, { cause: error });
+  if (errno === LINUX_EACCES || errno === LINUX_ENOEXEC)
+    return new CliError("not_executable", `"${command}" cannot be run: ${messageOf(error)}`, { cause: error });
   return error instanceof Error ? error : new Error(messageOf(error));
 }
 
@@ -73,10 +74,15 @@ export class HostService {
    * @throws CliError
    */
   async handle(method: string, params: unknown, client: Client): Promise<unknown> {
-    if (!Object.hasOwn(requestSchemas, method)) throw new CliError("invalid", `the host knows no request "${method}": is it of another version?`);
+    if (!Object.hasOwn(requestSchemas, method))
+      throw new CliError("invalid", `the host knows no request "${method}": is it of another version?`);
     const name = method as Method;
     const checked = requestSchemas[name].safeParse(params);
-    if (!checked.success) throw new CliError("invalid", `${method}: ${checked.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ")}`);
+    if (!checked.success)
+      throw new CliError(
+        "invalid",
+        `${method}: ${checked.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ")}`,
+      );
     const handlers: { readonly [M in Method]: (params: Params[M], client: Client) => Results[M] | Promise<Results[M]> } = {
       hello: () => ({ version, build, pid: process.pid, running: this.running }),
       create: (config) => this.#create(config),
@@ -103,13 +109,27 @@ export class HostService {
   }
 
   #add(state: CvmState): Entry {
-    const entry: Entry = { state, running: undefined, starting: false, nextConsole: 1, attached: new Map(), waiting: [], stopTimer: undefined, lastReport: undefined };
+    const entry: Entry = {
+      state,
+      running: undefined,
+      starting: false,
+      nextConsole: 1,
+      attached: new Map(),
+      waiting: [],
+      stopTimer: undefined,
+      lastReport: undefined,
+    };
     this.#entries.set(state.id, entry);
     return entry;
   }
 
   #entry(key: string): Entry {
-    return this.#entries.get(findState([...this.#entries.values()].map((entry) => entry.state), key).id)!;
+    return this.#entries.get(
+      findState(
+        [...this.#entries.values()].map((entry) => entry.state),
+        key,
+      ).id,
+    )!;
   }
 
   #live(key: string): RunningCvm {
@@ -121,7 +141,10 @@ export class HostService {
   #create(config: CvmConfig): Results["create"] {
     for (const entry of this.#entries.values()) {
       if (entry.state.config.name === config.name) {
-        throw new CliError("conflict", `the name "${config.name}" is in use by cVM ${entry.state.id.slice(0, 12)}: remove it (cvm rm ${config.name}) or choose another`);
+        throw new CliError(
+          "conflict",
+          `the name "${config.name}" is in use by cVM ${entry.state.id.slice(0, 12)}: remove it (cvm rm ${config.name}) or choose another`,
+        );
       }
     }
     requireImage(config.imageId);
@@ -140,7 +163,15 @@ export class HostService {
     try {
       const image = requireImage(state.config.imageId);
       const layers = await unpackImage(image);
-      const program = programOf(state.config, state.config.argv, state.config.env, state.config.cwd, state.config.user, state.config, layers);
+      const program = programOf(
+        state.config,
+        state.config.argv,
+        state.config.env,
+        state.config.cwd,
+        state.config.user,
+        state.config,
+        layers,
+      );
       state.status = "running";
       state.started = new Date().toISOString();
       delete state.finished;
@@ -235,7 +266,15 @@ export class HostService {
     const layers = await unpackImage(requireImage(config.imageId));
     const console = entry.nextConsole++;
     this.#attach(request.id, console, client);
-    const program = programOf(config, request.argv, [...config.env, ...request.env], request.cwd ?? config.cwd, request.user ?? config.user, request, layers);
+    const program = programOf(
+      config,
+      request.argv,
+      [...config.env, ...request.env],
+      request.cwd ?? config.cwd,
+      request.user ?? config.user,
+      request,
+      layers,
+    );
     try {
       await running.exec(console, program);
     } catch (error) {
@@ -294,7 +333,15 @@ export class HostService {
   }
 }
 
-function programOf(config: CvmConfig, argv: readonly string[], env: readonly string[], cwd: string, userSpec: string, terminal: Terminal, layers: readonly string[]): ProgramOptions {
+function programOf(
+  config: CvmConfig,
+  argv: readonly string[],
+  env: readonly string[],
+  cwd: string,
+  userSpec: string,
+  terminal: Terminal,
+  layers: readonly string[],
+): ProgramOptions {
   const user = resolveUser(userSpec, layers);
   const named = new Map<string, string>();
   const add = (pair: string): void => void named.set(pair.slice(0, pair.indexOf("=")), pair);

@@ -29,14 +29,22 @@ export function requireApt(): void {
     }
   }
   if (!KEYRINGS.some((path) => existsSync(path))) {
-    throw new CliError("unavailable", "cvm image debian needs Debian's signing keys to check what it downloads: apt-get install debian-archive-keyring");
+    throw new CliError(
+      "unavailable",
+      "cvm image debian needs Debian's signing keys to check what it downloads: apt-get install debian-archive-keyring",
+    );
   }
 }
 
 /** The Debian mirrors that this machine's apt sources name, first those of main archives. */
 function mirrors(): string[] {
   const found: string[] = [];
-  const files = ["/etc/apt/sources.list", ...(existsSync("/etc/apt/sources.list.d") ? readdirSync("/etc/apt/sources.list.d").map((name) => join("/etc/apt/sources.list.d", name)) : [])];
+  const files = [
+    "/etc/apt/sources.list",
+    ...(existsSync("/etc/apt/sources.list.d")
+      ? readdirSync("/etc/apt/sources.list.d").map((name) => join("/etc/apt/sources.list.d", name))
+      : []),
+  ];
   for (const file of files) {
     if (!existsSync(file)) continue;
     const text = readFileSync(file, "utf8");
@@ -65,7 +73,8 @@ interface Apt {
 /** A private apt: its own lists, cache and configuration; the host's are not touched, its proxies and time-outs are kept. */
 function privateApt(): Apt {
   const folder = join(Folder.cache(), `apt-${RELEASE}-${ARCHITECTURE}`);
-  for (const name of ["state/lists/partial", "cache/archives/partial", "etc", "etc/preferences.d"]) mkdirSync(join(folder, name), { recursive: true });
+  for (const name of ["state/lists/partial", "cache/archives/partial", "etc", "etc/preferences.d"])
+    mkdirSync(join(folder, name), { recursive: true });
   writeFileSync(join(folder, "state", "status"), "");
   const config = join(folder, "etc", "apt.conf");
   writeFileSync(
@@ -91,10 +100,17 @@ function privateApt(): Apt {
   return { folder, config };
 }
 
-async function runApt(apt: Apt, args: readonly string[], onLine: (line: string) => void = () => {}): Promise<{ readonly status: number; readonly output: string }> {
+async function runApt(
+  apt: Apt,
+  args: readonly string[],
+  onLine: (line: string) => void = () => {},
+): Promise<{ readonly status: number; readonly output: string }> {
   return new Promise((resolve, reject) => {
     // LC_ALL: messages are matched below. The configuration file given here is read after the host's own.
-    const child = spawn("apt-get", ["-q", ...args], { env: { ...process.env, APT_CONFIG: apt.config, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn("apt-get", ["-q", ...args], {
+      env: { ...process.env, APT_CONFIG: apt.config, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
     const collect = (chunk: Buffer): void => {
       const text = chunk.toString("utf8");
@@ -115,7 +131,10 @@ async function update(apt: Apt, progress: Progress): Promise<void> {
   const stamp = join(apt.folder, "state", "updated");
   const sources = mirrors();
   if (sources.length === 0) {
-    throw new CliError("unavailable", "no Debian mirror is named in /etc/apt/sources.list or /etc/apt/sources.list.d: add one (deb URL trixie main) and try again");
+    throw new CliError(
+      "unavailable",
+      "no Debian mirror is named in /etc/apt/sources.list or /etc/apt/sources.list.d: add one (deb URL trixie main) and try again",
+    );
   }
   const key = KEYRINGS.find((path) => existsSync(path))!;
   if (existsSync(stamp)) {
@@ -142,7 +161,15 @@ async function update(apt: Apt, progress: Progress): Promise<void> {
         }
         problems.push(`${suite}: the mirror's ${suite} is ${codename ?? "unnamed"}, not ${RELEASE}`);
       } else {
-        problems.push(`${suite}: ${output.split("\n").filter((one) => /^\s*(?:E:|Err|W:|File has)/u.test(one)).slice(0, 3).join(" ") || `apt-get update ended with ${status}`}`);
+        problems.push(
+          `${suite}: ${
+            output
+              .split("\n")
+              .filter((one) => /^\s*(?:E:|Err|W:|File has)/u.test(one))
+              .slice(0, 3)
+              .join(" ") || `apt-get update ended with ${status}`
+          }`,
+        );
       }
     }
   }
@@ -169,8 +196,18 @@ export async function downloadPackages(packages: readonly string[], progress: Pr
   const plan = await runApt(apt, ["install", "-y", "--print-uris", "-o", `Dir::Cache::archives=${nothing}`, ...wanted]);
   if (plan.status !== 0) {
     const unknown = [...plan.output.matchAll(/Unable to locate package (\S+)/gu)].map((match) => match[1]);
-    if (unknown.length > 0) throw new CliError("not_found", `Debian ${RELEASE} has no package ${unknown.map((one) => `"${one}"`).join(", ")} for ${ARCHITECTURE}`);
-    throw new CliError("failed", `apt cannot choose packages: ${plan.output.split("\n").filter((line) => line.startsWith("E:") || line.startsWith(" ")).join(" ")}`);
+    if (unknown.length > 0)
+      throw new CliError(
+        "not_found",
+        `Debian ${RELEASE} has no package ${unknown.map((one) => `"${one}"`).join(", ")} for ${ARCHITECTURE}`,
+      );
+    throw new CliError(
+      "failed",
+      `apt cannot choose packages: ${plan.output
+        .split("\n")
+        .filter((line) => line.startsWith("E:") || line.startsWith(" "))
+        .join(" ")}`,
+    );
   }
   const files = [...plan.output.matchAll(/^'[^']+' (\S+) \d+/gmu)].map((match) => match[1]!);
   const archives = join(apt.folder, "cache", "archives");
@@ -179,7 +216,14 @@ export async function downloadPackages(packages: readonly string[], progress: Pr
     const { status, output } = await runApt(apt, ["install", "-y", "--download-only", ...wanted], (line) => {
       if (line.startsWith("Get:")) progress(`downloading packages ${++done}/${files.length}`);
     });
-    if (status !== 0) throw new CliError("unavailable", `packages could not be downloaded: ${output.split("\n").filter((line) => line.startsWith("E:")).join(" ")}`);
+    if (status !== 0)
+      throw new CliError(
+        "unavailable",
+        `packages could not be downloaded: ${output
+          .split("\n")
+          .filter((line) => line.startsWith("E:"))
+          .join(" ")}`,
+      );
   }
   return files.map((file) => join(archives, file));
 }

@@ -40,7 +40,12 @@ async function filesOf(deb: string): Promise<Entry[]> {
  * packages' own templates.
  * @throws CliError as {@link downloadPackages}
  */
-export async function makeDebianImage(reference: string, packages: readonly string[], options: DebianOptions, progress: Progress): Promise<Image> {
+export async function makeDebianImage(
+  reference: string,
+  packages: readonly string[],
+  options: DebianOptions,
+  progress: Progress,
+): Promise<Image> {
   const debs = await downloadPackages(packages, progress);
   const tree = new Map<string, Entry>();
   for (const [index, deb] of debs.entries()) {
@@ -58,15 +63,17 @@ export async function makeDebianImage(reference: string, packages: readonly stri
   linkApplets(tree);
 
   progress("packing the layer");
-  const entries = [...tree].sort(([a], [b]) => (a < b ? -1 : 1)).map(([path, entry]) => ({
-    header: {
-      ...entry.header,
-      name: entry.header.type === "directory" ? `${path}/` : path,
-      ...(entry.header.type === "link" ? { linkname: (entry.header.linkname ?? "").replace(/^\.?\//u, "") } : {}),
-      size: entry.data?.length ?? 0,
-    },
-    ...(entry.data === undefined ? {} : { body: entry.data }),
-  }));
+  const entries = [...tree]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([path, entry]) => ({
+      header: {
+        ...entry.header,
+        name: entry.header.type === "directory" ? `${path}/` : path,
+        ...(entry.header.type === "link" ? { linkname: (entry.header.linkname ?? "").replace(/^\.?\//u, "") } : {}),
+        size: entry.data?.length ?? 0,
+      },
+      ...(entry.data === undefined ? {} : { body: entry.data }),
+    }));
   // Hard links must come after what they link to.
   entries.sort((a, b) => Number(a.header.type === "link") - Number(b.header.type === "link"));
   const tar = Buffer.from(await packTar(entries));
@@ -130,7 +137,17 @@ function addBasics(tree: Map<string, Entry>): void {
   template("usr/share/base-files/profile", "etc/profile");
   template("usr/share/base-files/nsswitch.conf", "etc/nsswitch.conf");
   if (!tree.has("etc/nsswitch.conf")) tree.set("etc/nsswitch.conf", file("passwd: files\ngroup: files\nhosts: files dns\n"));
-  for (const [path, mode] of [["tmp", 0o1777], ["var/tmp", 0o1777], ["root", 0o700], ["proc", 0o555], ["sys", 0o555], ["dev", 0o755], ["run", 0o755], ["home", 0o755], ["mnt", 0o755]] as const) {
+  for (const [path, mode] of [
+    ["tmp", 0o1777],
+    ["var/tmp", 0o1777],
+    ["root", 0o700],
+    ["proc", 0o555],
+    ["sys", 0o555],
+    ["dev", 0o755],
+    ["run", 0o755],
+    ["home", 0o755],
+    ["mnt", 0o755],
+  ] as const) {
     if (!tree.has(path)) tree.set(path, directory(mode));
   }
 }
@@ -150,7 +167,7 @@ export function appletNames(program: Buffer): string[] {
   const start = program.indexOf("[\0[[\0", 0, "latin1");
   if (start < 0) return [];
   const names: string[] = [];
-  for (let at = start; at < program.length; ) {
+  for (let at = start; at < program.length;) {
     const end = program.indexOf(0, at);
     const name = program.toString("latin1", at, end);
     if (!/^[a-z0-9[][a-z0-9_.[-]*$/iu.test(name)) break;

@@ -1,5 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, readlinkSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { unpackTar } from "modern-tar";
@@ -77,7 +89,8 @@ export async function unpackLayer(descriptor: Descriptor, diffId: string): Promi
   const folder = join(Folder.layers(), diffId.replace(/^sha256:/u, ""));
   if (existsSync(join(folder, "metadata.json"))) return folder;
   const tar = decompress(descriptor, getBlob(descriptor.digest));
-  if (digestOf(tar) !== diffId) throw new CliError("failed", `layer ${descriptor.digest} unpacks to other content than its image says: make or load the image again`);
+  if (digestOf(tar) !== diffId)
+    throw new CliError("failed", `layer ${descriptor.digest} unpacks to other content than its image says: make or load the image again`);
   const temporary = `${folder}.${randomBytes(6).toString("hex")}`;
   const root = join(temporary, "root");
   mkdirSync(root, { recursive: true, mode: 0o700 });
@@ -102,7 +115,11 @@ async function unpackEntries(tar: Buffer, root: string): Promise<Record<string, 
     const components = place(root, header.name);
     const path = components.join("/");
     const type = header.type ?? "file";
-    const metadata: LayerEntry = { mode: (MODE_BITS[type] ?? 0o100000) | ((header.mode ?? 0o644) & 0o7777), uid: header.uid ?? 0, gid: header.gid ?? 0 };
+    const metadata: LayerEntry = {
+      mode: (MODE_BITS[type] ?? 0o100000) | ((header.mode ?? 0o644) & 0o7777),
+      uid: header.uid ?? 0,
+      gid: header.gid ?? 0,
+    };
     const last = components.at(-1);
     if (last === undefined) {
       entries[""] = metadata;
@@ -121,7 +138,8 @@ async function unpackEntries(tar: Buffer, root: string): Promise<Record<string, 
     const present = lstatSync(target, { throwIfNoEntry: false });
     if (present !== undefined && !(present.isDirectory() && type === "directory")) rmSync(target, { recursive: true, force: true });
     for (const [key, value] of Object.entries(header.pax ?? {})) {
-      if (key.startsWith("SCHILY.xattr.")) (metadata.xattrs ??= {})[key.slice("SCHILY.xattr.".length)] = Buffer.from(value).toString("base64");
+      if (key.startsWith("SCHILY.xattr."))
+        (metadata.xattrs ??= {})[key.slice("SCHILY.xattr.".length)] = Buffer.from(value).toString("base64");
     }
     switch (type) {
       case "directory":
@@ -133,7 +151,8 @@ async function unpackEntries(tar: Buffer, root: string): Promise<Record<string, 
       case "link": {
         const from = place(root, header.linkname ?? "").join("/");
         const source = lstatSync(join(root, from), { throwIfNoEntry: false });
-        if (source === undefined || !source.isFile()) throw new CliError("invalid", `layer entry "${header.name}" links to "${header.linkname ?? ""}", which is no file of the layer`);
+        if (source === undefined || !source.isFile())
+          throw new CliError("invalid", `layer entry "${header.name}" links to "${header.linkname ?? ""}", which is no file of the layer`);
         linkSync(join(root, from), target);
         entries[path] = { ...entries[from] };
         continue;
@@ -160,7 +179,11 @@ export async function unpackImage(image: Image): Promise<string[]> {
   const folders: string[] = [];
   for (const [index, layer] of image.manifest.layers.entries()) {
     const diffId = image.config.rootfs.diff_ids[index];
-    if (diffId === undefined) throw new CliError("invalid", `image ${image.reference} names ${image.manifest.layers.length} layers but ${image.config.rootfs.diff_ids.length} diff ids`);
+    if (diffId === undefined)
+      throw new CliError(
+        "invalid",
+        `image ${image.reference} names ${image.manifest.layers.length} layers but ${image.config.rootfs.diff_ids.length} diff ids`,
+      );
     folders.push(await unpackLayer(layer, diffId));
   }
   return folders;

@@ -17,7 +17,8 @@ export function parseReference(reference: string): { readonly name: string; read
   if (name.length > MAX_NAME || !NAME.test(name)) {
     throw new CliError("invalid", `image name "${name}" is not valid: use lower-case letters, digits, and single . _ - / between them`);
   }
-  if (!TAG.test(tag)) throw new CliError("invalid", `tag "${tag}" of image "${name}" is not valid: use letters, digits, _ . -, at most 128`);
+  if (!TAG.test(tag))
+    throw new CliError("invalid", `tag "${tag}" of image "${name}" is not valid: use letters, digits, _ . -, at most 128`);
   return { name, tag };
 }
 

@@ -21,12 +21,27 @@ export async function makeScratchImage(reference: string, files: readonly Scratc
   }
   const tar = Buffer.from(
     await packTar([
-      ...[...folders].sort().map((name) => ({ header: { name: `${name}/`, type: "directory" as const, size: 0, mode: name === "tmp" ? 0o1777 : 0o755, mtime: new Date(0) } })),
-      ...files.map(({ path, data, mode }) => ({ header: { name: path, type: "file" as const, size: data.length, mode: mode ?? 0o644, mtime: new Date(0) }, body: new Uint8Array(data) })),
+      ...[...folders]
+        .sort()
+        .map((name) => ({
+          header: { name: `${name}/`, type: "directory" as const, size: 0, mode: name === "tmp" ? 0o1777 : 0o755, mtime: new Date(0) },
+        })),
+      ...files.map(({ path, data, mode }) => ({
+        header: { name: path, type: "file" as const, size: data.length, mode: mode ?? 0o644, mtime: new Date(0) },
+        body: new Uint8Array(data),
+      })),
     ]),
   );
   const compressed = zstdCompressSync(tar);
-  return putImage(reference, { created: new Date().toISOString(), architecture: "riscv64", os: "linux", config, rootfs: { type: "layers", diff_ids: [digestOf(tar)] } }, [
-    { mediaType: "application/vnd.oci.image.layer.v1.tar+zstd", digest: putBlob(compressed), size: compressed.length },
-  ]);
+  return putImage(
+    reference,
+    {
+      created: new Date().toISOString(),
+      architecture: "riscv64",
+      os: "linux",
+      config,
+      rootfs: { type: "layers", diff_ids: [digestOf(tar)] },
+    },
+    [{ mediaType: "application/vnd.oci.image.layer.v1.tar+zstd", digest: putBlob(compressed), size: compressed.length }],
+  );
 }

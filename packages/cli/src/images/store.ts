@@ -95,9 +95,12 @@ export function getBlob(digest: string): Buffer {
   try {
     bytes = readFileSync(path);
   } catch (cause) {
-    throw new CliError("not_found", `blob ${digest} is missing from the image store ${Folder.store()}: make or load the image again`, { cause });
+    throw new CliError("not_found", `blob ${digest} is missing from the image store ${Folder.store()}: make or load the image again`, {
+      cause,
+    });
   }
-  if (digestOf(bytes) !== digest) throw new CliError("failed", `blob ${digest} in ${Folder.store()} is damaged: remove the image and make it again`);
+  if (digestOf(bytes) !== digest)
+    throw new CliError("failed", `blob ${digest} in ${Folder.store()} is damaged: remove the image and make it again`);
   return bytes;
 }
 

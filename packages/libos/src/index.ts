@@ -33,7 +33,11 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
   const kernel = new LinuxKernel(host, options, table);
   const vfs = createFiles(options);
   kernel.vfs = vfs;
-  kernel.onEnd = () => closeFiles(vfs);
+  let closed = false;
+  kernel.onEnd = () => {
+    if (!closed) closeFiles(vfs);
+    closed = true;
+  };
   kernel.network = createNetwork(host, options.address);
   const limits = defaultLimits(options.memoryBytes, STACK_BYTES);
 
@@ -137,5 +141,12 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     ended: (stream) => kernel.network.ended(stream),
     reset: (stream, error) => kernel.network.reset(stream, error),
     statistics: () => kernel.statistics(),
+    close() {
+      for (const process of [...kernel.processes.values()]) {
+        process.ownsConsole = false;
+        endProcess(process, { code: 0, signal: Sig.KILL });
+      }
+      kernel.onEnd();
+    },
   };
 }

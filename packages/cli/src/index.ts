@@ -6,6 +6,6 @@ export { makeDebianImage } from "./images/debian.ts";
 export type { DebianOptions } from "./images/debian.ts";
 export { makeScratchImage } from "./images/scratch.ts";
 export type { ScratchFile } from "./images/scratch.ts";
-export { findImage, listImages, removeImage } from "./images/store.ts";
+export { findImage, listImages, removeImage, requireImage } from "./images/store.ts";
 export type { Descriptor, Image, ImageConfig, Manifest } from "./images/store.ts";
 export { unpackImage } from "./images/layer.ts";

@@ -159,16 +159,15 @@ export interface MachinePort {
   readonly instructions: number;
 }
 
-/** What {@link HartPort.readAuthority} fills in. All numbers are exact below 2^53; beyond that they are only known to be that large. */
+/** What {@link HartPort.readAuthority} fills in: how far the hart's own loads, stores and fetches reach. Numbers are exact below 2^53. */
 export interface Authority {
-  ddcTag: boolean;
-  ddcOtype: number;
-  ddcPerms: number;
-  /** As a signed 64-bit number. */
+  /** What offsets are relative to, as a signed 64-bit number. */
   ddcAddress: number;
   ddcBase: number;
-  ddcTop: number;
-  pccTag: boolean;
+  /** Bytes from {@link ddcBase} that DDC lets the hart load; 0 without tag or permission, or when sealed. */
+  loadLength: number;
+  /** As {@link loadLength}, for stores. */
+  storeLength: number;
   pccBase: number;
 }
 

@@ -38,8 +38,11 @@ export const Limits = {
 
 // ------------------------------------------------------------------ system call declarations
 
-/** How many bytes an argument's buffer has: another argument's value (by name), that value times a factor, or a constant. */
-export type Length = { readonly arg: string; readonly times?: number } | { readonly bytes: number };
+/**
+ * How many bytes an argument's buffer has: another argument's value (by name), that value times a factor (a fraction for
+ * bit sets), rounded up to a multiple, or a constant.
+ */
+export type Length = { readonly arg: string; readonly times?: number; readonly multiple?: number } | { readonly bytes: number };
 
 /**
  * One argument of a system call, as data. The gate marshals by it, strace prints by it.
@@ -252,6 +255,8 @@ export interface LibraryOs {
   reset(stream: StreamId, error: number): void;
   /** Counters for `inspect` and `cvm syscalls`: calls by name, unknown calls by number. */
   statistics(): Awaitable<Readonly<Record<string, number>>>;
+  /** The cVM is gone, its processes with it: closes files, cancels timers. Host calls have no effect any more. */
+  close?(): void;
 }
 
 /** A program to start. */

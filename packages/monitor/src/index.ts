@@ -1,1 +1,14 @@
-export {};
+export * from "./abi.ts";
+export { CALL_CAPABILITY } from "./gate.ts";
+export type { Counters } from "./compartment.ts";
+export type { Cvm, CvmConfig, CvmEvents, CvmState, CvmStatus } from "./cvm.ts";
+export type { MonitorErrorCode } from "./errors.ts";
+export { MonitorError } from "./errors.ts";
+export type { Disassemble, FaultReport } from "./faults.ts";
+export type { Monitor, MonitorOptions } from "./monitor.ts";
+export { createMonitor } from "./monitor.ts";
+export type { Incoming, Uplink } from "./network.ts";
+export { HOST_ADDRESS } from "./network.ts";
+export type { Clock } from "./scheduler.ts";
+export { systemClock } from "./scheduler.ts";
+export type { Stream, StreamEvents } from "./stream.ts";

@@ -1,5 +1,5 @@
 /** A hart: a block of registers, and the loop that runs it. */
-import type { Capability, ExitCode, HartPort } from "../abi.ts";
+import type { Authority, Capability, ExitCode, HartPort } from "../abi.ts";
 import { Exit, REGISTER_FILE_BYTES } from "../abi.ts";
 import { fromRaw, toRaw } from "../capability/operations.ts";
 import { AGAIN } from "../interpreter/generate.ts";
@@ -145,6 +145,15 @@ export class Hart implements HartPort {
   }
   set pcc(capability: Capability) {
     this.#machine.setPcc(this.base, toRaw(capability));
+  }
+
+  readAuthority(into: Authority): void {
+    const { base } = this;
+    into.ddcAddress = this.#view.getInt32(base + State.ddcAddress + 4, true) * TWO_32 + this.#view.getUint32(base + State.ddcAddress, true);
+    into.ddcBase = this.#unsigned(base + State.dataBase);
+    into.loadLength = this.#unsigned(base + State.loadLength);
+    into.storeLength = this.#unsigned(base + State.storeLength);
+    into.pccBase = this.#unsigned(base + State.pcBase);
   }
 
   // ---- as a whole

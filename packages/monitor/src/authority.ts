@@ -1,0 +1,113 @@
+import { capability as c } from "@cvm/cpu";
+import type { Authority, Capability, HartPort } from "@cvm/cpu/abi";
+import { OTYPE_MAX, OTYPE_UNSEALED, Perm } from "@cvm/cpu/abi";
+import { MonitorError } from "./errors.ts";
+import type { Region } from "./regions.ts";
+
+/** Data of a hybrid process: it loads capabilities but does not store them, so that they live in registers only. */
+export const DDC_PERMS: number = Perm.Load | Perm.Store | Perm.LoadCap | Perm.Global;
+/** Code of a hybrid process: no system registers, nothing written through it. */
+export const PCC_PERMS: number = Perm.Load | Perm.Execute | Perm.Global | Perm.CInvoke;
+
+/** All that the monitor derives capabilities from. It is in no register of any hart. */
+const ROOT: Capability = c.root();
+
+function exact(capability: Capability): Capability {
+  if (!capability.tag) throw new MonitorError("invalid", `bounds are not representable: ${c.format(capability)}`);
+  return capability;
+}
+
+export function dataCapability(region: Region): Capability {
+  return exact(c.derive(ROOT, region.base, region.length, DDC_PERMS));
+}
+
+export function codeCapability(region: Region): Capability {
+  return exact(c.derive(ROOT, region.base, region.length, PCC_PERMS));
+}
+
+/** The right to seal and unseal with one otype. */
+export function sealingAuthority(otype: number): Capability {
+  return exact(c.derive(ROOT, otype, 1, Perm.Seal | Perm.Unseal | Perm.Global));
+}
+
+/** Seals with the otype of `authority`. `capability` gets CInvoke: both halves of a pair need it. */
+export function sealWith(authority: Capability, region: Region, code: boolean): Capability {
+  const perms = (code ? PCC_PERMS : DDC_PERMS) | Perm.CInvoke;
+  return exact(c.seal(exact(c.derive(ROOT, region.base, region.length, perms)), authority));
+}
+
+/**
+ * What a capability into `from` becomes in a copy of that region at another base. Both regions have the same length and alignment, so that
+ * bounds stay exact. One that points elsewhere stays as it is, an integer too.
+ */
+export function rebase(capability: Capability, from: Region, to: Region): Capability {
+  const { base, top } = capability;
+  if (!capability.tag || base < BigInt(from.base) || top > BigInt(from.base + from.length)) return capability;
+  const delta = BigInt(to.base - from.base);
+  return { ...capability, address: BigInt.asUintN(64, capability.address + delta), base: base + delta, top: top + delta };
+}
+
+/** Hands out otypes: each one once, so that what a dead cVM sealed is never unsealed by another. */
+export class Otypes {
+  #next: number = 1;
+
+  allocate(): number {
+    if (this.#next > OTYPE_MAX) throw new MonitorError("exhausted", "all object types are used up: this host made too many cVMs");
+    return this.#next++;
+  }
+}
+
+/** The capabilities that one cVM holds by number. A number means nothing in another cVM's table. */
+export class CapabilityTable {
+  readonly #entries: Map<number, Capability> = new Map();
+  #next: number = 1;
+  readonly #limit: number;
+
+  constructor(limit: number = 4096) {
+    this.#limit = limit;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Handle > 0. @throws MonitorError `exhausted` */
+  insert(capability: Capability): number {
+    if (this.#entries.size >= this.#limit) throw new MonitorError("exhausted", `a cVM holds at most ${this.#limit} capabilities`);
+    const handle = this.#next++;
+    this.#entries.set(handle, capability);
+    return handle;
+  }
+
+  get(handle: number): Capability | undefined {
+    return this.#entries.get(handle);
+  }
+
+  remove(handle: number): boolean {
+    return this.#entries.delete(handle);
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+}
+
+/** An {@link Authority} to fill in. */
+export function emptyAuthority(): Authority {
+  return { ddcAddress: 0, ddcBase: 0, loadLength: 0, storeLength: 0, pccBase: 0 };
+}
+
+/** What the hart's own DDC and PCC allow right now. */
+export function readAuthority(hart: HartPort, into: Authority): void {
+  if (hart.readAuthority !== undefined) {
+    hart.readAuthority(into);
+    return;
+  }
+  const { ddc, pcc } = hart;
+  const length = ddc.tag && ddc.otype === OTYPE_UNSEALED ? Number(ddc.top - ddc.base) : 0;
+  into.ddcAddress = Number(BigInt.asIntN(64, ddc.address));
+  into.ddcBase = Number(ddc.base);
+  into.loadLength = (ddc.perms & Perm.Load) === 0 ? 0 : length;
+  into.storeLength = (ddc.perms & Perm.Store) === 0 ? 0 : length;
+  into.pccBase = Number(pcc.base);
+}

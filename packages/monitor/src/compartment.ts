@@ -1,0 +1,184 @@
+import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
+import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "./abi.ts";
+import { Limits } from "./abi.ts";
+import type { Otypes } from "./authority.ts";
+import { CapabilityTable, rebase, sealingAuthority, sealWith } from "./authority.ts";
+import type { CompiledSyscall } from "./declarations.ts";
+import type { Pages } from "./pages.ts";
+import { Process, Thread, ThreadState } from "./process.ts";
+import type { RegionAllocator } from "./regions.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { Account } from "./scheduler.ts";
+
+/** What all compartments of one monitor share. */
+export interface Host {
+  readonly machine: MachinePort;
+  readonly pages: Pages;
+  readonly regions: RegionAllocator;
+  readonly otypes: Otypes;
+  readonly scheduler: Scheduler;
+}
+
+/** Memory that a cVM may use, in bytes. */
+export interface Budget {
+  /** Mapped pages of all processes. */
+  readonly memory: number;
+  /** Address ranges of all processes. */
+  readonly addresses: number;
+}
+
+/** One cVM as the monitor sees it: everything that it owns, and nothing else. */
+export class Compartment {
+  readonly name: string;
+  readonly host: Host;
+  readonly budget: Budget;
+  readonly account: Account;
+  readonly otype: number;
+  /** Seals and unseals with {@link otype}. It stays in the monitor. */
+  readonly sealing: Capability;
+  readonly capabilities: CapabilityTable = new CapabilityTable();
+  readonly processes: Map<ProcessId, Process> = new Map();
+  readonly threads: Map<ThreadId, Thread> = new Map();
+  /** Null before it is connected and after the end. */
+  libraryOs: LibraryOs | null = null;
+  syscalls: ReadonlyMap<number, CompiledSyscall> = new Map();
+  /** The one call object of this cVM, filled anew for each call. */
+  readonly call: { process: number; thread: number; number: number; args: SyscallValue[]; registers?: Uint8Array };
+  /** Bytes of mapped memory. */
+  charged: number = 0;
+  addressBytes: number = 0;
+  syscallCount: number = 0;
+  faultCount: number = 0;
+  /** Calls of the library OS that were refused, and why the last one was. */
+  refused: number = 0;
+  lastRefusal: string = "";
+  alive: boolean = true;
+  /** Faults that the library OS has not answered yet. Meanwhile the ends of programs wait, so that the report comes before the exit code. */
+  asking: number = 0;
+  readonly held: (() => void)[] = [];
+  #nextProcess: number = 1;
+
+  constructor(name: string, host: Host, budget: Budget, weight: number, cpus: number) {
+    this.name = name;
+    this.host = host;
+    this.budget = budget;
+    this.account = new Account(weight, cpus);
+    this.otype = host.otypes.allocate();
+    this.sealing = sealingAuthority(this.otype);
+    this.call = { process: 0, thread: 0, number: 0, args: [] } satisfies SyscallCall;
+  }
+
+  /** Notes that the library OS asked for something that it may not have. */
+  refuse(why: string): void {
+    this.refused++;
+    this.lastRefusal = why;
+  }
+
+  /** A process with an empty region of at least `bytes` (positive, finite); null when there is no room, or not for this cVM. */
+  createProcess(bytes: number): Process | null {
+    if (!this.alive || this.processes.size >= Limits.threads || this.addressBytes + bytes > this.budget.addresses) return null;
+    const region = this.host.regions.allocate(bytes);
+    if (region === null) return null;
+    const process = new Process(this.#nextProcess++, this, region);
+    this.processes.set(process.id, process);
+    this.addressBytes += region.length;
+    return process;
+  }
+
+  /** A copy of `parent`'s memory in a region of its own; null when there is no room. */
+  forkProcess(parent: Process): Process | null {
+    const { base, length } = parent.region;
+    const { pages } = this.host;
+    const charge = pages.charged(base, length);
+    if (this.charged + charge > this.budget.memory) return null;
+    const child = this.createProcess(length);
+    if (child === null) return null;
+    pages.duplicate(base, child.region.base, length);
+    this.charged += charge;
+    return child;
+  }
+
+  /** Adds a thread in state New; the caller has chosen a free id and sets DDC, PCC and registers. */
+  addThread(id: ThreadId, process: Process, hart: HartPort): Thread {
+    const thread = new Thread(id, process, hart);
+    this.threads.set(id, thread);
+    process.threads.add(thread);
+    return thread;
+  }
+
+  /** Makes a thread that is not dead run when its turn comes. */
+  makeRunnable(thread: Thread): void {
+    thread.state = ThreadState.Runnable;
+    this.host.scheduler.enqueue(this.account, thread);
+  }
+
+  endThread(thread: Thread): void {
+    if (thread.state === ThreadState.Dead) return;
+    thread.state = ThreadState.Dead;
+    thread.call = null;
+    thread.saved = null;
+    this.threads.delete(thread.id);
+    thread.process.threads.delete(thread);
+    thread.hart.release();
+  }
+
+  /** Ends all threads of a process and gives its region back, zeroed. */
+  endProcess(process: Process): void {
+    for (const thread of [...process.threads]) this.endThread(thread);
+    if (!this.processes.delete(process.id)) return;
+    const { base, length } = process.region;
+    const { pages, regions } = this.host;
+    this.charged -= pages.charged(base, length);
+    pages.release(base, length);
+    regions.free(process.region);
+    this.addressBytes -= length;
+  }
+
+  /** Ends all processes. Nothing of the cVM is left in the machine. */
+  endAll(): void {
+    this.alive = false;
+    for (const process of [...this.processes.values()]) this.endProcess(process);
+    this.capabilities.clear();
+    this.libraryOs = null;
+  }
+
+  /**
+   * A capability of this cVM by number: 0 is the process's data, sealed with this cVM's otype, -1 its code; others stand in the table.
+   * Undefined when there is none.
+   */
+  capability(process: Process, handle: number): Capability | undefined {
+    if (handle === 0 || handle === -1) return sealWith(this.sealing, process.region, handle === -1);
+    return this.capabilities.get(handle);
+  }
+
+  /** Gives `hart` the registers of `parent`, capabilities into the parent's region moved to the child's. */
+  copyRegisters(parent: Thread, process: Process, hart: HartPort): void {
+    const from = parent.process.region;
+    const to = process.region;
+    const { pc } = parent.hart;
+    hart.copyFrom(parent.hart);
+    hart.ddc = rebase(parent.hart.ddc, from, to);
+    hart.pcc = rebase(parent.hart.pcc, from, to);
+    hart.pc = pc;
+    for (let register = 1; register < 32; register++) {
+      const capability = hart.getCapability(register);
+      if (capability.tag) hart.setCapability(register, rebase(capability, from, to));
+    }
+  }
+}
+
+/** Counters of one cVM, for `inspect`. */
+export interface Counters {
+  /** Milliseconds of CPU time, the library OS's work for its calls included. */
+  readonly cpuMs: number;
+  readonly switches: number;
+  readonly syscalls: number;
+  readonly faults: number;
+  /** Requests of its library OS that were refused. */
+  readonly refused: number;
+}
+
+export function countersOf(compartment: Compartment): Counters {
+  const { account, syscallCount, faultCount, refused } = compartment;
+  return { cpuMs: account.cpuMs, switches: account.switches, syscalls: syscallCount, faults: faultCount, refused };
+}

@@ -1,0 +1,137 @@
+import type { HartPort } from "@cvm/cpu/abi";
+import { Cause, Exit } from "@cvm/cpu/abi";
+import type { Awaitable, Fault } from "./abi.ts";
+import { isInteger, isPromise, isRecord, messageOf } from "./check.ts";
+import type { Compartment } from "./compartment.ts";
+import { Errno } from "./errors.ts";
+import type { Disassemble, FaultReport, Trap } from "./faults.ts";
+import { reportFault } from "./faults.ts";
+import type { Gate, GateEvents } from "./gate.ts";
+import type { Operations } from "./operations.ts";
+import type { Thread } from "./process.ts";
+import { ThreadState } from "./process.ts";
+import type { Clock } from "./scheduler.ts";
+
+/** System calls between two looks at the clock. */
+const CALLS_PER_LOOK = 8;
+const SIGSEGV = 11;
+
+export interface ExecutorEvents extends GateEvents {
+  /** A fault ended a process; its library OS says by which signal. */
+  faulted(compartment: Compartment, report: FaultReport, signal: number): void;
+}
+
+/** Runs threads, and does what is due between two instructions: system calls, faults, interrupts. */
+export class Executor {
+  readonly #clock: Clock;
+  readonly #gate: Gate;
+  readonly #operations: Operations;
+  readonly #events: ExecutorEvents;
+  readonly #disassemble: Disassemble | undefined;
+
+  constructor(clock: Clock, gate: Gate, operations: Operations, events: ExecutorEvents, disassemble: Disassemble | undefined) {
+    this.#clock = clock;
+    this.#gate = gate;
+    this.#operations = operations;
+    this.#events = events;
+    this.#disassemble = disassemble;
+  }
+
+  /** See {@link RunSlice}. A failure of the monitor itself ends the cVM, not the host. */
+  run(thread: Thread, fuel: number, until: number): boolean {
+    const compartment = thread.process.owner;
+    try {
+      return this.#run(compartment, thread, fuel, until);
+    } catch (error) {
+      this.#events.broken(compartment, `running it failed: ${error instanceof Error ? error.stack : String(error)}`);
+      return false;
+    }
+  }
+
+  #run(compartment: Compartment, thread: Thread, fuel: number, until: number): boolean {
+    const hart: HartPort = thread.hart;
+    let calls = 0;
+    for (;;) {
+      if (thread.interrupt) {
+        this.#interrupt(compartment, thread);
+        if (thread.state !== ThreadState.Running) return false;
+      }
+      const exit = hart.run(fuel);
+      if (exit === Exit.Ecall) {
+        this.#gate.call(compartment, thread);
+        if (thread.state !== ThreadState.Running) return false;
+        if (++calls % CALLS_PER_LOOK === 0 && this.#clock.now() >= until) return false;
+      } else if (exit === Exit.Trap) {
+        this.fault(compartment, thread, { cause: hart.trapCause, value: hart.trapValue });
+        if (thread.state !== ThreadState.Running || this.#clock.now() >= until) return false;
+      } else return exit === Exit.Fuel;
+    }
+  }
+
+  /** Asks the library OS what becomes of a thread that it wanted to interrupt. */
+  #interrupt(compartment: Compartment, thread: Thread): void {
+    thread.interrupt = false;
+    this.#ask(compartment, thread, () => compartment.libraryOs!.interrupted(thread.id, thread.hart.saveRegisters()), (ops) => {
+      if (thread.state === ThreadState.Dead) return;
+      const outcome = this.#operations.apply(compartment, ops, thread);
+      if (outcome.error === -Errno.EINVAL) this.#events.broken(compartment, outcome.reason);
+      else if (outcome.error !== 0) this.fault(compartment, thread, { cause: Cause.StoreAccess, value: 0 });
+    });
+  }
+
+  /** Tells the library OS about a fault; it delivers a signal or gives the process up. */
+  fault(compartment: Compartment, thread: Thread, trap: Trap): void {
+    const { hart, process } = thread;
+    compartment.faultCount++;
+    const report = reportFault(compartment, thread, this.#disassemble, trap);
+    const fault: Fault = { process: process.id, thread: thread.id, cause: trap.cause, value: trap.value, pc: hart.pc, registers: hart.saveRegisters(), report: report.text };
+    compartment.asking++;
+    const asked = (act: () => void): void => {
+      try {
+        act();
+      } finally {
+        if (--compartment.asking === 0) for (const held of compartment.held.splice(0)) held();
+      }
+    };
+    this.#ask(compartment, thread, () => compartment.libraryOs!.fault(fault), (answer: unknown) => asked(() => {
+      if (!isRecord(answer)) {
+        this.#events.broken(compartment, "a fault was answered with something that is no answer");
+        return;
+      }
+      const { ops, signal } = answer;
+      if (ops === null || ops === undefined) {
+        if (compartment.alive) this.#events.faulted(compartment, report, isInteger(signal, 1, 64) ? signal : SIGSEGV);
+        compartment.endProcess(process);
+        return;
+      }
+      if (thread.state === ThreadState.Dead) return;
+      const outcome = this.#operations.apply(compartment, ops, thread);
+      if (outcome.error !== 0) this.#events.broken(compartment, `${outcome.reason}; it was the answer to this fault:\n${report.text}`);
+    }), asked);
+  }
+
+  /**
+   * Asks, and acts on the answer now or when it comes. The thread sleeps meanwhile, or dies. `around` is put around the action on a failure,
+   * which ends the cVM.
+   */
+  #ask<T>(compartment: Compartment, thread: Thread, question: () => Awaitable<T>, act: (answer: T) => void, around: (act: () => void) => void = (act) => act()): void {
+    const sync = thread.state === ThreadState.Running;
+    const failed = (error: unknown): void => around(() => {
+      if (compartment.alive) this.#events.broken(compartment, `its library OS failed: ${messageOf(error)}`);
+    });
+    thread.state = ThreadState.Stopped;
+    let answer: Awaitable<T>;
+    try {
+      answer = question();
+    } catch (error) {
+      failed(error);
+      return;
+    }
+    const settle = (value: T, resume: () => void): void => {
+      act(value);
+      if ((thread.state as number) === ThreadState.Stopped) resume();
+    };
+    if (isPromise(answer)) answer.then((value) => settle(value, () => compartment.makeRunnable(thread))).then(undefined, failed);
+    else settle(answer, () => (sync ? (thread.state = ThreadState.Running) : compartment.makeRunnable(thread)));
+  }
+}

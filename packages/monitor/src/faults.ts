@@ -1,0 +1,147 @@
+import { allClauses, capability as c, createDecoder, disassemble } from "@cvm/cpu";
+import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
+import { CapCause, CapReg, Cause } from "@cvm/cpu/abi";
+import type { Compartment } from "./compartment.ts";
+import type { Process, Thread } from "./process.ts";
+
+/** Text of an instruction; `pc` is its offset, for targets of branches. */
+export type Disassemble = (word: number, pc: number) => string;
+
+/** All that is known about a fault. */
+export interface FaultReport {
+  readonly cvm: string;
+  readonly process: number;
+  readonly thread: number;
+  /** Offset in the process's region. */
+  readonly pc: number;
+  /** 16 or 32 bits; null when the pc can not be read. */
+  readonly instruction: number | null;
+  readonly disassembly: string | null;
+  readonly cause: number;
+  readonly causeName: string;
+  /** mtval: an address, or for a capability fault its code and register. */
+  readonly value: number;
+  /** Of a capability fault: which check failed, on which register. */
+  readonly check: string | null;
+  readonly register: string | null;
+  readonly capability: Capability | null;
+  /** x0 … x31. */
+  readonly registers: readonly bigint[];
+  readonly text: string;
+}
+
+const REGISTER_NAMES: readonly string[] = [
+  "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
+  "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+];
+
+const CAUSES: Readonly<Record<number, string>> = {
+  [Cause.FetchMisaligned]: "instruction address misaligned",
+  [Cause.FetchAccess]: "instruction access fault",
+  [Cause.IllegalInstruction]: "illegal instruction",
+  [Cause.Breakpoint]: "breakpoint",
+  [Cause.LoadMisaligned]: "load address misaligned",
+  [Cause.LoadAccess]: "load access fault",
+  [Cause.StoreMisaligned]: "store address misaligned",
+  [Cause.StoreAccess]: "store access fault",
+  [Cause.FetchPage]: "instruction page fault",
+  [Cause.LoadPage]: "load page fault",
+  [Cause.StorePage]: "store page fault",
+  [Cause.LoadCapPage]: "capability load page fault",
+  [Cause.StoreCapPage]: "capability store page fault",
+  [Cause.Cheri]: "capability fault",
+};
+
+const CHECKS: Readonly<Record<number, string>> = {
+  [CapCause.None]: "none",
+  [CapCause.Length]: "bounds",
+  [CapCause.Tag]: "tag",
+  [CapCause.Seal]: "seal",
+  [CapCause.Type]: "object type",
+  [CapCause.UserDef]: "user-defined permission",
+  [CapCause.UnalignedBase]: "alignment of base",
+  [CapCause.Global]: "global permission",
+  [CapCause.PermitExecute]: "execute permission",
+  [CapCause.PermitLoad]: "load permission",
+  [CapCause.PermitStore]: "store permission",
+  [CapCause.PermitLoadCap]: "load-capability permission",
+  [CapCause.PermitStoreCap]: "store-capability permission",
+  [CapCause.PermitStoreLocalCap]: "store-local-capability permission",
+  [CapCause.PermitSeal]: "seal permission",
+  [CapCause.AccessSystemRegs]: "access to system registers",
+  [CapCause.PermitCInvoke]: "invoke permission",
+  [CapCause.PermitUnseal]: "unseal permission",
+  [CapCause.SetCid]: "set-compartment permission",
+};
+
+/** The disassembler of the machine's own instructions. */
+export function createDisassembler(): Disassemble {
+  const decoder = createDecoder(allClauses);
+  return (word, pc) => disassemble(decoder, word, pc);
+}
+
+function hex(value: number | bigint): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** The instruction at the pc, if it lies in the process's own region and its pages are mapped. */
+function instructionAt(machine: MachinePort, hart: HartPort, process: Process): number | null {
+  const { base, length } = process.region;
+  const at = Number(hart.pcc.base) + hart.pc;
+  const inside = (bytes: number): boolean => at >= base && at + bytes <= base + length && machine.allows(at, bytes, 0);
+  if (!inside(2)) return null;
+  const low = machine.readU8(at) | (machine.readU8(at + 1) << 8);
+  if ((low & 3) !== 3) return low;
+  return inside(4) ? machine.readU32(at) >>> 0 : null;
+}
+
+/** Cause and value of a fault; by default those of the hart's last trap. */
+export interface Trap {
+  readonly cause: number;
+  readonly value: number;
+}
+
+/** Everything about a fault of a thread that stands at the faulting instruction. */
+export function reportFault(compartment: Compartment, thread: Thread, disassemble: Disassemble | undefined, trap: Trap): FaultReport {
+  const { hart, process } = thread;
+  const { cause, value } = trap;
+  const instruction = instructionAt(compartment.host.machine, hart, process);
+  let disassembly: string | null = null;
+  if (instruction !== null && disassemble !== undefined) {
+    try {
+      disassembly = disassemble(instruction, hart.pc);
+    } catch {
+      disassembly = null;
+    }
+  }
+  let check: string | null = null;
+  let register: string | null = null;
+  let faulted: Capability | null = null;
+  if (cause === Cause.Cheri) {
+    const number = Math.floor(value / 32) % 64;
+    check = CHECKS[value % 32] ?? `code ${value % 32}`;
+    register = number === CapReg.Pcc ? "PCC" : number === CapReg.Ddc ? "DDC" : number < 32 ? `c${number}` : `special register ${number - 32}`;
+    faulted = number === CapReg.Pcc ? hart.pcc : number === CapReg.Ddc ? hart.ddc : number < 32 ? hart.getCapability(number) : null;
+  }
+  const registers = REGISTER_NAMES.map((_, i) => (i === 0 ? 0n : BigInt.asUintN(64, hart.getX(i))));
+  const report = {
+    cvm: compartment.name, process: process.id, thread: thread.id, pc: hart.pc, instruction, disassembly,
+    cause, causeName: CAUSES[cause] ?? `cause ${cause}`, value, check, register, capability: faulted, registers,
+  };
+  return { ...report, text: textOf(report, hart) };
+}
+
+function textOf(report: Omit<FaultReport, "text">, hart: HartPort): string {
+  const { instruction, disassembly, check, register, capability } = report;
+  const lines = [`cVM "${report.cvm}", process ${report.process}, thread ${report.thread}: ${report.causeName}${check === null ? "" : `: ${check} of ${register}`}`];
+  const word = instruction === null ? "not readable" : `${hex(instruction)}${disassembly === null ? "" : `  ${disassembly}`}`;
+  lines.push(`  pc           ${hex(report.pc)}`, `  instruction  ${word}`);
+  if (capability !== null) lines.push(`  ${register!.padEnd(11)}  ${c.format(capability)}`);
+  else lines.push(`  address      ${hex(report.value < 0 ? BigInt.asUintN(64, BigInt(report.value)) : report.value)}`);
+  if (register !== "DDC") lines.push(`  DDC          ${c.format(hart.ddc)}`);
+  if (register !== "PCC") lines.push(`  PCC          ${c.format(hart.pcc)}`);
+  for (let i = 0; i < 32; i += 4) {
+    lines.push(`  ${[0, 1, 2, 3].map((j) => `${REGISTER_NAMES[i + j]!.padEnd(4)} ${hex(report.registers[i + j]!).padEnd(18)}`).join(" ").trimEnd()}`);
+  }
+  return lines.join("\n");
+}

@@ -1,0 +1,266 @@
+import type { Endpoint, StreamId } from "./abi.ts";
+import { Limits } from "./abi.ts";
+import { isAddress, isBytes, isHandle, isInteger } from "./check.ts";
+import { Errno, MonitorError } from "./errors.ts";
+import type { StreamEvents } from "./stream.ts";
+import { Stream } from "./stream.ts";
+
+/** Addresses of the virtual network: 10.88.0.0/16. The host itself is .0.1. */
+const PREFIX = "10.88.";
+export const HOST_ADDRESS = "10.88.0.1";
+const EPHEMERAL_FIRST = 32768;
+const EPHEMERAL_LAST = 60999;
+
+/** A connection that waits for its listener. */
+export interface Incoming {
+  readonly from: Endpoint;
+  /** Takes it; null when the other side has gone, or it was answered before. */
+  accept(events: StreamEvents): Stream | null;
+  refuse(errno: number): void;
+}
+
+/** What a network node tells its cVM. */
+export interface NodeEvents {
+  incoming(listener: StreamId, from: Endpoint, accept: (stream: StreamId) => void): void;
+  connected(stream: StreamId, error: number, local: Endpoint): void;
+  received(stream: StreamId, bytes: Uint8Array): void;
+  credited(stream: StreamId, bytes: number): void;
+  ended(stream: StreamId): void;
+  reset(stream: StreamId, error: number): void;
+}
+
+/** Connects to addresses outside of the virtual network. It answers through `incoming`, now or later. */
+export type Uplink = (to: Endpoint, incoming: Incoming) => void;
+
+interface Listener {
+  readonly id: StreamId;
+  readonly port: number;
+  readonly backlog: number;
+  /** Not yet accepted. */
+  readonly waiting: Set<Incoming>;
+}
+
+export interface NetworkOptions {
+  /** Runs a delivery later, in order, never inside another call. */
+  readonly post: (deliver: () => void) => void;
+  /** None: addresses outside are unreachable. */
+  readonly uplink?: Uplink | undefined;
+}
+
+/** Addresses, names and listeners of one host. Bytes go from one owner to the other by {@link Stream}. */
+export class VirtualNetwork {
+  readonly #nodes: Map<string, NetworkNode> = new Map();
+  readonly #post: (deliver: () => void) => void;
+  readonly #uplink: Uplink | undefined;
+  #next: number = 2;
+
+  constructor(options: NetworkOptions) {
+    this.#post = options.post;
+    this.#uplink = options.uplink;
+  }
+
+  /**
+   * Adds a node. Without an address it gets the next free one.
+   * @throws MonitorError `invalid` for an address outside of 10.88.0.0/16 or the host's own, `exists`, `exhausted`
+   */
+  attach(name: string, address: string | undefined, events: NodeEvents): NetworkNode {
+    if (address !== undefined && (!isAddress(address) || !address.startsWith(PREFIX) || address === HOST_ADDRESS || address === "10.88.0.0" || address === "10.88.255.255")) {
+      throw new MonitorError("invalid", `${address} is not an address for a cVM: those are 10.88.0.2 … 10.88.255.254`);
+    }
+    if (address !== undefined && this.#nodes.has(address)) throw new MonitorError("exists", `the address ${address} is in use`);
+    for (const node of this.#nodes.values()) if (node.name === name) throw new MonitorError("exists", `the name "${name}" is in use`);
+    const node = new NetworkNode(this, name, address ?? this.#freeAddress(), events);
+    this.#nodes.set(node.address, node);
+    return node;
+  }
+
+  detach(node: NetworkNode): void {
+    if (this.#nodes.get(node.address) !== node) return;
+    this.#nodes.delete(node.address);
+    node.closeAll();
+  }
+
+  names(): { readonly name: string; readonly address: string }[] {
+    return [...this.#nodes.values()].map(({ name, address }) => ({ name, address }));
+  }
+
+  /** Connects from outside of all cVMs, for a published port. Outcome and data come by `events`, not before this returns. */
+  connectFromHost(address: string, port: number, events: StreamEvents, fromPort: number = 0): Stream {
+    return this.open({ address: HOST_ADDRESS, port: fromPort }, { address, port }, events);
+  }
+
+  post(deliver: () => void): void {
+    this.#post(deliver);
+  }
+
+  /** Starts a connection: EHOSTUNREACH without such a node, ECONNREFUSED without a listener or with its backlog full. */
+  open(from: Endpoint, to: Endpoint, events: StreamEvents): Stream {
+    const stream = new Stream(events, from, this.#post);
+    const incoming = stream.offer();
+    const node = this.#nodes.get(to.address);
+    if (node !== undefined) node.offer(to.port, incoming);
+    else if (this.#uplink === undefined || to.address.startsWith(PREFIX)) incoming.refuse(Errno.EHOSTUNREACH);
+    else this.#uplink(to, incoming);
+    return stream;
+  }
+
+  #freeAddress(): string {
+    for (let tries = 0; tries < 65533; tries++) {
+      const number = this.#next;
+      this.#next = number === 65534 ? 2 : number + 1;
+      const address = `${PREFIX}${number >> 8}.${number & 255}`;
+      if (!this.#nodes.has(address)) return address;
+    }
+    throw new MonitorError("exhausted", "no address is free");
+  }
+}
+
+/**
+ * One cVM in the network: its listeners and streams by the numbers that its library OS chose. Every argument is checked; a
+ * method that returns false (or a negative errno) did nothing.
+ */
+export class NetworkNode {
+  readonly name: string;
+  readonly address: string;
+  readonly #network: VirtualNetwork;
+  readonly #events: NodeEvents;
+  readonly #listeners: Map<StreamId, Listener> = new Map();
+  readonly #byPort: Map<number, Listener> = new Map();
+  readonly #streams: Map<StreamId, Stream> = new Map();
+  /** Local ports of connections that started here. */
+  readonly #ports: Set<number> = new Set();
+  #nextPort: number = EPHEMERAL_FIRST;
+
+  constructor(network: VirtualNetwork, name: string, address: string, events: NodeEvents) {
+    this.#network = network;
+    this.name = name;
+    this.address = address;
+    this.#events = events;
+  }
+
+  get streams(): number {
+    return this.#streams.size;
+  }
+
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
+  listen(id: unknown, port: unknown, backlog: unknown): number {
+    if (!this.#isFree(id) || !isInteger(port, 1, 65535) || !isInteger(backlog, 0, 0x7fff_ffff)) return -Errno.EINVAL;
+    if (this.#byPort.has(port)) return -Errno.EADDRINUSE;
+    if (this.#full()) return -Errno.ENOBUFS;
+    const listener: Listener = { id, port, backlog: Math.min(Math.max(backlog, 1), 4096), waiting: new Set() };
+    this.#listeners.set(id, listener);
+    this.#byPort.set(port, listener);
+    return 0;
+  }
+
+  /** A connection arrives. */
+  offer(port: number, incoming: Incoming): void {
+    const listener = this.#byPort.get(port);
+    if (listener === undefined || listener.waiting.size >= listener.backlog) {
+      incoming.refuse(Errno.ECONNREFUSED);
+      return;
+    }
+    listener.waiting.add(incoming);
+    this.#network.post(() => {
+      if (!listener.waiting.has(incoming)) return;
+      this.#events.incoming(listener.id, incoming.from, (id) => {
+        if (!listener.waiting.delete(incoming)) return;
+        if (!this.#isFree(id) || this.#full()) {
+          incoming.refuse(Errno.ECONNRESET);
+          return;
+        }
+        const stream = incoming.accept(this.#eventsOf(id, 0));
+        if (stream !== null) this.#streams.set(id, stream);
+        else this.#network.post(() => this.#events.reset(id, Errno.ECONNRESET));
+      });
+    });
+  }
+
+  connect(id: unknown, to: unknown, fromPort: unknown): boolean {
+    if (!this.#isFree(id) || typeof to !== "object" || to === null) return false;
+    const { address, port } = to as Partial<Endpoint>;
+    if (!isAddress(address) || !isInteger(port, 1, 65535) || !isInteger(fromPort, 0, 65535)) return false;
+    const local = fromPort === 0 ? this.#freePort() : fromPort;
+    if (this.#full() || local === 0 || this.#ports.has(local)) {
+      const error = local !== 0 && this.#ports.has(local) ? Errno.EADDRINUSE : Errno.ENOBUFS;
+      this.#network.post(() => this.#events.connected(id, error, { address: this.address, port: local }));
+      return true;
+    }
+    // 127.0.0.0/8 is the cVM itself, and so is 0.0.0.0.
+    const own = address.startsWith("127.") || address === "0.0.0.0";
+    const from = { address: own && address !== "0.0.0.0" ? address : this.address, port: local };
+    this.#ports.add(local);
+    this.#streams.set(id, this.#network.open(from, { address: own ? this.address : address, port }, this.#eventsOf(id, local)));
+    return true;
+  }
+
+  send(id: unknown, bytes: unknown): boolean {
+    const stream = this.#streams.get(id as StreamId);
+    return stream !== undefined && isBytes(bytes) && stream.send(bytes);
+  }
+
+  credit(id: unknown, bytes: unknown): boolean {
+    const stream = this.#streams.get(id as StreamId);
+    return stream !== undefined && stream.credit(bytes as number);
+  }
+
+  shutdown(id: unknown): boolean {
+    const stream = this.#streams.get(id as StreamId);
+    stream?.shutdown();
+    return stream !== undefined;
+  }
+
+  close(id: unknown, reset: boolean): boolean {
+    const listener = this.#listeners.get(id as StreamId);
+    if (listener !== undefined) {
+      this.#listeners.delete(listener.id);
+      this.#byPort.delete(listener.port);
+      for (const incoming of listener.waiting) incoming.refuse(Errno.ECONNREFUSED);
+      listener.waiting.clear();
+      return true;
+    }
+    const stream = this.#streams.get(id as StreamId);
+    stream?.close(reset);
+    return stream !== undefined;
+  }
+
+  closeAll(): void {
+    for (const id of [...this.#listeners.keys()]) this.close(id, true);
+    for (const id of [...this.#streams.keys()]) this.close(id, true);
+  }
+
+  #eventsOf(id: StreamId, localPort: number): StreamEvents {
+    const events = this.#events;
+    return {
+      connected: (error, local) => events.connected(id, error, local),
+      received: (bytes) => events.received(id, bytes),
+      credited: (bytes) => events.credited(id, bytes),
+      ended: () => events.ended(id),
+      reset: (error) => events.reset(id, error),
+      gone: () => {
+        this.#streams.delete(id);
+        this.#ports.delete(localPort);
+      },
+    };
+  }
+
+  #isFree(id: unknown): id is StreamId {
+    return isHandle(id) && !this.#streams.has(id) && !this.#listeners.has(id);
+  }
+
+  #full(): boolean {
+    return this.#streams.size + this.#listeners.size >= Limits.streams;
+  }
+
+  #freePort(): number {
+    for (let tries = EPHEMERAL_FIRST; tries <= EPHEMERAL_LAST; tries++) {
+      const port = this.#nextPort;
+      this.#nextPort = port === EPHEMERAL_LAST ? EPHEMERAL_FIRST : port + 1;
+      if (!this.#ports.has(port) && !this.#byPort.has(port)) return port;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,285 @@
+import type { HartPort } from "@cvm/cpu/abi";
+import { PAGE_SIZE, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
+import type { ProcessOp, ThreadId } from "./abi.ts";
+import { Limits } from "./abi.ts";
+import { isBytes, isHandle, isInteger, isRecord } from "./check.ts";
+import type { Compartment } from "./compartment.ts";
+import { Errno } from "./errors.ts";
+import type { Process, Thread } from "./process.ts";
+import { ThreadState } from "./process.ts";
+
+/** What came of a list: 0; -ENOMEM or -EFAULT (nothing was done); -EINVAL (nothing was done, and it should never have been asked for). */
+export interface OperationsOutcome {
+  readonly error: number;
+  readonly reason: string;
+}
+
+const DONE: OperationsOutcome = { error: 0, reason: "" };
+/** Most operations in one list. */
+const LIST_MOST = 65536;
+
+/** Thrown and caught in this file only, while a list is checked. */
+class Refusal extends Error {
+  readonly error: number;
+
+  constructor(error: number, reason: string) {
+    super(reason);
+    this.error = error;
+  }
+}
+
+/** What earlier operations of the list will have changed when a later one is carried out. */
+class Overlay {
+  readonly endedProcesses: Set<Process> = new Set();
+  readonly endedThreads: Set<ThreadId> = new Set();
+  /** Threads that the list adds or moves, with their process. */
+  readonly placed: Map<ThreadId, Process> = new Map();
+  readonly mapped: { readonly process: Process; readonly start: number; readonly end: number }[] = [];
+  added: number = 0;
+  charge: number = 0;
+}
+
+/** Operations of library OSes on their own processes: a list is checked as a whole, then carried out, and cannot fail half-way. */
+export class Operations {
+  /**
+   * Applies a list for `compartment`. `caller` is the thread whose call the list answers: a new thread of its process starts with its
+   * DDC and PCC, so that code which gave up rights does not get them back by a new thread.
+   */
+  apply(compartment: Compartment, ops: unknown, caller: Thread | null): OperationsOutcome {
+    let harts: HartPort[];
+    let list: readonly ProcessOp[];
+    try {
+      list = check(compartment, ops);
+      harts = createHarts(compartment, list);
+    } catch (error) {
+      if (error instanceof Refusal) {
+        if (error.error === -Errno.EINVAL) compartment.refuse(error.message);
+        return { error: error.error, reason: error.message };
+      }
+      throw error;
+    }
+    const inherited = caller === null || harts.length === 0 ? null : { process: caller.process, ddc: caller.hart.ddc, pcc: caller.hart.pcc };
+    for (const op of list) carryOut(compartment, op, inherited, harts);
+    return DONE;
+  }
+}
+
+function createHarts(compartment: Compartment, list: readonly ProcessOp[]): HartPort[] {
+  const harts: HartPort[] = [];
+  try {
+    for (const { op } of list) if (op === "thread") harts.push(compartment.host.machine.createHart());
+  } catch {
+    for (const hart of harts) hart.release();
+    throw new Refusal(-Errno.ENOMEM, "no more threads: the machine has no hart left");
+  }
+  return harts;
+}
+
+function invalid(position: number, op: unknown, reason: string): never {
+  throw new Refusal(-Errno.EINVAL, `operation ${position + 1} (${String(op)}): ${reason}`);
+}
+
+function check(compartment: Compartment, ops: unknown): readonly ProcessOp[] {
+  if (!Array.isArray(ops) || ops.length > LIST_MOST) throw new Refusal(-Errno.EINVAL, "operations are not a list of at most 65536");
+  const overlay = new Overlay();
+  for (let i = 0; i < ops.length; i++) {
+    const op: unknown = ops[i];
+    if (!isRecord(op)) invalid(i, op, "not a record");
+    checkOne(compartment, overlay, op, i);
+  }
+  if (compartment.charged + overlay.charge > compartment.budget.memory) throw new Refusal(-Errno.ENOMEM, "more memory than this cVM may have");
+  return ops as readonly ProcessOp[];
+}
+
+function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Record<string, unknown>>, i: number): void {
+  const fail = (reason: string): never => invalid(i, op["op"], reason);
+  const processOf = (): Process => {
+    const process = isHandle(op["process"]) ? compartment.processes.get(op["process"]) : undefined;
+    if (process === undefined || overlay.endedProcesses.has(process)) return fail("no such process");
+    return process;
+  };
+  const threadOf = (): ThreadId => {
+    const id = op["thread"];
+    if (!isHandle(id) || overlay.endedThreads.has(id)) return fail("no such thread");
+    const process = overlay.placed.get(id) ?? compartment.threads.get(id)?.process;
+    if (process === undefined || overlay.endedProcesses.has(process)) return fail("no such thread");
+    return id;
+  };
+  const registers = (): void => {
+    if (!isBytes(op["registers"]) || op["registers"].length !== REGISTER_FILE_BYTES) fail(`registers are not ${REGISTER_FILE_BYTES} bytes`);
+  };
+  const range = (process: Process, from: unknown, length: unknown, unit: number): number => {
+    if (!isInteger(from, 0) || !isInteger(length, 0) || from % unit !== 0 || length % unit !== 0) return fail(`range is not of whole ${unit === 1 ? "bytes" : "pages"}`);
+    if (from < PAGE_SIZE || from + length > process.region.length) return fail(`0x${from.toString(16)} + 0x${length.toString(16)} leaves the region or touches its page 0`);
+    return process.region.base + from;
+  };
+  const { pages } = compartment.host;
+  switch (op["op"]) {
+    case "map": {
+      const process = processOf();
+      const start = range(process, op["address"], op["length"], PAGE_SIZE);
+      const length = op["length"] as number;
+      if (!isInteger(op["prot"], 0, 7)) fail("prot is not 0 … 7");
+      if (op["bytes"] !== undefined && (!isBytes(op["bytes"]) || op["bytes"].length > length)) fail("bytes are longer than the range");
+      if (op["prot"] !== 0 || op["bytes"] !== undefined) overlay.charge += length - pages.charged(start, length);
+      overlay.mapped.push({ process, start, end: start + length });
+      return;
+    }
+    case "protect": {
+      const process = processOf();
+      const start = range(process, op["address"], op["length"], PAGE_SIZE);
+      const length = op["length"] as number;
+      if (!isInteger(op["prot"], 0, 7)) fail("prot is not 0 … 7");
+      if (op["prot"] !== 0) overlay.charge += length - pages.charged(start, length);
+      return;
+    }
+    case "unmap":
+    case "zero":
+      range(processOf(), op["address"], op["length"], PAGE_SIZE);
+      return;
+    case "copy": {
+      const process = processOf();
+      const from = range(process, op["from"], op["length"], 1);
+      const to = range(process, op["to"], op["length"], 1);
+      if (Math.abs(from - to) < (op["length"] as number)) fail("ranges overlap");
+      return;
+    }
+    case "write": {
+      const process = processOf();
+      if (!isBytes(op["bytes"])) fail("bytes are missing");
+      const bytes = op["bytes"] as Uint8Array;
+      // The address may be the guest's (a stack pointer, a futex word), so that leaving the region is its fault, not an attack.
+      const address = op["address"];
+      const inside = isInteger(address, PAGE_SIZE) && address + bytes.length <= process.region.length;
+      if (op["ifMapped"] === true) return;
+      if (!inside || !isMapped(compartment, overlay, process, process.region.base + address, bytes.length)) throw new Refusal(-Errno.EFAULT, `operation ${i + 1} (write): not mapped`);
+      return;
+    }
+    case "registers":
+      threadOf();
+      registers();
+      return;
+    case "thread": {
+      const process = processOf();
+      const id = op["thread"];
+      if (!isHandle(id)) fail("thread is not 1 … 2^31 - 1");
+      if (overlay.placed.has(id as ThreadId) || (compartment.threads.has(id as ThreadId) && !overlay.endedThreads.has(id as ThreadId))) fail("this thread exists");
+      if (compartment.threads.size + ++overlay.added > Limits.threads) throw new Refusal(-Errno.ENOMEM, `a cVM has at most ${Limits.threads} threads`);
+      registers();
+      overlay.placed.set(id as ThreadId, process);
+      return;
+    }
+    case "move": {
+      const id = threadOf();
+      const process = processOf();
+      registers();
+      overlay.placed.set(id, process);
+      return;
+    }
+    case "endThread": {
+      const id = threadOf();
+      overlay.endedThreads.add(id);
+      overlay.placed.delete(id);
+      return;
+    }
+    case "endProcess":
+      overlay.endedProcesses.add(processOf());
+      return;
+    case "interrupt":
+      threadOf();
+      return;
+    default:
+      fail("there is no such operation");
+  }
+}
+
+function isMapped(compartment: Compartment, overlay: Overlay, process: Process, start: number, length: number): boolean {
+  const { pages } = compartment.host;
+  const first = start - (start % PAGE_SIZE);
+  for (let page = first; page < start + length; page += PAGE_SIZE) {
+    if (!pages.mapped(page, 1) && !overlay.mapped.some((range) => range.process === process && page >= range.start && page < range.end)) return false;
+  }
+  return true;
+}
+
+type Caller = { readonly process: Process; readonly ddc: HartPort["ddc"]; readonly pcc: HartPort["pcc"] };
+
+/** Runs `change` on a range of pages and keeps the account of charged memory. */
+function recharge(compartment: Compartment, start: number, length: number, change: () => void): void {
+  const { pages } = compartment.host;
+  const before = pages.charged(start, length);
+  change();
+  compartment.charged += pages.charged(start, length) - before;
+}
+
+function carryOut(compartment: Compartment, op: ProcessOp, caller: Caller | null, harts: HartPort[]): void {
+  const { pages } = compartment.host;
+  const base = "process" in op ? compartment.processes.get(op.process)!.region.base : 0;
+  switch (op.op) {
+    case "map": {
+      const start = base + op.address;
+      recharge(compartment, start, op.length, () => {
+        pages.map(start, op.length, op.prot, op.keep === true);
+        if (op.bytes !== undefined) pages.write(start, op.bytes);
+      });
+      return;
+    }
+    case "protect":
+      recharge(compartment, base + op.address, op.length, () => pages.protect(base + op.address, op.length, op.prot));
+      return;
+    case "unmap":
+      recharge(compartment, base + op.address, op.length, () => pages.unmap(base + op.address, op.length));
+      return;
+    case "zero":
+      recharge(compartment, base + op.address, op.length, () => pages.zero(base + op.address, op.length));
+      return;
+    case "copy":
+      recharge(compartment, base + op.to, op.length, () => pages.copy(base + op.from, base + op.to, op.length));
+      return;
+    case "write": {
+      const { region } = compartment.processes.get(op.process)!;
+      const start = base + op.address;
+      if (op.ifMapped === true && !(isInteger(op.address, PAGE_SIZE) && op.address + op.bytes.length <= region.length && pages.mapped(start, op.bytes.length))) return;
+      recharge(compartment, start, op.bytes.length, () => pages.write(start, op.bytes));
+      return;
+    }
+    case "registers": {
+      const thread = compartment.threads.get(op.thread)!;
+      thread.hart.loadRegisters(op.registers);
+      thread.replaced = true;
+      return;
+    }
+    case "thread": {
+      const process = compartment.processes.get(op.process)!;
+      const hart = harts.shift()!;
+      const inherits = caller?.process === process;
+      hart.ddc = inherits ? caller.ddc : process.ddc;
+      hart.pcc = inherits ? caller.pcc : process.pcc;
+      hart.loadRegisters(op.registers);
+      compartment.makeRunnable(compartment.addThread(op.thread, process, hart));
+      return;
+    }
+    case "move": {
+      const thread = compartment.threads.get(op.thread)!;
+      const process = compartment.processes.get(op.process)!;
+      thread.process.threads.delete(thread);
+      thread.process = process;
+      process.threads.add(thread);
+      thread.hart.ddc = process.ddc;
+      thread.hart.pcc = process.pcc;
+      thread.hart.loadRegisters(op.registers);
+      thread.replaced = true;
+      return;
+    }
+    case "endThread":
+      compartment.endThread(compartment.threads.get(op.thread)!);
+      return;
+    case "endProcess":
+      compartment.endProcess(compartment.processes.get(op.process)!);
+      return;
+    case "interrupt": {
+      const thread = compartment.threads.get(op.thread)!;
+      if (thread.state !== ThreadState.Dead) thread.interrupt = true;
+    }
+  }
+}

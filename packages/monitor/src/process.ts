@@ -1,0 +1,70 @@
+import type { Capability, HartPort } from "@cvm/cpu/abi";
+import type { ProcessId, SyscallReply, ThreadId } from "./abi.ts";
+import { codeCapability, dataCapability } from "./authority.ts";
+import type { Compartment } from "./compartment.ts";
+import type { CompiledSyscall, SavedOutput } from "./declarations.ts";
+import type { Region } from "./regions.ts";
+
+/** What a thread is doing. */
+export const ThreadState = {
+  /** Forked, not started. */
+  New: 0,
+  /** In its cVM's queue. */
+  Runnable: 1,
+  /** The hart that runs now. */
+  Running: 2,
+  /** Its system call is in the library OS's handler. */
+  Calling: 3,
+  /** Its system call waits for an answer. */
+  Pending: 4,
+  /** The library OS decides about a fault or an interrupt. */
+  Stopped: 5,
+  Dead: 6,
+} as const;
+export type ThreadStateCode = (typeof ThreadState)[keyof typeof ThreadState];
+
+/** A thread: a hart context and what the monitor knows of its system call. */
+export class Thread {
+  readonly id: ThreadId;
+  readonly hart: HartPort;
+  process: Process;
+  state: ThreadStateCode = ThreadState.New;
+  /** {@link LibraryOs.interrupted} was asked for. */
+  interrupt: boolean = false;
+  /** Its registers were replaced while its call was answered: the result is dropped. */
+  replaced: boolean = false;
+  /** Next in the run queue. */
+  next: Thread | null = null;
+  /** The call in progress: its declaration, its raw arguments, and vectors read from memory. */
+  call: CompiledSyscall | null = null;
+  readonly raw: Float64Array = new Float64Array(6);
+  /** Bytes that each output buffer holds; -1 for other arguments. */
+  readonly room: Float64Array = new Float64Array(6);
+  saved: (SavedOutput | undefined)[] | null = null;
+  /** An answer that came before the handler said that the call is pending. */
+  early: number | SyscallReply | undefined = undefined;
+
+  constructor(id: ThreadId, process: Process, hart: HartPort) {
+    this.id = id;
+    this.process = process;
+    this.hart = hart;
+  }
+}
+
+/** An address range and the capabilities that its code starts with. */
+export class Process {
+  readonly id: ProcessId;
+  readonly owner: Compartment;
+  readonly region: Region;
+  readonly ddc: Capability;
+  readonly pcc: Capability;
+  readonly threads: Set<Thread> = new Set();
+
+  constructor(id: ProcessId, owner: Compartment, region: Region) {
+    this.id = id;
+    this.owner = owner;
+    this.region = region;
+    this.ddc = dataCapability(region);
+    this.pcc = codeCapability(region);
+  }
+}

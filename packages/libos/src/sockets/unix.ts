@@ -1,0 +1,395 @@
+/** AF_UNIX sockets: unix(7). */
+import { E } from "../kernel/errno.ts";
+import { Poll, type CallContext } from "../kernel/types.ts";
+import { retain } from "../files/open-file.ts";
+import { AF, MSG, SHUT, SO, SOCK, SOMAXCONN } from "./constants.ts";
+import { familyOf, formatUnix, parseUnix, type UnixAddress } from "./address.ts";
+import { credentialsOf, dropRights } from "./control.ts";
+import type { UnixNames } from "./unix-names.ts";
+import { EMPTY, SocketFile, type Ancillary, type PeerCredentials, type Received } from "./socket.ts";
+
+/** Bytes that wait for a receiver above which a sender waits. */
+const CAPACITY = 212992;
+/** What a message counts for besides its bytes, so that empty ones are bounded too. */
+const OVERHEAD = 128;
+/** Largest message of a datagram or seqpacket socket: what fits into the send buffer. */
+const LARGEST = CAPACITY - 32;
+/** Room at which a full receiver lets senders go on. */
+const WRITABLE = CAPACITY / 2;
+/** Bytes of a stream that go in as one segment. */
+const SEGMENT = 65536;
+
+interface Segment {
+  bytes: Uint8Array;
+  readonly ancillary: Ancillary | null;
+  readonly sender: PeerCredentials;
+  readonly name: UnixAddress;
+}
+
+const UNNAMED: UnixAddress = { kind: "unnamed" };
+const NOBODY: PeerCredentials = { pid: 0, uid: -1, gid: -1 };
+
+export class UnixSocket extends SocketFile {
+  readonly #names: UnixNames;
+  #address: UnixAddress = UNNAMED;
+  #releaseName: (() => void) | null = null;
+
+  /** The other end of a connection, or the default receiver of a datagram socket. */
+  #peer: UnixSocket | null = null;
+  #connected = false;
+  #closed = false;
+  #peerCredentials: PeerCredentials = NOBODY;
+
+  #queue: Segment[] = [];
+  #size = 0;
+  #ended = false;
+  #writeShut = false;
+  /** Datagram sockets that send here, to be woken when there is room. */
+  readonly #senders: Set<UnixSocket> = new Set();
+
+  #listening = false;
+  #accepted: UnixSocket[] = [];
+  #backlog = 0;
+  /** Sockets whose connect waits for room in the queue. */
+  readonly #connecting: Set<UnixSocket> = new Set();
+
+  constructor(names: UnixNames, type: number, flags: number) {
+    super(AF.UNIX, type, 0, flags);
+    this.#names = names;
+  }
+  /** socketpair(2). */
+  static pair(names: UnixNames, type: number, flags: number, context: CallContext): [UnixSocket, UnixSocket] {
+    const left = new UnixSocket(names, type, flags);
+    const right = new UnixSocket(names, type, flags);
+    left.#join(right);
+    left.#peerCredentials = right.#peerCredentials = credentialsOf(context);
+    return [left, right];
+  }
+  #join(peer: UnixSocket): void {
+    this.#peer = peer;
+    peer.#peer = this;
+    this.#connected = peer.#connected = true;
+    if (this.type === SOCK.DGRAM) {
+      this.#senders.add(peer);
+      peer.#senders.add(this);
+    }
+  }
+
+  // ------------------------------------------------------------------ names
+
+  /** -EINVAL (malformed, bound already), -EADDRINUSE, errors of mknod(2). */
+  bind(address: Uint8Array, context: CallContext): number {
+    const parsed = parseUnix(address);
+    if (typeof parsed === "number") return parsed;
+    if (this.#releaseName !== null) return parsed.kind === "unnamed" ? 0 : -E.INVAL;
+    if (parsed.kind === "path" && parsed.path === "") return -E.INVAL;
+    const bound = this.#names.bind(parsed, this, context);
+    if (typeof bound === "number") return bound;
+    this.#address = bound.address;
+    this.#releaseName = bound.release;
+    return 0;
+  }
+  localAddress(): Uint8Array {
+    return formatUnix(this.#address);
+  }
+  remoteAddress(): Uint8Array | number {
+    return this.#peer === null ? -E.NOTCONN : formatUnix(this.#peer.#address);
+  }
+  override get peerCredentials(): PeerCredentials {
+    return this.#peerCredentials;
+  }
+
+  // ------------------------------------------------------------------ connections
+
+  override get listening(): boolean {
+    return this.#listening;
+  }
+  /** -EOPNOTSUPP (datagram), -EINVAL (no name, or connected). */
+  override listen(backlog: number, context: CallContext): number {
+    if (this.type === SOCK.DGRAM) return -E.OPNOTSUPP;
+    if (this.#releaseName === null || this.#connected) return -E.INVAL;
+    this.#backlog = backlog < 0 || backlog > SOMAXCONN ? SOMAXCONN : backlog;
+    this.#listening = true;
+    this.#peerCredentials = credentialsOf(context);
+    this.#wakeConnecting();
+    return 0;
+  }
+  #wakeConnecting(): void {
+    for (const socket of [...this.#connecting]) socket.waiters.notify();
+  }
+  override accept(flags: number): UnixSocket | number {
+    if (this.type === SOCK.DGRAM) return -E.OPNOTSUPP;
+    if (!this.#listening) return -E.INVAL;
+    const socket = this.#accepted.shift();
+    if (socket === undefined) return -E.AGAIN;
+    socket.flags |= flags;
+    this.#wakeConnecting();
+    return socket;
+  }
+  /** -EISCONN, -EINVAL, -EPROTOTYPE, -ECONNREFUSED, -EAGAIN (the queue is full: again after a notification), errors of the path. */
+  connect(address: Uint8Array, context: CallContext): number {
+    if (this.type === SOCK.DGRAM) return this.#setReceiver(address, context);
+    const parsed = parseUnix(address);
+    if (typeof parsed === "number") return parsed;
+    const listener = this.#names.find(parsed, context);
+    if (typeof listener === "number") return listener;
+    if (listener.type !== this.type) return -E.PROTOTYPE;
+    if (!listener.#listening || listener.#closed) return -E.CONNREFUSED;
+    if (this.#connected) return -E.ISCONN;
+    if (this.#listening) return -E.INVAL;
+    if (listener.#accepted.length > listener.#backlog) {
+      listener.#connecting.add(this);
+      return -E.AGAIN;
+    }
+    listener.#connecting.delete(this);
+    const server = new UnixSocket(this.#names, this.type, 0);
+    server.options.set(1, SO.PASSCRED, listener.options.on(SO.PASSCRED) ? 1 : 0);
+    server.#address = listener.#address;
+    server.#join(this);
+    server.#peerCredentials = credentialsOf(context);
+    this.#peerCredentials = listener.#peerCredentials;
+    listener.#accepted.push(server);
+    listener.waiters.notify();
+    this.waiters.notify();
+    return 0;
+  }
+  #setReceiver(address: Uint8Array, context: CallContext): number {
+    if (familyOf(address) === AF.UNSPEC) {
+      this.#leaveReceiver();
+      return 0;
+    }
+    const receiver = this.#receiver(address, context);
+    if (typeof receiver === "number") return receiver;
+    this.#leaveReceiver();
+    this.#peer = receiver;
+    receiver.#senders.add(this);
+    return 0;
+  }
+  #leaveReceiver(): void {
+    const receiver = this.#peer;
+    if (receiver !== null) receiver.#senders.delete(this);
+    this.#peer = null;
+    this.#connected = false;
+  }
+  /** The datagram socket with a name, if it takes messages of this one. */
+  #receiver(address: Uint8Array, context: CallContext): UnixSocket | number {
+    const parsed = parseUnix(address);
+    if (typeof parsed === "number") return parsed;
+    const receiver = this.#names.find(parsed, context);
+    if (typeof receiver === "number") return receiver;
+    if (receiver.type !== this.type) return -E.PROTOTYPE;
+    return receiver.#peer !== null && receiver.#peer !== this ? -E.PERM : receiver;
+  }
+
+  // ------------------------------------------------------------------ data
+
+  available(): number {
+    if (this.type !== SOCK.STREAM) return this.#queue[0]?.bytes.length ?? 0;
+    let bytes = 0;
+    for (const segment of this.#queue) bytes += segment.bytes.length;
+    return bytes;
+  }
+  override get passesCredentials(): boolean {
+    return this.options.on(SO.PASSCRED);
+  }
+  #room(): number {
+    return CAPACITY - this.#size;
+  }
+  override poll(): number {
+    if (this.#listening) return this.#accepted.length > 0 ? Poll.IN : 0;
+    let events = this.error === 0 ? 0 : Poll.ERR;
+    if (this.#queue.length > 0 || this.#ended) events |= Poll.IN;
+    if (this.#ended) events |= Poll.RDHUP;
+    if (this.type === SOCK.DGRAM) {
+      if (this.#peer === null || this.#peer.#room() >= WRITABLE) events |= Poll.OUT;
+      return events;
+    }
+    if (!this.#connected || (this.#ended && this.#writeShut)) events |= Poll.HUP;
+    if (this.#peer === null || this.#writeShut || this.#peer.#room() >= WRITABLE) events |= Poll.OUT;
+    return events;
+  }
+
+  override read(max: number, _offset: number | null, _context: CallContext): Uint8Array | number {
+    const received = this.receive(max, 0);
+    if (typeof received === "number") return received;
+    dropRights(received.ancillary);
+    return received.bytes;
+  }
+  override write(bytes: Uint8Array, _offset: number | null, context: CallContext): number {
+    return this.send(bytes, null, null, 0, context);
+  }
+
+  /** -EISCONN, -EOPNOTSUPP, -ENOTCONN, -EPIPE, -EMSGSIZE, -ECONNREFUSED, -EAGAIN, errors of the name. Takes `ancillary` over unless it fails. */
+  send(data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number, context: CallContext): number {
+    if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
+    if (this.type === SOCK.DGRAM) return this.#sendDatagram(data, name, ancillary, flags, context);
+    if (this.type === SOCK.STREAM && name !== null) return this.#connected ? -E.ISCONN : -E.OPNOTSUPP;
+    if (this.error !== 0) return this.takeError();
+    if (!this.#connected) return -E.NOTCONN;
+    const peer = this.#peer;
+    if (this.#writeShut || peer === null) return this.brokenPipe((flags & MSG.NOSIGNAL) !== 0, context);
+    if (this.type === SOCK.SEQPACKET) {
+      if (data.length > LARGEST) return -E.MSGSIZE;
+      if (peer.#size > 0 && peer.#room() < data.length + OVERHEAD) return -E.AGAIN;
+      peer.#deliver(data.slice(), ancillary, this, context);
+      return data.length;
+    }
+    if (data.length === 0) {
+      dropRights(ancillary);
+      return 0;
+    }
+    const room = peer.#room() - OVERHEAD;
+    if (room <= 0) return -E.AGAIN;
+    const length = Math.min(data.length, room);
+    for (let at = 0; at < length; at += SEGMENT) peer.#deliver(data.slice(at, Math.min(at + SEGMENT, length)), at === 0 ? ancillary : null, this, context);
+    return length;
+  }
+  #sendDatagram(data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number, context: CallContext): number {
+    let receiver = this.#peer;
+    if (name !== null) {
+      const found = this.#receiver(name, context);
+      if (typeof found === "number") return found;
+      receiver = found;
+    }
+    if (this.error !== 0) return this.takeError();
+    if (receiver === null) return -E.NOTCONN;
+    if (data.length > LARGEST) return -E.MSGSIZE;
+    if (receiver.#closed) {
+      if (receiver === this.#peer) this.#leaveReceiver();
+      return -E.CONNREFUSED;
+    }
+    if (this.#writeShut || receiver.#ended) return this.brokenPipe((flags & MSG.NOSIGNAL) !== 0, context);
+    if (receiver.#size > 0 && receiver.#room() < data.length + OVERHEAD) {
+      receiver.#senders.add(this);
+      return -E.AGAIN;
+    }
+    receiver.#deliver(data.slice(), ancillary, this, context);
+    return data.length;
+  }
+  #deliver(bytes: Uint8Array, ancillary: Ancillary | null, from: UnixSocket, context: CallContext): void {
+    this.#queue.push({ bytes, ancillary, sender: ancillary?.credentials ?? credentialsOf(context), name: from.#address });
+    this.#size += bytes.length + OVERHEAD;
+    this.waiters.notify();
+  }
+
+  receive(max: number, flags: number): Received | number {
+    if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
+    if (this.#listening || (this.type !== SOCK.DGRAM && !this.#connected && this.#queue.length === 0)) return this.type === SOCK.SEQPACKET ? -E.NOTCONN : -E.INVAL;
+    const first = this.#queue[0];
+    if (first === undefined) {
+      if (this.error !== 0) return this.takeError();
+      return this.#ended ? { bytes: EMPTY, length: 0, name: null, flags: 0, ancillary: null } : -E.AGAIN;
+    }
+    const peek = (flags & MSG.PEEK) !== 0;
+    const before = this.#room();
+    const received = this.type === SOCK.STREAM ? this.#takeBytes(max, peek) : this.#takeMessage(first, max, peek);
+    if (!peek && before < WRITABLE && this.#room() >= WRITABLE) {
+      this.#peer?.waiters.notify();
+      for (const sender of [...this.#senders]) sender.waiters.notify();
+    }
+    return received;
+  }
+  #takeMessage(first: Segment, max: number, peek: boolean): Received {
+    if (!peek) this.#shift();
+    const { length } = first.bytes;
+    return {
+      bytes: length > max ? first.bytes.subarray(0, max) : first.bytes,
+      length,
+      name: first.name.kind === "unnamed" ? null : formatUnix(first.name),
+      flags: (length > max ? MSG.TRUNC : 0) | (this.type === SOCK.SEQPACKET ? MSG.EOR : 0),
+      ancillary: this.#ancillaryOf(first, peek),
+    };
+  }
+  /** Bytes of a stream: of one sender, and descriptors of one message at most. */
+  #takeBytes(max: number, peek: boolean): Received {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    let ancillary: Ancillary | null = null;
+    for (let index = 0; length < max; ) {
+      const segment = this.#queue[index];
+      if (segment === undefined) break;
+      if (index > 0 || parts.length > 0) {
+        if ((segment.ancillary?.rights.length ?? 0) > 0) break;
+        if (this.passesCredentials && !sameSender(segment.sender, ancillary!.credentials)) break;
+      } else ancillary = this.#ancillaryOf(segment, peek);
+      const hasRights = (segment.ancillary?.rights.length ?? 0) > 0;
+      const part = segment.bytes.length > max - length ? segment.bytes.subarray(0, max - length) : segment.bytes;
+      parts.push(part);
+      length += part.length;
+      if (peek) index++;
+      else if (part.length === segment.bytes.length) this.#shift();
+      else {
+        // The descriptors went with the first bytes.
+        this.#queue[0] = { ...segment, bytes: segment.bytes.subarray(part.length), ancillary: null };
+        this.#size -= part.length;
+      }
+      if (hasRights) break;
+    }
+    return { bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts), length, name: null, flags: 0, ancillary };
+  }
+  #shift(): void {
+    const segment = this.#queue.shift()!;
+    this.#size -= segment.bytes.length + OVERHEAD;
+  }
+  #ancillaryOf(segment: Segment, peek: boolean): Ancillary {
+    const rights = segment.ancillary?.rights ?? [];
+    if (peek) for (const file of rights) retain(file);
+    return { rights, credentials: segment.sender };
+  }
+
+  // ------------------------------------------------------------------ ends
+
+  shutdown(how: number): number {
+    if (how < SHUT.RD || how > SHUT.RDWR) return -E.INVAL;
+    const peer = this.#peer;
+    if (this.type !== SOCK.DGRAM && !this.#connected) return this.#listening ? this.#stopListening() : -E.NOTCONN;
+    if (how !== SHUT.WR) {
+      this.#ended = true;
+      if (this.type !== SOCK.DGRAM && peer !== null) peer.#writeShut = true;
+    }
+    if (how !== SHUT.RD) {
+      this.#writeShut = true;
+      if (this.type !== SOCK.DGRAM && peer !== null) peer.#ended = true;
+    }
+    this.waiters.notify();
+    peer?.waiters.notify();
+    return 0;
+  }
+  #stopListening(): number {
+    this.#listening = false;
+    for (const socket of this.#accepted) {
+      if (socket.#peer !== null) socket.#peer.error = E.CONNRESET;
+      socket.close();
+    }
+    this.#accepted = [];
+    this.#wakeConnecting();
+    this.#connecting.clear();
+    this.waiters.notify();
+    return 0;
+  }
+  override close(): void {
+    this.#closed = true;
+    this.#releaseName?.();
+    if (this.#listening) this.#stopListening();
+    const peer = this.#peer;
+    const unread = this.#queue.length > 0;
+    for (const segment of this.#queue) dropRights(segment.ancillary);
+    this.#queue = [];
+    this.#size = 0;
+    if (this.type === SOCK.DGRAM) {
+      if (peer !== null) peer.#senders.delete(this);
+      for (const sender of [...this.#senders]) sender.waiters.notify();
+    } else if (peer !== null) {
+      peer.#ended = peer.#writeShut = true;
+      if (unread) peer.error = E.CONNRESET;
+      peer.#peer = null;
+      peer.waiters.notify();
+    }
+    this.#peer = null;
+    this.waiters.notify();
+  }
+}
+
+function sameSender(left: PeerCredentials, right: PeerCredentials): boolean {
+  return left.pid === right.pid && left.uid === right.uid && left.gid === right.gid;
+}

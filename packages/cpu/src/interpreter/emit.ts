@@ -55,6 +55,7 @@ export class Emitter {
   /** Fields whose new value waits until a jump has been checked. */
   #pending: { field: RegField; value: number } | undefined;
   #left = false;
+  #on = false;
 
   constructor(frame: Frame, handler: Handler) {
     this.#f = frame;
@@ -62,11 +63,21 @@ export class Emitter {
     this.#handler = handler;
   }
 
-  /** Emits the handler's whole code; it leaves by a branch. */
-  emit(): void {
+  /**
+   * Emits the handler's whole code; it leaves by a branch. With `on` it runs on into the code that follows instead, with ip
+   * at the next record, unless a store may have dropped that record.
+   */
+  emit(on = false): void {
     const { semantics } = this.#handler.shape;
+    this.#on = on;
     this.#list(semantics.statements, true);
-    if (!this.#left) this.#advance();
+    if (on) {
+      this.#nextIp();
+      this.#code.get(this.#f.count);
+      this.#code.i64(1);
+      this.#code.op("i64.add");
+      this.#code.set(this.#f.count);
+    } else if (!this.#left) this.#advance();
     semantics.locals.forEach((type, id) => {
       const local = this.#locals[id];
       if (local !== undefined) this.#code.release(type, local);
@@ -325,12 +336,16 @@ export class Emitter {
     this.#dropMetadata(() => this.#slot(pending.field));
   }
 
-  #advance(): void {
+  #nextIp(): void {
     const c = this.#code;
     c.get(this.#f.ip);
     c.i32((this.#handler.length / 2) * RECORD_BYTES);
     c.op("i32.add");
     c.set(this.#f.ip);
+  }
+  #advance(): void {
+    const c = this.#code;
+    this.#nextIp();
     if (this.#f.leaveFast !== undefined && this.#handler.clause.extension === "Xcheri") {
       this.#loadState("capRegs");
       c.brIf(this.#f.leaveFast);
@@ -417,9 +432,10 @@ export class Emitter {
   // ---- memory
   /**
    * Pushes the absolute address (i32) of an access after all checks; leaves by a trap if one fails. The fast path is one
-   * comparison with a window made of DDC's bounds and one test of the page's state.
+   * comparison with a window made of DDC's bounds and one test of the page's state. `afterSlow` emits what follows on the
+   * slow path, where the address is in a local; it may leave.
    */
-  #address(address: Expr, size: number, options: { load: boolean; store: boolean; aligned: boolean }): void {
+  #address(address: Expr, size: number, options: { load: boolean; store: boolean; aligned: boolean }, afterSlow?: (absolute: number) => void): void {
     const c = this.#code;
     const f = this.#f;
     const offset = c.local("i64");
@@ -470,6 +486,7 @@ export class Emitter {
     c.i32(-1);
     c.op("i32.eq");
     c.brIf(f.trap);
+    afterSlow?.(result);
     c.end();
     c.get(result);
     c.release("i64", offset);
@@ -483,9 +500,17 @@ export class Emitter {
     this.#code.set(this.#local(s.id));
   }
   #store(s: Stmt & { k: "store" }): void {
-    this.#address(s.address, s.size, { load: false, store: true, aligned: s.aligned });
-    this.#expr(s.value);
-    this.#code.memory(s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`, GUEST);
+    const store = (): void => {
+      this.#expr(s.value);
+      this.#code.memory(s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`, GUEST);
+    };
+    const afterSlow = (absolute: number): void => {
+      this.#code.get(absolute);
+      store();
+      this.#advance();
+    };
+    this.#address(s.address, s.size, { load: false, store: true, aligned: s.aligned }, this.#on ? afterSlow : undefined);
+    store();
   }
 
   // ---- intrinsics

@@ -12,6 +12,12 @@ import { ModuleBuilder, type FunctionType } from "../wasm/module.ts";
 import { Emitter, SlowAccess, type Frame } from "./emit.ts";
 import { Builtin, type HandlerTable } from "./handlers.ts";
 
+/**
+ * A record depends on as many bytes as two instructions have, 8: one that depends on the two bytes at an even address starts
+ * at most this much before it.
+ */
+export const REACH = 6;
+
 /** Result of a run function beyond {@link Exit}: call again, registers hold capability metadata now. */
 export const AGAIN = 4;
 
@@ -46,7 +52,10 @@ function storeState(c: Code, field: StateField, value: () => void): void {
   c.memory(`${stateType(field)!}.store`, ACTIVE_HART + State[field]);
 }
 
-/** dropCode(address, size): records that start up to two bytes earlier may be of an instruction that reaches in. */
+/**
+ * dropCode(address, size): the record of an instruction that reaches in starts up to 2 bytes earlier, one whose handler does
+ * that instruction too up to 6.
+ */
 function dropCode(): Code {
   const c = new Code(["i32", "i32"]);
   const [address, size] = [0, 1];
@@ -57,10 +66,12 @@ function dropCode(): Code {
   c.i32(-2);
   c.op("i32.and");
   c.tee(at);
-  c.i32(2);
+  c.i32(REACH);
   c.op("i32.sub");
   c.i32(0);
   c.get(at);
+  c.i32(REACH);
+  c.op("i32.gt_u");
   c.select();
   c.set(at);
   const loop = c.loop();
@@ -361,7 +372,11 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   };
   handlers.forEach((handler, number) => {
     c.end();
-    if (handler !== undefined) return new Emitter(frame, handler).emit();
+    if (handler !== undefined) {
+      if (!("first" in handler)) return new Emitter(frame, handler).emit();
+      new Emitter(frame, handler.first).emit(true);
+      return new Emitter(frame, handler.second).emit();
+    }
     switch (number) {
       case Builtin.Decode:
         addCount(-1);
@@ -459,6 +474,7 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   leave(AGAIN, exit);
   c.end();
   pcFromIp();
+  addCount(-1); // it raises an exception, so it does not retire
   leave(Exit.Ecall, exit);
   c.end();
   pcFromIp();

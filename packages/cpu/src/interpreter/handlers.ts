@@ -5,6 +5,7 @@
 import type { Clause } from "../isa/clause.ts";
 import { encodingOf } from "../isa/encoding.ts";
 import { Semantics, type Expr, type RegField, type Stmt } from "../isa/ir.ts";
+import { PAIRS } from "./pairs.ts";
 
 /**
  * Kind of a direct transfer. Near: the target is in the same page, and imm holds the distance in records' bytes.
@@ -33,6 +34,12 @@ export interface Handler {
   readonly reach: ReachCode;
 }
 
+/** A handler that does two instructions, the second one with the operands of its own record. */
+export interface Pair {
+  readonly first: Handler;
+  readonly second: Handler;
+}
+
 /** Handlers that are not clauses. */
 export const Builtin = {
   /** Not decoded yet. */
@@ -48,11 +55,16 @@ const FIRST_CLAUSE = 4;
 
 export interface HandlerTable {
   /** By number; the first ones, which are {@link Builtin}, are undefined. */
-  readonly handlers: readonly (Handler | undefined)[];
+  readonly handlers: readonly (Handler | Pair | undefined)[];
   readonly shapes: readonly (ClauseShape | undefined)[];
   /** Number of the handler of a clause (by index); `reach` is None where it has no direct transfer. */
   find(clause: number, length: 2 | 4, reach: ReachCode): number;
+  /** Number of the pair's handler that does `first` and then what `second` does first; -1 if there is none. */
+  fuse(first: number, second: number): number;
 }
+
+/** Most handlers that there can be. */
+const LIMIT = 4096;
 
 type Use = { read: boolean; written: boolean; float: boolean };
 
@@ -118,7 +130,7 @@ export function createHandlerTable(clauses: readonly Clause[]): HandlerTable {
     const set = lengths.get(name) ?? new Set();
     lengths.set(name, set.add(encodingOf(clause).length));
   }
-  const handlers: (Handler | undefined)[] = new Array<undefined>(FIRST_CLAUSE).fill(undefined);
+  const handlers: (Handler | Pair | undefined)[] = new Array<undefined>(FIRST_CLAUSE).fill(undefined);
   const shapes: (ClauseShape | undefined)[] = [];
   const index = new Int32Array(clauses.length * 8).fill(-1);
   clauses.forEach((clause, number) => {
@@ -134,9 +146,32 @@ export function createHandlerTable(clauses: readonly Clause[]): HandlerTable {
       }
     }
   });
+  const single = handlers.slice() as (Handler | undefined)[];
+  const byName = new Map<string, number[]>();
+  for (const [number, handler] of single.entries()) {
+    if (handler === undefined || handler.clause.mode === "cap") continue;
+    const name = `${handler.clause.name}/${handler.length}`;
+    const numbers = byName.get(name);
+    if (numbers === undefined) byName.set(name, [number]);
+    else numbers.push(number);
+  }
+  const numbersOf = (name: string): readonly number[] => byName.get(name) ?? [];
+  const fused = new Map<number, number>();
+  for (const [first, second] of PAIRS) {
+    for (const a of numbersOf(first)) {
+      const { shape } = single[a]!;
+      if (shape.direct || shape.ends) throw new TypeError(`${first} transfers control: it cannot be the first of a pair`);
+      for (const b of numbersOf(second)) fused.set(a * LIMIT + b, handlers.push({ first: single[a]!, second: single[b]! }) - 1);
+    }
+  }
+  if (handlers.length > LIMIT) throw new TypeError("too many handlers");
+  /** What a handler does first, by number. */
+  const leading = Int32Array.from(handlers, (_, number) => number);
+  for (const [key, number] of fused) leading[number] = Math.floor(key / LIMIT);
   return {
     handlers,
     shapes,
     find: (clause, length, reach) => index[clause * 8 + (length === 4 ? 4 : 0) + reach]!,
+    fuse: (first, second) => fused.get(first * LIMIT + leading[second]!) ?? -1,
   };
 }

@@ -388,6 +388,29 @@ describe("code that changes", () => {
     expectEcall(p);
     expect(p.hart.getInt(register)).toBe(value);
   });
+  test("a store that changes the instruction right behind it, of which both were one pair", () => {
+    // sd, c.addi is a pair; so is c.addi, sd before it.
+    const p = load(`
+      li a1, 3
+    again: c.addi a2, 1
+      c.sd a3, 0(a0)
+    patch: c.addi a2, 2
+      c.addi a4, 1
+      c.addi a4, 1
+      c.addi a4, 1
+      mv a3, a5
+      addi a1, a1, -1
+      bnez a1, again
+      ecall`);
+    p.hart.setInt(10, p.label("patch"));
+    const original = p.machine.readBytes(BASE + p.label("patch"), 8);
+    p.hart.setX(13, new DataView(original.buffer).getBigUint64(0, true)); // first round: the same bytes
+    p.hart.setX(15, 0x0705_0705_0705_0641n); // then: c.addi a2, 16 and c.addi a4, 1 three times
+    expectEcall(p);
+    expect(p.hart.getInt(12)).toBe(3 + 2 + 16 + 16);
+    expect(p.hart.getInt(14)).toBe(9);
+    expect(p.hart.instructions).toBe(1 + 3 * 9);
+  });
   test("a straddling store reaches code on the next page", () => {
     const machine = createMachine({ memoryBytes: 1 << 20 });
     machine.protect(BASE, LENGTH, Prot.Read | Prot.Write | Prot.Execute);

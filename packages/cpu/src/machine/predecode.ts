@@ -3,6 +3,7 @@
  * dropped when a byte that they came from changes, so that they are always what decoding now would give.
  */
 import { PAGE_SIZE } from "../abi.ts";
+import { REACH } from "../interpreter/generate.ts";
 import { Builtin, Reach, type ReachCode, type Slot } from "../interpreter/handlers.ts";
 import type { Interpreter } from "../interpreter/interpreter.ts";
 import { createDecoded, type Mode } from "../isa/decode.ts";
@@ -85,8 +86,7 @@ export class Predecode {
   /** Drops what was decoded from [address, address + length). */
   dropRange(address: number, length: number): void {
     if (length === 0) return;
-    // An instruction that starts up to two bytes earlier reaches in.
-    const from = Math.max(0, address - (address % 2) - 2);
+    const from = Math.max(0, address - (address % 2) - REACH);
     const end = address + length;
     for (let page = Math.floor(from / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
       const block = this.#records[page]! >>> 0;
@@ -103,12 +103,22 @@ export class Predecode {
     const block = POOL + Math.floor((ip - POOL) / BLOCK_BYTES) * BLOCK_BYTES;
     const page = this.#pageOf[this.#indexOf(block)]!;
     let parcel = (ip - block) / RECORD_BYTES;
+    const view = this.#view;
+    let previous = 0;
+    let previousHandler = 0;
     for (let count = 0; count < MAX_RUN && parcel < PARCELS; count++) {
       const record = block + parcel * RECORD_BYTES;
-      if (this.#view.getUint16(record, true) !== Builtin.Decode) return;
       const offset = 2 * parcel;
-      const parcels = this.#decodeAt(record, page * PAGE_SIZE + offset, offset, 0);
+      const known = view.getUint16(record, true) !== Builtin.Decode;
+      const parcels = known ? 0 : this.#decodeAt(record, page * PAGE_SIZE + offset, offset, 0);
+      const handler = view.getUint16(record, true);
+      if (previous !== 0) {
+        const fused = this.#interpreter.table.fuse(previousHandler, handler);
+        if (fused >= 0) view.setUint16(previous, fused, true);
+      }
       if (parcels === 0) return;
+      previous = record;
+      previousHandler = handler;
       parcel += parcels;
     }
   }

@@ -18,7 +18,7 @@ export class Bytes {
     this.#data = larger;
   }
   byte(value: number): void {
-    this.#reserve(1);
+    if (this.#length === this.#data.length) this.#reserve(1);
     this.#data[this.#length++] = value;
   }
   append(bytes: ArrayLike<number>): void {

@@ -50,7 +50,7 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
       credentials: { uid, euid: uid, suid: uid, fsuid: uid, gid, egid: gid, sgid: gid, fsgid: gid, groups: [gid] }, console, limits,
     });
     const thread = new LinuxThread(pid, process);
-    const files = createConsole(kernel, console, program.tty, program.stdin);
+    const files = createConsole(kernel, console, program.tty, program.stdin, program.columns, program.rows);
     process.fds.add(files.stdin, false);
     process.fds.add(files.stdout, false);
     process.fds.add(files.stderr, false);

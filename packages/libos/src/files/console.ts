@@ -18,14 +18,18 @@ export interface Console {
   input(bytes: Uint8Array): void;
   /** New size of the terminal in characters; nothing without one. */
   resize(columns: number, rows: number): void;
+  /** The program that had the console ended: its terminal hangs up and its number in /dev/pts is free. */
+  close(): void;
 }
 
 /**
  * @param number of the console, for {@link Kernel.host}.consoleWrite
- * @param tty a terminal (size from the options' program, else 80×24) instead of pipes
+ * @param tty a terminal instead of pipes
  * @param stdin whether input is connected; otherwise it reads end of file
+ * @param columns of the terminal, by default those of the cVM's first program, else 80
+ * @param rows likewise, else 24
  */
-export function createConsole(kernel: Kernel, number: number, tty: boolean, stdin: boolean): Console {
+export function createConsole(kernel: Kernel, number: number, tty: boolean, stdin: boolean, columns: number | undefined = kernel.options.program.columns, rows: number | undefined = kernel.options.program.rows): Console {
   refreshNames(kernel);
   if (!tty) {
     const input = new ConsoleInput(stdin);
@@ -35,10 +39,10 @@ export function createConsole(kernel: Kernel, number: number, tty: boolean, stdi
       stderr: new ConsoleOutput(kernel, number, 2),
       input: (bytes) => input.push(bytes),
       resize: () => {},
+      close: () => input.push(new Uint8Array(0)),
     };
   }
   const terminals = kernel.vfs instanceof VirtualFiles ? kernel.vfs.terminals : new Terminals();
-  const { columns, rows } = kernel.options.program;
   const terminal = new Tty(kernel, terminals.free(), number, columns ?? 80, rows ?? 24, (bytes) => kernel.host.consoleWrite(number, 1, bytes.slice()));
   terminals.consoles.set(number, terminal);
   terminals.pts.set(terminal.number, { tty: terminal, open: (flags, entry) => new TtyFile(terminal, flags, entry) });
@@ -51,6 +55,11 @@ export function createConsole(kernel: Kernel, number: number, tty: boolean, stdi
     stderr: file,
     input: (bytes) => (bytes.length === 0 ? terminal.end() : terminal.input(bytes)),
     resize: (width, height) => terminal.resize(width, height),
+    close() {
+      terminals.consoles.delete(number);
+      terminals.pts.delete(terminal.number);
+      terminal.hangUp();
+    },
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { S } from "./constants.ts";
 import { OwnTree } from "./host.ts";
 
 /** One path in a metadata file. `mode` includes S_IFMT. Device nodes, FIFOs and sockets exist only here. */
@@ -118,7 +119,11 @@ export class Layer {
     this.metadata = new MetadataTree();
     const file = JSON.parse(readFileSync(join(folder, "metadata.json"), "utf8")) as MetadataFile;
     if (file.version !== 1) throw new Error(`[layer-version] ${folder}/metadata.json has version ${String(file.version)}, this program reads version 1`);
-    for (const path of Object.keys(file.entries)) this.metadata.set(path, file.entries[path]!);
+    for (const path of Object.keys(file.entries)) {
+      // A whiteout or an opaque directory may be all that a layer says of a path.
+      const { mode = S.IFDIR | 0o755, uid = 0, gid = 0, ...rest } = file.entries[path]! as Partial<MetadataEntry>;
+      this.metadata.set(path, { mode, uid, gid, ...rest });
+    }
   }
   /** Opens a layer, once for all cVMs of a process while any of them has it. */
   static open(folder: string): Layer {

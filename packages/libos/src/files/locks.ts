@@ -47,6 +47,12 @@ export class Locks {
     this.waiters.notify();
     return 0;
   }
+  /** Processes that hold ranges: their end gives the ranges back. */
+  holders(): Process[] {
+    const found: Set<Process> = new Set();
+    for (const { owner } of this.#ranges) if ("ended" in owner) found.add(owner);
+    return [...found];
+  }
   /** Gives back all ranges of an owner: a process closed the file or ended. */
   releaseRanges(owner: LockOwner): void {
     const before = this.#ranges.length;

@@ -33,7 +33,8 @@ export const WHITEOUT: MetadataEntry = { mode: 0, uid: 0, gid: 0, whiteout: true
 
 export class MetadataStore extends MetadataTree {
   readonly #inodes: Map<number, MetadataEntry> = new Map();
-  readonly #journal: number;
+  /** -1 after {@link close}. */
+  #journal: number;
   #unsynced = false;
 
   /**
@@ -99,7 +100,7 @@ export class MetadataStore extends MetadataTree {
   }
   /** Calls `done` when all changes so far are on the disk. */
   sync(done: (result: number) => void): void {
-    if (!this.#unsynced) {
+    if (!this.#unsynced || this.#journal < 0) {
       done(0);
       return;
     }
@@ -110,9 +111,11 @@ export class MetadataStore extends MetadataTree {
     });
   }
   close(): void {
-    closeSync(this.#journal);
+    if (this.#journal >= 0) closeSync(this.#journal);
+    this.#journal = -1;
   }
   #append(change: Change): void {
+    if (this.#journal < 0) return;
     writeSync(this.#journal, `${JSON.stringify(change)}\n`);
     this.#unsynced = true;
   }

@@ -85,7 +85,7 @@ function sysctl(fs: SyntheticFs, text: Text): Inode {
       osrelease: constant(KERNEL_RELEASE),
       ostype: constant("Linux"),
       version: constant(KERNEL_VERSION),
-      hostname: text(({ kernel }) => `${kernel.options.hostname}\n`),
+      hostname: text(({ kernel }) => `${(kernel as Kernel & { readonly hostname?: string }).hostname ?? kernel.options.hostname}\n`),
       domainname: constant("(none)"),
       "threads-max": constant("4096"),
       core_pattern: value("core"),

@@ -280,6 +280,10 @@ export function endProcess(process: LinuxProcess, death: Death): ProcessOp[] {
   if (process.ownsConsole) {
     queueMicrotask(() => {
       if (first) kernel.onEnd();
+      else {
+        kernel.consoles.get(process.console)?.close();
+        kernel.consoles.delete(process.console);
+      }
       kernel.host.exited(process.console, death.code, death.signal);
     });
   }

@@ -103,7 +103,7 @@ function recordLock(context: CallContext, file: OpenFile, owner: LockOwner, comm
     if ((type === LockType.READ && !canRead(file.flags)) || (type === LockType.WRITE && !canWrite(file.flags))) return -E.BADF;
     const set = (): number => locks.setRange(owner, type, start, end);
     const first = set();
-    return first !== -E.AGAIN || command === F.SETLK ? first : kernel.block(own, [locks.waiters], set, Number.POSITIVE_INFINITY, 0, true);
+    return first !== -E.AGAIN || command === F.SETLK ? first : kernel.block(own, [locks.waiters, ...locks.holders().map((holder) => holder.exitWaiters)], set, Number.POSITIVE_INFINITY, 0, true);
   });
 }
 

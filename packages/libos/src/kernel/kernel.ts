@@ -23,6 +23,7 @@ const LAST_PID = 4_194_304;
 export interface Console {
   input(bytes: Uint8Array): void;
   resize(columns: number, rows: number): void;
+  close(): void;
 }
 
 export class LinuxKernel implements Kernel {

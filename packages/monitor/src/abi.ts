@@ -217,7 +217,7 @@ export interface HostCalls {
 export interface Fault {
   readonly process: ProcessId;
   readonly thread: ThreadId;
-  /** mcause and mtval. */
+  /** mcause and mtval; an address as an offset in the region. */
   readonly cause: number;
   readonly value: number;
   readonly pc: number;

@@ -130,7 +130,7 @@ export function createHandlerTable(clauses: readonly Clause[]): HandlerTable {
     const set = lengths.get(name) ?? new Set();
     lengths.set(name, set.add(encodingOf(clause).length));
   }
-  const handlers: (Handler | Pair | undefined)[] = new Array<undefined>(FIRST_CLAUSE).fill(undefined);
+  const handlers: (Handler | Pair | undefined)[] = Array.from({ length: FIRST_CLAUSE }, () => undefined);
   const shapes: (ClauseShape | undefined)[] = [];
   const index = new Int32Array(clauses.length * 8).fill(-1);
   clauses.forEach((clause, number) => {

@@ -3,9 +3,9 @@
  * dropped when a byte that they came from changes, so that they are always what decoding now would give.
  */
 import { PAGE_SIZE } from "../abi.ts";
-import { REACH } from "../interpreter/generate.ts";
 import { Builtin, Reach, type ReachCode, type Slot } from "../interpreter/handlers.ts";
 import type { Interpreter } from "../interpreter/interpreter.ts";
+import { REACH } from "../interpreter/slow-paths.ts";
 import { createDecoded, type Mode } from "../isa/decode.ts";
 import {
   ACTIVE_HART, BLOCK_BYTES, BLOCK_RECORDS, F, GUEST, Own, PAGE_RECORDS, POOL, POOL_BLOCKS, Record, RECORD_BYTES, SCRATCH_RECORDS, X, X_DISCARD,

@@ -34,6 +34,8 @@ export class HostInode extends Inode implements Content {
   #size = -1;
   #gone = false;
   #view: WeakRef<VfsFile> | null = null;
+  /** The descriptor belongs to the view now. */
+  #orphan = false;
 
   constructor(fs: OverlayFs, type: number, layer: number, host: BigIntStats | null, entry: MetadataEntry | undefined) {
     super(fs, type);
@@ -291,8 +293,11 @@ export class HostInode extends Inode implements Content {
   #letGo(): void {
     this.fs.unpark(this);
     const view = this.#view?.deref();
-    if (view !== undefined && this.descriptor >= 0) orphans.register(view, this.descriptor);
-    else this.closeDescriptor();
+    if (view === undefined) this.closeDescriptor();
+    else if (this.descriptor >= 0 && !this.#orphan) {
+      this.#orphan = true;
+      orphans.register(view, this.descriptor);
+    }
   }
 
   // ---- bytes
@@ -351,7 +356,7 @@ export class HostInode extends Inode implements Content {
     return 0;
   }
   closeDescriptor(): void {
-    if (this.descriptor < 0) return;
+    if (this.descriptor < 0 || this.#orphan) return;
     const descriptor = this.descriptor;
     if (this.#descriptorDirty && !this.#gone) this.#host = null;
     this.descriptor = -1;

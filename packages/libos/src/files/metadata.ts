@@ -2,8 +2,8 @@
  * Metadata of a writable tree: `NAME.json` (last compaction) and `NAME.jsonl` (a journal of changes since), in one folder.
  *
  * A change is one appended line, written before the host's files change or after they did, so that a crash between leaves what the line's
- * kind says below. Compaction happens on open: a new NAME.json with the next generation replaces the old one atomically; a journal of
- * another generation is ignored.
+ * kind says below. Compaction happens on open and when the journal is long: a new NAME.json with the next generation replaces the old one
+ * atomically; a journal of another generation is ignored.
  */
 import { closeSync, constants, fsync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -29,6 +29,9 @@ interface Compacted {
   readonly inodes: Record<string, MetadataEntry>;
 }
 
+/** Bytes of journal after which the state is written anew. */
+const LONGEST_JOURNAL = 16_777_216;
+
 export const WHITEOUT: MetadataEntry = { mode: 0, uid: 0, gid: 0, whiteout: true };
 
 export class MetadataStore extends MetadataTree {
@@ -37,6 +40,13 @@ export class MetadataStore extends MetadataTree {
   #journal: number;
   #unsynced = false;
 
+  readonly #base: string;
+  #generation = 0;
+  /** Bytes in the journal. */
+  #length = 0;
+  /** A line may have been written in part. */
+  #torn = false;
+
   /**
    * Opens or makes the store `name` in `folder`.
    * @param hostInode the host's inode number of a path, 0 when it is missing
@@ -44,32 +54,50 @@ export class MetadataStore extends MetadataTree {
   constructor(folder: string, name: string, hostInode: (path: string) => number) {
     super();
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const base = join(folder, `${name}.json`);
-    const journal = join(folder, `${name}.jsonl`);
-    let generation = 0;
-    const text = read(base);
+    this.#base = join(folder, `${name}.json`);
+    const text = read(this.#base);
     if (text !== "") {
       const file = JSON.parse(text) as Compacted;
-      generation = file.generation ?? 0;
+      this.#generation = file.generation ?? 0;
       for (const path of Object.keys(file.entries)) super.set(path, file.entries[path]!);
       for (const inode of Object.keys(file.inodes ?? {})) this.#inodes.set(Number(inode), file.inodes[inode]!);
     }
-    const changes = parse(read(journal));
-    const first = changes[0];
-    if (first && "generation" in first && first.generation === generation && changes.length > 1) {
-      for (let i = 1; i < changes.length; i++) this.#replay(changes[i]!, i === changes.length - 1, hostInode);
+    // A crash between the two renames of a compaction leaves the journal under its first name.
+    for (const journal of [`${this.#base}l`, `${this.#base}l.new`]) {
+      const [first, ...changes] = parse(read(journal));
+      if (first === undefined || !("generation" in first) || first.generation !== this.#generation) continue;
+      changes.forEach((change, index) => this.#replay(change, index === changes.length - 1, hostInode));
     }
-    generation++;
+    this.#journal = this.#compact();
+  }
+  /** Writes the whole state as the next generation; the descriptor of its empty journal. */
+  #compact(): number {
+    const generation = this.#generation + 1;
     const entries: Record<string, MetadataEntry> = {};
     for (const [path, entry] of this.all()) entries[path] = entry;
     const file: Compacted = { version: 1, generation, entries, inodes: Object.fromEntries(this.#inodes) };
-    const fresh = openSync(`${base}.new`, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
-    writeFileSync(fresh, JSON.stringify(file));
-    fsyncSync(fresh);
-    closeSync(fresh);
-    renameSync(`${base}.new`, base);
-    this.#journal = openSync(journal, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND, 0o600);
-    this.#append({ generation });
+    const header = `${JSON.stringify({ generation })}\n`;
+    const journal = openSync(`${this.#base}l.new`, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND, 0o600);
+    try {
+      writeFileSync(journal, header);
+      const fresh = openSync(`${this.#base}.new`, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
+      try {
+        writeFileSync(fresh, JSON.stringify(file));
+        fsyncSync(fresh);
+      } finally {
+        closeSync(fresh);
+      }
+      renameSync(`${this.#base}.new`, this.#base);
+    } catch (error) {
+      closeSync(journal);
+      throw error;
+    }
+    this.#generation = generation;
+    this.#length = header.length;
+    this.#torn = false;
+    this.#unsynced = true;
+    attempt(() => renameSync(`${this.#base}l.new`, `${this.#base}l`));
+    return journal;
   }
   override set(path: string, entry: MetadataEntry): void {
     super.set(path, entry);
@@ -116,7 +144,17 @@ export class MetadataStore extends MetadataTree {
   }
   #append(change: Change): void {
     if (this.#journal < 0) return;
-    writeSync(this.#journal, `${JSON.stringify(change)}\n`);
+    if (this.#length > LONGEST_JOURNAL) {
+      const old = this.#journal;
+      this.#journal = this.#compact();
+      closeSync(old);
+    }
+    const line = Buffer.from(`${this.#torn ? "\n" : ""}${JSON.stringify(change)}\n`);
+    this.#torn = true;
+    const written = writeSync(this.#journal, line);
+    if (written < line.length) throw Object.assign(new Error("ENOSPC: the journal of the metadata cannot grow"), { code: "ENOSPC" });
+    this.#torn = false;
+    this.#length += line.length;
     this.#unsynced = true;
   }
   #replay(change: Change, last: boolean, hostInode: (path: string) => number): void {
@@ -142,7 +180,7 @@ function read(path: string): string {
   throw new Error(`[metadata-unreadable] ${path}: error ${-text}`);
 }
 
-/** The whole lines; a last one that was cut off by a crash is left out. */
+/** The whole lines; one that was cut off by a crash or a full disk is left out: its change failed. */
 function parse(text: string): Change[] {
   const changes: Change[] = [];
   for (const line of text.split("\n")) {
@@ -150,7 +188,7 @@ function parse(text: string): Change[] {
     try {
       changes.push(JSON.parse(line) as Change);
     } catch {
-      break;
+      continue;
     }
   }
   return changes;

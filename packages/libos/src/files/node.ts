@@ -241,7 +241,7 @@ export class Dentry {
     child.name = name;
     child.dead = false;
     child.inode.at = child;
-    if (this.inode.fs.caching !== "never") (this.children ??= new Map()).set(name, child);
+    if (this.inode.fs.caching !== "never") remember(this, name, child);
   }
 }
 
@@ -271,12 +271,18 @@ export function childOf(directory: Dentry, name: string, context: CallContext | 
   return child;
 }
 
+let prunes = 0;
+/** Changes when names were dropped: a name kept elsewhere may then no longer be the one in the tree. */
+export const pruneCount = (): number => prunes;
+
 function remember(directory: Dentry, name: string, child: Dentry | null): void {
-  const fs = directory.inode.fs;
-  if (++fs.names > MOST_NAMES) {
+  const { fs } = directory.inode;
+  // Later, when no call is in the middle of something.
+  if (++fs.names === MOST_NAMES) queueMicrotask(() => {
     fs.names = 0;
+    prunes++;
     prune(fs.top);
-  }
+  });
   (directory.children ??= new Map()).set(name, child);
 }
 

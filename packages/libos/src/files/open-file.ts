@@ -2,7 +2,7 @@
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext, type OpenFile, type Stat, type VfsFile } from "../kernel/types.ts";
 import { WaitQueue } from "../kernel/wait.ts";
-import { Limit, O, Seek } from "./constants.ts";
+import { Limit, O, S, Seek } from "./constants.ts";
 import type { Content, Dentry, DirectoryEntry, Inode } from "./node.ts";
 
 /** Result of an ioctl that writes through its argument. */
@@ -147,13 +147,19 @@ export class RegularFile extends EntryFile {
     if (this.inode.watchers !== null) this.inode.notify(IN_ACCESS, 0, "");
     return done === count ? bytes : bytes.subarray(0, done);
   }
-  override write(bytes: Uint8Array, offset: number | null): number {
+  override write(bytes: Uint8Array, offset: number | null, context: CallContext): number {
     if (!canWrite(this.flags)) return -E.BADF;
     const position = (this.flags & O.APPEND) !== 0 ? this.content.size() : (offset ?? this.#position);
     if (bytes.length === 0) return 0;
     if (position + bytes.length > Limit.fileSize) return -E.FBIG;
     const done = this.content.writeAt(bytes, position);
     if (done >= 0 && offset === null) this.#position = position + done;
+    // Writing by somebody without privilege ends setuid and setgid.
+    if (context.process.credentials.fsuid !== 0) {
+      const { mode } = this.inode.ownership();
+      const privilege = S.ISUID | ((mode & 0o010) !== 0 ? S.ISGID : 0);
+      if ((mode & privilege) !== 0) this.inode.set(this.entry, { mode: mode & ~privilege });
+    }
     this.#modified();
     return done;
   }
@@ -168,7 +174,6 @@ export class RegularFile extends EntryFile {
     this.#modified();
     return result;
   }
-  /** Writing by somebody without privilege ends setuid and setgid. */
   #modified(): void {
     const { inode } = this;
     if (inode.watchers !== null) inode.notify(IN_MODIFY, 0, "");

@@ -1,7 +1,7 @@
 /** Random changes in a cVM's tree and in a folder of this host: same results, same tree, also after restarts. */
 import { appendFileSync, chmodSync, closeSync, cpSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, symlinkSync, truncateSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { hostError } from "./host.ts";
 import { FakeKernel, makeLayer, temporaryFolder } from "./fake-kernel.test.support.ts";

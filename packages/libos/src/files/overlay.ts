@@ -19,6 +19,9 @@ import { childOf, Dentry, FileSystem, nowNanoseconds, type DirectoryEntry, type 
 /** Idle host descriptors that one file system keeps for the next open. */
 const IDLE_DESCRIPTORS = 64;
 
+/** Inode numbers of files that exist in metadata only end in 255 and are kept there. */
+const SPECIAL_NUMBERS = 2 ** 43;
+
 /** Types that exist in metadata only. */
 const isSpecial = (mode: number): boolean => {
   const type = mode & S.IFMT;
@@ -252,7 +255,7 @@ export class OverlayFs extends FileSystem {
     const now = nowNanoseconds().toString();
     let entry: MetadataEntry = { mode: node.mode, uid: node.uid, gid: node.gid };
     if (isSpecial(node.mode)) {
-      entry = { ...entry, rdev: node.rdev, ctime: now, times: { atime: now, mtime: now, host: "0" } };
+      entry = { ...entry, rdev: node.rdev, ino: Math.floor(Math.random() * SPECIAL_NUMBERS) * 256 + 255, ctime: now, times: { atime: now, mtime: now, host: "0" } };
       this.store.set(path, entry);
       parent.changed(directory, true);
       return new HostInode(this, type, -1, null, entry);

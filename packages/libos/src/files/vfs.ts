@@ -3,7 +3,7 @@ import { E } from "../kernel/errno.ts";
 import type { CallContext, FsContext, OpenFile, Stat, Vfs, VfsFile } from "../kernel/types.ts";
 import { Access, Limit, O, Rename, S, TMPFILE_BIT } from "./constants.ts";
 import { openDevice } from "./devices.ts";
-import { childOf, Dentry, permission, stickyAllows, type FileSystem, type Inode } from "./node.ts";
+import { childOf, Dentry, permission, pruneCount, stickyAllows, type FileSystem, type Inode } from "./node.ts";
 import { BaseFile, canWrite, DirectoryFile, PathFile, RegularFile, retain } from "./open-file.ts";
 import { fifoOf, PipeFile } from "./pipe.ts";
 import { Terminals } from "./tty.ts";
@@ -45,7 +45,7 @@ export class VirtualFiles implements Vfs {
   readonly mounts: Mount[] = [];
   readonly terminals: Terminals = new Terminals();
   /** Last result for a working directory, while it is still the same one. */
-  readonly #directories: WeakMap<FsContext, { readonly path: string; readonly entry: Dentry }> = new WeakMap();
+  readonly #directories: WeakMap<FsContext, { readonly path: string; readonly entry: Dentry; readonly prunes: number }> = new WeakMap();
 
   constructor(root: FileSystem) {
     this.root = root.top;
@@ -75,17 +75,17 @@ export class VirtualFiles implements Vfs {
   workingDirectory(context: CallContext): Dentry | number {
     const { fs } = context.process;
     const known = this.#directories.get(fs);
-    if (known !== undefined && known.path === fs.cwd) return known.entry;
+    if (known !== undefined && known.path === fs.cwd && known.prunes === pruneCount()) return known.entry;
     const place = this.walk(this.root, fs.cwd, true, null);
     if (typeof place === "number") return place;
     if (place.entry === null) return -E.NOENT;
-    this.#directories.set(fs, { path: fs.cwd, entry: place.entry });
+    this.#directories.set(fs, { path: fs.cwd, entry: place.entry, prunes: pruneCount() });
     return place.entry;
   }
   setWorkingDirectory(context: CallContext, entry: Dentry): void {
     const { fs } = context.process;
     fs.cwd = entry.path();
-    this.#directories.set(fs, { path: fs.cwd, entry });
+    this.#directories.set(fs, { path: fs.cwd, entry, prunes: pruneCount() });
   }
   #base(directory: string, context: CallContext): Dentry | number {
     if (directory === context.process.fs.cwd) return this.workingDirectory(context);
@@ -461,11 +461,11 @@ export class VirtualFiles implements Vfs {
       if (seen.has(fs)) continue;
       seen.add(fs);
       const known = this.#directories.get(fs);
-      if (known !== undefined && known.path === fs.cwd) {
+      if (known !== undefined && known.path === fs.cwd && known.prunes === pruneCount()) {
         const path = known.entry.path();
         if (path !== fs.cwd && (fs.cwd === before || fs.cwd.startsWith(`${before}/`) || (except !== "" && fs.cwd.startsWith(except)))) {
           fs.cwd = path;
-          this.#directories.set(fs, { path, entry: known.entry });
+          this.#directories.set(fs, { path, entry: known.entry, prunes: known.prunes });
         }
       } else if (fs.cwd === before || fs.cwd.startsWith(`${before}/`)) fs.cwd = after + fs.cwd.slice(before.length);
     }

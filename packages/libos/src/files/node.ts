@@ -76,6 +76,9 @@ export interface Content {
   view(entry: Dentry): VfsFile;
 }
 
+/** Names that one file system keeps in memory before unused ones are dropped. */
+const MOST_NAMES = 50_000;
+
 export abstract class FileSystem {
   /** st_dev. */
   readonly dev: number;
@@ -85,8 +88,9 @@ export abstract class FileSystem {
   readOnly = false;
   /** `always`: names looked up stay right until this library OS changes them. `checked`: others may change them. `never`: names are made up for each caller. */
   abstract readonly caching: "always" | "checked" | "never";
-  /** Names known in memory; {@link childOf} prunes beyond a limit. */
+  /** Names known in memory, and how many may be before unused ones are dropped. */
   names = 0;
+  mostNames: number = MOST_NAMES;
   /** The root's name. */
   abstract readonly top: Dentry;
   constructor(dev: number) {
@@ -245,9 +249,6 @@ export class Dentry {
   }
 }
 
-/** Names that one file system keeps in memory before unused ones are dropped. */
-const MOST_NAMES = 50_000;
-
 /** The entry `name` of a directory, not looking at mounts. `name` is neither `.` nor `..`. */
 export function childOf(directory: Dentry, name: string, context: CallContext | null): Dentry | number {
   const fs = directory.inode.fs;
@@ -278,11 +279,15 @@ export const pruneCount = (): number => prunes;
 function remember(directory: Dentry, name: string, child: Dentry | null): void {
   const { fs } = directory.inode;
   // Later, when no call is in the middle of something.
-  if (++fs.names === MOST_NAMES) queueMicrotask(() => {
-    fs.names = 0;
-    prunes++;
-    prune(fs.top);
-  });
+  if (++fs.names > fs.mostNames) {
+    fs.mostNames = Number.POSITIVE_INFINITY;
+    queueMicrotask(() => {
+      fs.names = 0;
+      prunes++;
+      prune(fs.top);
+      fs.mostNames = Math.max(MOST_NAMES, fs.names * 2);
+    });
+  }
   (directory.children ??= new Map()).set(name, child);
 }
 

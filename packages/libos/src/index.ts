@@ -9,7 +9,8 @@ import { E } from "./kernel/errno.ts";
 import { DescriptorTable } from "./kernel/fd-table.ts";
 import { faultSignal } from "./kernel/fault.ts";
 import { LinuxKernel } from "./kernel/kernel.ts";
-import { endProcess, startProgram } from "./kernel/lifecycle.ts";
+import { startProgram } from "./kernel/exec.ts";
+import { endProcess } from "./kernel/lifecycle.ts";
 import { defaultLimits, LinuxProcess, LinuxThread, Rlimit } from "./kernel/process.ts";
 import { isPromise } from "./kernel/ready.ts";
 import { Code, Sig, signalInfo } from "./kernel/signals.ts";
@@ -142,7 +143,7 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     reset: (stream, error) => kernel.network.reset(stream, error),
     statistics: () => kernel.statistics(),
     close() {
-      for (const process of [...kernel.processes.values()]) {
+      for (const process of kernel.processes.values()) {
         process.ownsConsole = false;
         endProcess(process, { code: 0, signal: Sig.KILL });
       }

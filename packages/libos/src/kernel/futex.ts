@@ -51,7 +51,7 @@ export class FutexTable {
     const waiters = this.#waiters.get(key);
     if (waiters === undefined) return 0;
     let woken = 0;
-    for (const waiter of [...waiters]) {
+    for (const waiter of waiters) {
       if (woken >= count) break;
       if ((waiter.bits & bits) === 0) continue;
       this.remove(waiter);
@@ -65,7 +65,7 @@ export class FutexTable {
     const waiters = this.#waiters.get(from);
     if (waiters === undefined || from === to) return 0;
     let moved = 0;
-    for (const waiter of [...waiters]) {
+    for (const waiter of waiters) {
       if (moved >= count) break;
       this.remove(waiter);
       waiter.key = to;

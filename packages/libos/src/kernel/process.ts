@@ -66,7 +66,7 @@ export class LinuxProcess implements Process {
   readonly startedAt: number;
   readonly limits: Limit[];
   readonly children: Set<LinuxProcess> = new Set();
-  actions: SignalAction[] = new Array<SignalAction>(SIGNALS + 1).fill(DEFAULT_ACTION);
+  actions: SignalAction[] = Array.from({ length: SIGNALS + 1 }, () => DEFAULT_ACTION);
   readonly pending: SignalQueue = new SignalQueue();
   readonly signalWaiters: WaitQueue = new WaitQueue();
   readonly exitWaiters: WaitQueue = new WaitQueue();

@@ -1,11 +1,9 @@
 import type { Awaitable } from "@cvm/monitor/abi";
 
-const isPromise = <T>(value: Awaitable<T>): value is PromiseLike<T> => typeof value === "object" && value !== null && "then" in value;
+/** Whether an answer is still to come. */
+export const isPromise = <T>(value: Awaitable<T>): value is PromiseLike<T> => typeof value === "object" && value !== null && "then" in value;
 
 /** Goes on with a value at once when it is there, as with a monitor in the same process, and later when it is a promise. */
-export function whenReady<T, R>(value: Awaitable<T>, next: (value: T) => Awaitable<R>): Awaitable<R> {
-  return isPromise(value) ? value.then(next) : next(value);
+export function whenReady<T, R>(value: Awaitable<T>, then: (value: T) => Awaitable<R>): Awaitable<R> {
+  return isPromise(value) ? value.then(then) : then(value);
 }
-
-/** Whether an answer is still to come. */
-export { isPromise };

@@ -23,6 +23,7 @@ export class WaitQueue {
       for (const waiter of this.#waiters) waiter();
       return;
     }
-    for (const waiter of [...this.#waiters]) if (this.#waiters.has(waiter)) waiter();
+    const snapshot = Array.from(this.#waiters);
+    for (const waiter of snapshot) if (this.#waiters.has(waiter)) waiter();
   }
 }

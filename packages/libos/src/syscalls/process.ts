@@ -1,7 +1,8 @@
 /** Processes: birth, programs, death, and who is who. */
 import type { OutValue } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
-import { clone, Clone, execute, exitProcess, reap, type CloneRequest } from "../kernel/lifecycle.ts";
+import { execute } from "../kernel/exec.ts";
+import { clone, Clone, exitProcess, reap, type CloneRequest } from "../kernel/lifecycle.ts";
 import { PidFile } from "../kernel/pidfd.ts";
 import { Rlimit, RLIMITS, type Limit, type LinuxContext, type LinuxProcess } from "../kernel/process.ts";
 import { Code, encodeSignalInfo, Sig, signalInfo } from "../kernel/signals.ts";

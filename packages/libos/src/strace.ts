@@ -29,6 +29,8 @@ const ERRORS: ReadonlyMap<number, string> = new Map(Object.entries(E).map(([name
 /** Calls whose result is an address. */
 const ADDRESS_RESULT: ReadonlySet<string> = new Set(["brk", "mmap", "mremap"]);
 const AT_FDCWD = -100;
+/** Flags of openat with which it has a mode. */
+const MAKES_FILE = /O_CREAT|O_TMPFILE/;
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 const pointer = (value: number): string => (value === 0 ? "NULL" : hex(value));
@@ -66,7 +68,7 @@ function number(value: number, { kind, print }: ArgumentDeclaration): string {
 function flags(value: number, names: Readonly<Record<string, number>>): string {
   let rest = value >>> 0;
   const shown: string[] = [];
-  const zero = Object.entries(names).find(([, bits]) => bits === 0)?.[0];
+  const zero = Object.entries(names).find(([, bits]) => bits === 0)?.[0] ?? ("O_RDWR" in names ? "O_RDONLY" : undefined);
   const entries = Object.entries(names).filter(([, bits]) => bits !== 0);
   // A name for several bits goes before those for single ones.
   for (const [name, bits] of [...entries].sort((a, b) => ones(b[1]) - ones(a[1]))) {
@@ -77,8 +79,8 @@ function flags(value: number, names: Readonly<Record<string, number>>): string {
     }
   }
   shown.sort((a, b) => Object.keys(names).indexOf(a) - Object.keys(names).indexOf(b));
-  // An access mode of 0 is a name too.
-  if (zero !== undefined && (value & 3) === 0) shown.unshift(zero);
+  // The access mode 0 of open is a name beside others; other names for 0 stand alone.
+  if (zero !== undefined && (zero === "O_RDONLY" ? (value & 3) === 0 : value === 0)) shown.unshift(zero);
   if (rest !== 0) shown.push(hex(rest));
   return shown.length === 0 ? "0" : shown.join("|");
 }
@@ -141,6 +143,7 @@ export class TracedCall {
     const result = reply === null ? 0 : typeof reply === "number" ? reply : reply.result;
     const outs = typeof reply === "object" && reply !== null ? reply.out : undefined;
     const shown = row.arguments.map((declaration, index) => this.#inputs[index] ?? outputValue(outs?.find(({ arg }) => arg === index)?.value, result, declaration));
+    if (row.name === "openat" && !MAKES_FILE.test(shown[2] ?? "")) shown.length = 3;
     return `${row.name}(${shown.join(", ")}) = ${reply === null ? "?" : resultText(row.name, result)}`;
   }
 }

@@ -22,8 +22,6 @@ export const roundDown = (value: number): number => Math.floor(value / PAGE) * P
 export interface MappingOptions {
   readonly prot: number;
   readonly shared: boolean;
-  /** Takes no memory of the account (MAP_NORESERVE). */
-  readonly noReserve: boolean;
   readonly file: VfsFile | null;
   /** Of the mapping's start in the file, in bytes. */
   readonly offset: number;
@@ -42,7 +40,7 @@ export interface Mapping extends MappingOptions {
   populated: boolean;
 }
 
-const ANONYMOUS: MappingOptions = { prot: 0, shared: false, noReserve: false, file: null, offset: 0, name: "", writable: false };
+const ANONYMOUS: MappingOptions = { prot: 0, shared: false, file: null, offset: 0, name: "", writable: false };
 
 /** RISC-V has no write-only and no write-execute pages: writable ones can be read. */
 const machineProt = (prot: number): number => ((prot & 2) !== 0 ? prot | 1 : prot) & 7;
@@ -127,7 +125,7 @@ export class AddressSpace {
     const length = mapping.end - mapping.start;
     this.#virtual += sign * length;
     if (mapping.shared && mapping.writable && mapping.file !== null) this.#shared += sign;
-    if (!mapping.populated || mapping.noReserve) return;
+    if (!mapping.populated) return;
     this.#charged += sign * length;
     if (sign < 0) this.account.give(length);
   }
@@ -139,7 +137,7 @@ export class AddressSpace {
   map(start: number, length: number, options: Partial<MappingOptions>, content: Uint8Array | undefined, ops: ProcessOp[]): number {
     if (start < LOWEST || start + length > this.bytes || this.#mappings.length >= MOST_MAPPINGS) return -E.NOMEM;
     const mapping: Mapping = { ...ANONYMOUS, ...options, start, end: start + length, populated: (options.prot ?? 0) !== 0 || content !== undefined };
-    if (mapping.populated && !mapping.noReserve && !this.account.take(length)) return -E.NOMEM;
+    if (mapping.populated && !this.account.take(length)) return -E.NOMEM;
     if (mapping.populated) this.#mapOp(start, length, mapping.prot, content, ops);
     this.#insert(mapping);
     return 0;
@@ -185,7 +183,7 @@ export class AddressSpace {
     });
     this.#mappings.splice(first, last - first, ...kept);
     for (const mapping of kept) {
-      if (mapping.populated && !mapping.noReserve) this.account.used += mapping.end - mapping.start;
+      if (mapping.populated) this.account.used += mapping.end - mapping.start;
       this.#charge(mapping, 1);
     }
     return inside;
@@ -207,7 +205,7 @@ export class AddressSpace {
       const mapping = this.#mappings[index];
       if (mapping === undefined || mapping.start > at) return -E.NOMEM;
       if ((prot & 2) !== 0 && mapping.shared && mapping.file !== null && !mapping.writable) return -E.ACCES;
-      if (!mapping.populated && !mapping.noReserve && prot !== 0) needed += Math.min(mapping.end, end) - at;
+      if (!mapping.populated && prot !== 0) needed += Math.min(mapping.end, end) - at;
       at = mapping.end;
     }
     if (this.account.used + needed > this.account.limit) return -E.NOMEM;
@@ -220,7 +218,7 @@ export class AddressSpace {
         mapping.populated = true;
       }
       mapping.prot = prot;
-      if (mapping.populated && !mapping.noReserve) this.account.used += mapping.end - mapping.start;
+      if (mapping.populated) this.account.used += mapping.end - mapping.start;
       this.#insert(mapping);
     }
     return 0;
@@ -282,7 +280,7 @@ export class AddressSpace {
     const options = { ...optionsOf(mapping), offset };
     const { populated } = mapping;
     const kept = Math.min(oldLength, newLength);
-    if (populated && !options.noReserve && this.account.used + newLength > this.account.limit) return -E.NOMEM;
+    if (populated && this.account.used + newLength > this.account.limit) return -E.NOMEM;
     let to: number;
     if (target === null) {
       to = this.place(newLength);
@@ -363,13 +361,13 @@ export class AddressSpace {
 const hex = (value: number): string => value.toString(16).padStart(8, "0");
 
 function optionsOf(mapping: Mapping): MappingOptions {
-  const { prot, shared, noReserve, file, offset, name, writable } = mapping;
-  return { prot, shared, noReserve, file, offset, name, writable };
+  const { prot, shared, file, offset, name, writable } = mapping;
+  return { prot, shared, file, offset, name, writable };
 }
 
 function mergeable(a: Mapping, b: Mapping): boolean {
   return (
-    a.end === b.start && a.prot === b.prot && a.shared === b.shared && a.noReserve === b.noReserve && a.populated === b.populated && a.name === b.name &&
+    a.end === b.start && a.prot === b.prot && a.shared === b.shared && a.populated === b.populated && a.name === b.name &&
     a.writable === b.writable && a.file === b.file && (a.file === null || a.offset + (a.end - a.start) === b.offset)
   );
 }

@@ -389,7 +389,7 @@ describe("calls", () => {
     world.call(1, "kill", 99, Sig.TERM);
     world.call(1, "exit_group", 0);
     const [open, map, write, kill, exit] = world.traces;
-    expect(open).toMatch(/^openat\(AT_FDCWD, "\/etc\/none", .*O_CLOEXEC.*\) = -1 ENOENT \(No such file or directory\)$/);
+    expect(open).toBe('openat(AT_FDCWD, "/etc/none", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory)');
     expect(map).toMatch(/^mmap\(NULL, 4096, PROT_READ\|PROT_WRITE, MAP_PRIVATE\|MAP_ANONYMOUS, -1, 0\) = 0x[0-9a-f]+$/);
     expect(write).toMatch(/^write\(1, "a\\"b\\n\\1"(, 5)?\) = 5$/);
     expect(kill).toBe("kill(99, SIGTERM) = -1 ESRCH (No such process)");

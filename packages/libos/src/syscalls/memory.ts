@@ -14,7 +14,7 @@ const mapFlags = {
   MAP_SHARED_VALIDATE: 3, MAP_SHARED: 1, MAP_PRIVATE: 2, MAP_FIXED: 0x10, MAP_ANONYMOUS: 0x20, MAP_GROWSDOWN: 0x100, MAP_DENYWRITE: 0x800, MAP_EXECUTABLE: 0x1000, MAP_LOCKED: 0x2000,
   MAP_NORESERVE: 0x4000, MAP_POPULATE: 0x8000, MAP_NONBLOCK: 0x10000, MAP_STACK: 0x20000, MAP_HUGETLB: 0x40000, MAP_FIXED_NOREPLACE: 0x100000,
 } as const;
-const protFlags = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4, PROT_GROWSDOWN: 0x1000000 } as const;
+const protFlags = { PROT_NONE: 0, PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4, PROT_GROWSDOWN: 0x1000000 } as const;
 const O_ACCMODE = 3;
 const O_WRONLY = 1;
 const O_RDWR = 2;
@@ -66,7 +66,7 @@ function mmap(context: LinuxContext, hint: number, bytes: number, prot: number, 
     if (at < 0) return at;
   }
   const options: MappingOptions = {
-    prot: prot & 7, shared, noReserve: (flags & Map.NORESERVE) !== 0, file, offset, name: "",
+    prot: prot & 7, shared, file, offset, name: "",
     writable: file !== null && (process.fds.get(number)!.flags & O_ACCMODE) === O_RDWR,
   };
   const place = (): SyscallOutcome => {
@@ -114,7 +114,7 @@ export const memorySyscalls: readonly Syscall[] = [
     }));
   }),
   call(222, "mmap", [address("addr"), ulong("length"), int("prot", { flags: protFlags }), int("flags", { flags: mapFlags }), fd("fd"), long("offset")],
-    partial("files are copied at the call; shared mappings reach the file at msync, munmap and exit, and other processes not before; no MAP_HUGETLB"), (context, args) => {
+    partial("files are copied at the call; shared mappings reach the file at msync, munmap and exit, and other processes not before; no MAP_HUGETLB; accessible memory counts when it is mapped, with MAP_NORESERVE too"), (context, args) => {
     const [hint, length, prot, flags, number, offset] = args as readonly number[] as [number, number, number, number, number, number];
     return mmap(context, hint, length, prot, flags, number, offset);
   }),

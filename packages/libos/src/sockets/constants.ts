@@ -27,7 +27,6 @@ export const IP = {
 export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;
 
 export const FIONREAD = 0x541b;
-export const FIONBIO = 0x5421;
 export const TIOCOUTQ = 0x5411;
 
 /** net.core.somaxconn: the longest backlog. */

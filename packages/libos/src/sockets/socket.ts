@@ -5,7 +5,7 @@ import { O, S } from "../files/constants.ts";
 import { E } from "../kernel/errno.ts";
 import type { CallContext, OpenFile, Stat } from "../kernel/types.ts";
 import type { WaitQueue } from "../kernel/wait.ts";
-import { AF, FIONBIO, FIONREAD, SIGPIPE, SO, SOCK, SOL, TCP, TIOCOUTQ } from "./constants.ts";
+import { AF, FIONREAD, SIGPIPE, SO, SOCK, SOL, TCP, TIOCOUTQ } from "./constants.ts";
 import { SocketOptions } from "./options.ts";
 
 /** struct ucred. */
@@ -120,18 +120,12 @@ export abstract class SocketFile extends BaseFile {
     return -E.PIPE;
   }
 
-  override ioctl(request: number, _argument: number, input: Uint8Array | null, _context: CallContext): IoctlResult {
+  override ioctl(request: number, _argument: number, _input: Uint8Array | null, _context: CallContext): IoctlResult {
     switch (request) {
       case FIONREAD:
         return this.listening ? -E.INVAL : { result: 0, output: int32(this.available()) };
       case TIOCOUTQ:
         return { result: 0, output: int32(0) };
-      case FIONBIO: {
-        if (input === null || input.length < 4) return -E.FAULT;
-        const on = input[0] !== 0 || input[1] !== 0 || input[2] !== 0 || input[3] !== 0;
-        this.flags = on ? this.flags | O.NONBLOCK : this.flags & ~O.NONBLOCK;
-        return 0;
-      }
       default:
         return -E.NOTTY;
     }

@@ -217,7 +217,8 @@ export class TcpSocket extends SocketFile {
     this.error = 0;
     this.#state = State.CONNECTING;
     this.#unseen = true;
-    if (network.isLocal(target)) this.#connectInside(target, to.port);
+    if (to.port === 0) this.#fail(E.CONNREFUSED);
+    else if (network.isLocal(target)) this.#connectInside(target, to.port);
     else {
       this.joinStream(network.allocate());
       network.host.connect(this.#stream, { address: formatDotted(target), port: to.port }, this.localPort);

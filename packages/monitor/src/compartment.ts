@@ -124,7 +124,7 @@ export class Compartment {
 
   /** Ends all threads of a process and gives its region back, zeroed. */
   endProcess(process: Process): void {
-    for (const thread of [...process.threads]) this.endThread(thread);
+    for (const thread of process.threads) this.endThread(thread);
     if (!this.processes.delete(process.id)) return;
     const { base, length } = process.region;
     const { pages, regions } = this.host;
@@ -137,7 +137,7 @@ export class Compartment {
   /** Ends all processes. Nothing of the cVM is left in the machine. */
   endAll(): void {
     this.alive = false;
-    for (const process of [...this.processes.values()]) this.endProcess(process);
+    for (const process of this.processes.values()) this.endProcess(process);
     this.capabilities.clear();
     this.libraryOs = null;
   }

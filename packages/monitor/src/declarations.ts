@@ -1,7 +1,7 @@
 /**
  * System call declarations of a library OS, checked once and turned into what the gate reads at each call.
  */
-import type { ArgumentDeclaration, SyscallDeclaration } from "./abi.ts";
+import type { ArgumentDeclaration } from "./abi.ts";
 import { isInteger, isRecord, isString } from "./check.ts";
 import { MonitorError } from "./errors.ts";
 
@@ -57,7 +57,7 @@ function compileArgument(where: string, declared: readonly Readonly<Record<strin
     const { arg, bytes, times: factor, multiple: step } = length as Readonly<Record<string, unknown>>;
     if (arg !== undefined) {
       lengthArg = declared.findIndex((other) => other.name === arg && ["int", "uint", "long", "ulong"].includes(String(other.kind)));
-      if (lengthArg < 0) fail(`there is no number named "${String(arg)}" for its length`);
+      if (lengthArg < 0) fail(`there is no number by the name of its length (${JSON.stringify(arg)})`);
       if (factor !== undefined && !(typeof factor === "number" && factor >= 1 / 65536 && factor <= 65536)) fail("times is not 1/65536 … 65536");
       if (step !== undefined && !isInteger(step, 1, 4096)) fail("multiple is not 1 … 4096");
       multiple = (step as number | undefined) ?? 1;
@@ -73,7 +73,7 @@ function compileArgument(where: string, declared: readonly Readonly<Record<strin
  * Checks and compiles all declarations.
  * @throws MonitorError `protocol`
  */
-export function compileDeclarations(declarations: readonly SyscallDeclaration[] | unknown): Map<number, CompiledSyscall> {
+export function compileDeclarations(declarations: unknown): Map<number, CompiledSyscall> {
   if (!Array.isArray(declarations) || declarations.length > 4096) throw new MonitorError("protocol", "system call declarations are not a list of at most 4096");
   const table = new Map<number, CompiledSyscall>();
   for (const declaration of declarations as readonly unknown[]) {

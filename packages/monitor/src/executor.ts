@@ -84,7 +84,7 @@ export class Executor {
     const { hart, process } = thread;
     compartment.faultCount++;
     const report = reportFault(compartment, thread, this.#disassemble, trap);
-    const fault: Fault = { process: process.id, thread: thread.id, cause: trap.cause, value: guestValue(trap, process.region), pc: hart.pc, registers: hart.saveRegisters(), report: report.text };
+    const fault: Fault = { process: process.id, thread: thread.id, cause: trap.cause, value: report.value, pc: hart.pc, registers: hart.saveRegisters(), report: report.text };
     compartment.asking++;
     const asked = (act: () => void): void => {
       try {
@@ -134,10 +134,4 @@ export class Executor {
     if (isPromise(answer)) answer.then((value) => settle(value, () => compartment.makeRunnable(thread))).then(undefined, failed);
     else settle(answer, () => (sync ? (thread.state = ThreadState.Running) : compartment.makeRunnable(thread)));
   }
-}
-
-/** The trap value as the program knows it: an address becomes an offset in the region, so that the region's place stays unknown to it. */
-function guestValue({ cause, value }: Trap, { base, length }: { readonly base: number; readonly length: number }): number {
-  if (cause === Cause.IllegalInstruction || cause === Cause.Cheri) return value;
-  return value >= base && value < base + length ? value - base : 0;
 }

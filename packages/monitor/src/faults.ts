@@ -19,7 +19,7 @@ export interface FaultReport {
   readonly disassembly: string | null;
   readonly cause: number;
   readonly causeName: string;
-  /** mtval: an address, or for a capability fault its code and register. */
+  /** mtval: an address as an offset in the region (0 outside of it), or for a capability fault its code and register. */
   readonly value: number;
   /** Of a capability fault: which check failed, on which register. */
   readonly check: string | null;
@@ -101,10 +101,17 @@ export interface Trap {
   readonly value: number;
 }
 
+/** The trap value as the program knows it: an address becomes an offset in the region, so that the region's place stays unknown to it. */
+function guestValue({ cause, value }: Trap, { base, length }: { readonly base: number; readonly length: number }): number {
+  if (cause === Cause.IllegalInstruction || cause === Cause.Cheri) return value;
+  return value >= base && value < base + length ? value - base : 0;
+}
+
 /** Everything about a fault of a thread that stands at the faulting instruction. */
 export function reportFault(compartment: Compartment, thread: Thread, disassemble: Disassemble | undefined, trap: Trap): FaultReport {
   const { hart, process } = thread;
-  const { cause, value } = trap;
+  const { cause } = trap;
+  const value = guestValue(trap, process.region);
   const instruction = instructionAt(compartment.host.machine, hart, process);
   let disassembly: string | null = null;
   if (instruction !== null && disassemble !== undefined) {
@@ -132,12 +139,12 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
 }
 
 function textOf(report: Omit<FaultReport, "text">, hart: HartPort): string {
-  const { instruction, disassembly, check, register, capability } = report;
+  const { instruction, disassembly, cause, check, register, capability } = report;
   const lines = [`cVM "${report.cvm}", process ${report.process}, thread ${report.thread}: ${report.causeName}${check === null ? "" : `: ${check} of ${register}`}`];
   const word = instruction === null ? "not readable" : `${hex(instruction)}${disassembly === null ? "" : `  ${disassembly}`}`;
   lines.push(`  pc           ${hex(report.pc)}`, `  instruction  ${word}`);
   if (capability !== null) lines.push(`  ${register!.padEnd(11)}  ${c.format(capability)}`);
-  else lines.push(`  address      ${hex(report.value < 0 ? BigInt.asUintN(64, BigInt(report.value)) : report.value)}`);
+  else if (cause !== Cause.IllegalInstruction && cause !== Cause.Breakpoint) lines.push(`  address      ${hex(report.value)}`);
   if (register !== "DDC") lines.push(`  DDC          ${c.format(hart.ddc)}`);
   if (register !== "PCC") lines.push(`  PCC          ${c.format(hart.pcc)}`);
   for (let i = 0; i < 32; i += 4) {

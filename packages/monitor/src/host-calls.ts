@@ -106,7 +106,7 @@ export function createHostCalls(compartment: Compartment, gate: Gate, operations
       node.shutdown(stream);
     },
     close(stream, reset) {
-      node.close(stream, reset === true);
+      node.close(stream, reset);
     },
     names() {
       return network.names();

@@ -51,7 +51,7 @@ function checkConfig(config: CvmConfig): void {
   const { name, memoryBytes, addressBytes, weight, cpus } = config;
   const positive = (value: number | undefined): boolean => value === undefined || (typeof value === "number" && value > 0 && Number.isFinite(value));
   if (typeof name !== "string" || !/^[a-z0-9][a-z0-9._-]{0,62}$/iu.test(name)) {
-    throw new MonitorError("invalid", `"${String(name)}" is not a name: 1 … 63 letters, digits, "-", "_" and "." with a letter or digit first`);
+    throw new MonitorError("invalid", `"${name}" is not a name: 1 … 63 letters, digits, "-", "_" and "." with a letter or digit first`);
   }
   if (!isInteger(memoryBytes, 4096)) throw new MonitorError("invalid", "memoryBytes is a number of bytes, at least 4096");
   if (addressBytes !== undefined && !isInteger(addressBytes, 4096)) throw new MonitorError("invalid", "addressBytes is a number of bytes, at least 4096");

@@ -213,7 +213,7 @@ export class NetworkNode {
     return stream !== undefined;
   }
 
-  close(id: unknown, reset: boolean): boolean {
+  close(id: unknown, reset: unknown): boolean {
     const listener = this.#listeners.get(id as StreamId);
     if (listener !== undefined) {
       this.#listeners.delete(listener.id);
@@ -223,13 +223,13 @@ export class NetworkNode {
       return true;
     }
     const stream = this.#streams.get(id as StreamId);
-    stream?.close(reset);
+    stream?.close(reset === true);
     return stream !== undefined;
   }
 
   closeAll(): void {
-    for (const id of [...this.#listeners.keys()]) this.close(id, true);
-    for (const id of [...this.#streams.keys()]) this.close(id, true);
+    for (const id of this.#listeners.keys()) this.close(id, true);
+    for (const id of this.#streams.keys()) this.close(id, true);
   }
 
   #eventsOf(id: StreamId, localPort: number): StreamEvents {

@@ -24,7 +24,8 @@ function event(events: number, data: bigint): Uint8Array {
   view.setBigUint64(8, data, true);
   return bytes;
 }
-const control = (epoll: number, operation: number, fd: number, events = 0, data = BigInt(fd)): number => box.call("epoll_ctl", epoll, operation, fd, operation === DEL ? null : event(events, data));
+const control = (epoll: number, operation: number, fd: number, events = 0, data = BigInt(fd)): number =>
+  box.call("epoll_ctl", epoll, operation, fd, operation === DEL ? null : event(events, data));
 /** [data, events] of what is ready now. */
 function ready(epoll: number, max = 64): [number, number][] {
   return decode(box.start("epoll_pwait", epoll, max * 16, max, 0, null, 8));
@@ -34,7 +35,10 @@ function decode(waiting: { readonly result: number; out(arg: number): Uint8Array
   const bytes = waiting.out(1);
   expect(bytes.length).toBe(waiting.result * 16);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return Array.from({ length: waiting.result }, (_, index) => [Number(view.getBigUint64(index * 16 + 8, true)), view.getUint32(index * 16, true)]);
+  return Array.from({ length: waiting.result }, (_, index) => [
+    Number(view.getBigUint64(index * 16 + 8, true)),
+    view.getUint32(index * 16, true),
+  ]);
 }
 function pair(): [number, number] {
   const fds = box.start("socketpair", 1, 1 | NONBLOCK, 0, 8).out(3);
@@ -151,7 +155,11 @@ describe("epoll", () => {
     expect(eventfd(1)).toBe(fd);
     expect(control(epoll, MOD, fd, IN)).toBe(-2);
     expect(control(epoll, ADD, fd, IN, 99n)).toBe(0);
-    expect(ready(epoll).map(([data]) => data).sort((a, b) => a - b)).toEqual([fd, 99].sort((a, b) => a - b));
+    expect(
+      ready(epoll)
+        .map(([data]) => data)
+        .sort((a, b) => a - b),
+    ).toEqual([fd, 99].sort((a, b) => a - b));
     box.call("close", copy);
     expect(ready(epoll)).toEqual([[99, IN]]);
     box.call("close", fd);
@@ -203,7 +211,9 @@ describe("epoll", () => {
     expect(box.call("epoll_pwait", epoll, 0, 0, 0, null, 8)).toBe(-22);
     expect(box.call("epoll_pwait", 99, 16, 1, 0, null, 8)).toBe(-9);
     expect(box.call("epoll_pwait", fd, 16, 1, 0, null, 8)).toBe(-22);
-    expect(box.call("epoll_pwait2", epoll, 16, 1, Uint8Array.from([...timespec(0).subarray(0, 8), 0, 0xca, 0x9a, 0x3b, 0, 0, 0, 0]), null, 8)).toBe(-22);
+    expect(
+      box.call("epoll_pwait2", epoll, 16, 1, Uint8Array.from([...timespec(0).subarray(0, 8), 0, 0xca, 0x9a, 0x3b, 0, 0, 0, 0]), null, 8),
+    ).toBe(-22);
   });
 });
 
@@ -256,9 +266,9 @@ describe("timerfd", () => {
     const waiting = box.start("epoll_pwait", epoll, 160, 10, -1, null, 8);
     await expect.poll(() => waiting.done).toBe(true);
     expect(decode(waiting)).toEqual([[fd, IN]]);
-    expect(count(fd) as bigint >= 1n).toBe(true);
+    expect((count(fd) as bigint) >= 1n).toBe(true);
     await new Promise((resolve) => setTimeout(resolve, 30));
-    expect(count(fd) as bigint >= 4n).toBe(true);
+    expect((count(fd) as bigint) >= 4n).toBe(true);
     const old = box.start("timerfd_settime", fd, 0, setting(0, 0), 32);
     expect([...old.out(3).subarray(0, 16)]).toEqual([...timespec(5)]);
     expect(box.start("timerfd_gettime", fd, 32).out(1)).toEqual(new Uint8Array(32));
@@ -282,7 +292,8 @@ describe("timerfd", () => {
 });
 
 describe("ppoll and pselect6", () => {
-  const events = (bytes: Uint8Array): number[] => Array.from({ length: bytes.length / 8 }, (_, index) => bytes[index * 8 + 6]! | (bytes[index * 8 + 7]! << 8));
+  const events = (bytes: Uint8Array): number[] =>
+    Array.from({ length: bytes.length / 8 }, (_, index) => bytes[index * 8 + 6]! | (bytes[index * 8 + 7]! << 8));
   it("look at many descriptors and wait for one", async () => {
     const [left, right] = pair();
     const fd = eventfd();

@@ -5,7 +5,17 @@ import { Poll, type OpenFile, type Stat } from "../kernel/types.ts";
 import type { WaitQueue } from "../kernel/wait.ts";
 
 /** Bits of `struct epoll_event.events` besides those of poll(2). */
-export const Epoll = { RDNORM: 0x40, RDBAND: 0x80, WRNORM: 0x100, WRBAND: 0x200, MSG: 0x400, EXCLUSIVE: 0x10000000, WAKEUP: 0x20000000, ONESHOT: 0x40000000, ET: -0x80000000 } as const;
+export const Epoll = {
+  RDNORM: 0x40,
+  RDBAND: 0x80,
+  WRNORM: 0x100,
+  WRBAND: 0x200,
+  MSG: 0x400,
+  EXCLUSIVE: 0x10000000,
+  WAKEUP: 0x20000000,
+  ONESHOT: 0x40000000,
+  ET: -0x80000000,
+} as const;
 /** epoll_ctl operations. */
 export const Control = { ADD: 1, DEL: 2, MOD: 3 } as const;
 
@@ -15,7 +25,8 @@ export const EVENT_BYTES = 16;
 export const MAX_EVENTS: number = Math.floor(0x7fffffff / EVENT_BYTES);
 
 const OPTIONS = Epoll.EXCLUSIVE | Epoll.WAKEUP | Epoll.ONESHOT | Epoll.ET;
-const EXCLUSIVE_ALLOWED = Poll.IN | Poll.OUT | Poll.ERR | Poll.HUP | Epoll.RDNORM | Epoll.WRNORM | Epoll.WAKEUP | Epoll.ET | Epoll.EXCLUSIVE;
+const EXCLUSIVE_ALLOWED =
+  Poll.IN | Poll.OUT | Poll.ERR | Poll.HUP | Epoll.RDNORM | Epoll.WRNORM | Epoll.WAKEUP | Epoll.ET | Epoll.EXCLUSIVE;
 /** Longest chain of epolls that watch each other (EP_MAX_NESTS). */
 const DEEPEST = 4;
 
@@ -79,7 +90,8 @@ export class EpollFile extends BaseFile {
     return anonymousStat(0o600);
   }
   override poll(): number {
-    for (let interest = this.#head; interest !== null; interest = interest.next) if (!interest.removed && interest.ready() !== 0) return Poll.IN;
+    for (let interest = this.#head; interest !== null; interest = interest.next)
+      if (!interest.removed && interest.ready() !== 0) return Poll.IN;
     return 0;
   }
   override close(): void {

@@ -51,7 +51,11 @@ function queuesOf(files: readonly (OpenFile | undefined)[]): readonly WaitQueue[
 }
 
 /** What each of select's sets waits for: fs/select.c POLLIN_SET, POLLOUT_SET, POLLEX_SET. */
-const SELECTED = [Poll.IN | Epoll.RDNORM | Epoll.RDBAND | Poll.HUP | Poll.ERR, Poll.OUT | Epoll.WRNORM | Epoll.WRBAND | Poll.ERR, Poll.PRI] as const;
+const SELECTED = [
+  Poll.IN | Epoll.RDNORM | Epoll.RDBAND | Poll.HUP | Poll.ERR,
+  Poll.OUT | Epoll.WRNORM | Epoll.WRBAND | Poll.ERR,
+  Poll.PRI,
+] as const;
 
 /** Three fd_sets under work. */
 export class SelectSet {

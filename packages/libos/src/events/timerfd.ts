@@ -88,10 +88,13 @@ export class TimerFile extends BaseFile {
       this.waiters.notify();
       return;
     }
-    this.#timer = setTimeout(() => {
-      if (this.#expirations() > 0) this.waiters.notify();
-      else this.#arm();
-    }, Math.min(delay, LONGEST_DELAY));
+    this.#timer = setTimeout(
+      () => {
+        if (this.#expirations() > 0) this.waiters.notify();
+        else this.#arm();
+      },
+      Math.min(delay, LONGEST_DELAY),
+    );
   }
   override close(): void {
     clearTimeout(this.#timer);

@@ -50,7 +50,8 @@ export function putAddress(bytes: Uint8Array, at: number, address: number): void
 /** Dotted quad to number. @throws Error for anything else: such addresses come from the monitor. */
 export function parseDotted(text: string): number {
   const parts = text.split(".").map(Number);
-  if (parts.length !== 4 || parts.some((part) => !(Number.isInteger(part) && part >= 0 && part < 256))) throw new Error(`not an IPv4 address: ${text}`);
+  if (parts.length !== 4 || parts.some((part) => !(Number.isInteger(part) && part >= 0 && part < 256)))
+    throw new Error(`not an IPv4 address: ${text}`);
   return ((parts[0]! << 24) | (parts[1]! << 16) | (parts[2]! << 8) | parts[3]!) >>> 0;
 }
 
@@ -79,7 +80,12 @@ export function parseUnix(bytes: Uint8Array): UnixAddress | number {
 
 /** As getsockname returns it: a path with its NUL. */
 export function formatUnix(address: UnixAddress): Uint8Array {
-  const name = address.kind === "unnamed" ? Buffer.alloc(0) : address.kind === "path" ? Buffer.from(`${address.path}\0`) : Buffer.from(`\0${address.name}`, "latin1");
+  const name =
+    address.kind === "unnamed"
+      ? Buffer.alloc(0)
+      : address.kind === "path"
+        ? Buffer.from(`${address.path}\0`)
+        : Buffer.from(`\0${address.name}`, "latin1");
   const bytes = new Uint8Array(2 + name.length);
   bytes[0] = AF.UNIX;
   bytes.set(name, 2);

@@ -33,7 +33,7 @@ export function parseControl(control: Uint8Array, context: CallContext): Ancilla
   const view = new DataView(control.buffer, control.byteOffset, control.length);
   const rights: OpenFile[] = [];
   let credentials = credentialsOf(context);
-  for (let at = 0; at + HEADER_BYTES <= control.length; ) {
+  for (let at = 0; at + HEADER_BYTES <= control.length;) {
     const length = view.getUint32(at, true);
     if (view.getUint32(at + 4, true) !== 0 || length < HEADER_BYTES || at + length > control.length) return -E.INVAL;
     if (view.getInt32(at + 8, true) === SOL.SOCKET) {
@@ -50,7 +50,11 @@ export function parseControl(control: Uint8Array, context: CallContext): Ancilla
         if (length !== HEADER_BYTES + 12) return -E.INVAL;
         const given = { pid: view.getInt32(at + 16, true), uid: view.getInt32(at + 20, true), gid: view.getInt32(at + 24, true) };
         const own = context.process.credentials;
-        const allowed = own.euid === 0 || (given.pid === context.process.pid && [own.uid, own.euid, own.suid].includes(given.uid) && [own.gid, own.egid, own.sgid].includes(given.gid));
+        const allowed =
+          own.euid === 0 ||
+          (given.pid === context.process.pid &&
+            [own.uid, own.euid, own.suid].includes(given.uid) &&
+            [own.gid, own.egid, own.sgid].includes(given.gid));
         if (!allowed) return -E.PERM;
         credentials = given;
       } else return -E.INVAL;
@@ -65,7 +69,13 @@ export function parseControl(control: Uint8Array, context: CallContext): Ancilla
  * Control messages for recvmsg: installs descriptors in the caller's table. `flags` has MSG_CTRUNC when something did not
  * fit. Gives up the references of `ancillary`.
  */
-function formatControl(socket: SocketFile, ancillary: Ancillary | null, capacity: number, flags: number, context: CallContext): { readonly control: Uint8Array; readonly flags: number } {
+function formatControl(
+  socket: SocketFile,
+  ancillary: Ancillary | null,
+  capacity: number,
+  flags: number,
+  context: CallContext,
+): { readonly control: Uint8Array; readonly flags: number } {
   if (ancillary === null || socket.domain !== AF.UNIX) return { control: new Uint8Array(0), flags: 0 };
   const parts: Uint8Array[] = [];
   let left = capacity;
@@ -103,7 +113,14 @@ function formatControl(socket: SocketFile, ancillary: Ancillary | null, capacity
 }
 
 /** What recvmsg gives back besides the count. */
-export function messageResult(context: CallContext, socket: SocketFile, received: Received, nameCapacity: number, controlCapacity: number, flags: number): MessageResult {
+export function messageResult(
+  context: CallContext,
+  socket: SocketFile,
+  received: Received,
+  nameCapacity: number,
+  controlCapacity: number,
+  flags: number,
+): MessageResult {
   const { control, flags: controlFlags } = formatControl(socket, received.ancillary, controlCapacity, flags, context);
   return {
     name: nameCapacity > 0 && received.name !== null ? received.name : null,

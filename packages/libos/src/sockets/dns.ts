@@ -40,11 +40,20 @@ function parseQuestion(message: Uint8Array): Question | null {
     if (length === undefined || length > LABEL_BYTES || at + 1 + length > message.length) return null;
     at++;
     if (length === 0) break;
-    labels.push(Buffer.from(message.subarray(at, at + length)).toString("latin1").toLowerCase());
+    labels.push(
+      Buffer.from(message.subarray(at, at + length))
+        .toString("latin1")
+        .toLowerCase(),
+    );
     at += length;
   }
   if (at + 4 > message.length) return null;
-  return { name: labels.join("."), type: (message[at]! << 8) | message[at + 1]!, class: (message[at + 2]! << 8) | message[at + 3]!, end: at + 4 };
+  return {
+    name: labels.join("."),
+    type: (message[at]! << 8) | message[at + 1]!,
+    class: (message[at + 2]! << 8) | message[at + 3]!,
+    end: at + 4,
+  };
 }
 
 function respond(query: Uint8Array, code: number, question: Question | null, addresses: readonly string[]): Uint8Array {

@@ -38,7 +38,18 @@ export function interfaces(address: number): readonly Interface[] {
   hardware[1] = 0x42;
   putAddress(hardware, 2, address);
   return [
-    { index: 1, name: "lo", flags: IFF.UP | IFF.LOOPBACK | IFF.RUNNING | IFF.LOWER_UP, type: ARPHRD_LOOPBACK, mtu: 65536, address: LOOPBACK, prefix: 8, broadcast: ANY, hardware: new Uint8Array(6), scope: SCOPE_HOST },
+    {
+      index: 1,
+      name: "lo",
+      flags: IFF.UP | IFF.LOOPBACK | IFF.RUNNING | IFF.LOWER_UP,
+      type: ARPHRD_LOOPBACK,
+      mtu: 65536,
+      address: LOOPBACK,
+      prefix: 8,
+      broadcast: ANY,
+      hardware: new Uint8Array(6),
+      scope: SCOPE_HOST,
+    },
     {
       index: 2,
       name: "eth0",
@@ -57,7 +68,18 @@ export function interfaces(address: number): readonly Interface[] {
 /** sizeof(struct ifreq), and where its union starts. */
 const IFREQ_BYTES = 40;
 const NAME_BYTES = 16;
-const GET = { NAME: 0x8910, FLAGS: 0x8913, ADDRESS: 0x8915, BROADCAST: 0x8919, NETMASK: 0x891b, METRIC: 0x891d, MTU: 0x8921, HARDWARE: 0x8927, INDEX: 0x8933, QUEUE: 0x8942 } as const;
+const GET = {
+  NAME: 0x8910,
+  FLAGS: 0x8913,
+  ADDRESS: 0x8915,
+  BROADCAST: 0x8919,
+  NETMASK: 0x891b,
+  METRIC: 0x891d,
+  MTU: 0x8921,
+  HARDWARE: 0x8927,
+  INDEX: 0x8933,
+  QUEUE: 0x8942,
+} as const;
 
 /** The SIOCGIF* requests. -EFAULT, -ENODEV (no such interface), -ENOTTY (another request). */
 export function interfaceIoctl(address: number, request: number, input: Uint8Array | null): IoctlResult {

@@ -53,7 +53,10 @@ function linkBody(one: Interface): Uint8Array[] {
     attribute(Link.QUEUE, word(1000)),
     attribute(Link.STATE, Uint8Array.of(STATE_UP)),
     attribute(Link.ADDRESS, one.hardware),
-    attribute(Link.BROADCAST, one.hardware.map(() => (one.index === 1 ? 0 : 255))),
+    attribute(
+      Link.BROADCAST,
+      one.hardware.map(() => (one.index === 1 ? 0 : 255)),
+    ),
   ];
 }
 function addressBody(one: Interface): Uint8Array[] {
@@ -126,11 +129,17 @@ export class NetlinkSocket extends SocketFile {
   send(data: Uint8Array, _name: Uint8Array | null, _ancillary: Ancillary | null, _flags: number, context: CallContext): number {
     const port = this.#bound(context);
     const view = new DataView(data.buffer, data.byteOffset, data.length);
-    for (let at = 0; at + HEADER_BYTES <= data.length; ) {
+    for (let at = 0; at + HEADER_BYTES <= data.length;) {
       const length = view.getUint32(at, true);
       if (length < HEADER_BYTES || at + length > data.length) break;
       if (this.#queue.length >= LONGEST_QUEUE) return -E.NOBUFS;
-      this.#request(data.subarray(at, at + length), view.getUint16(at + 4, true), view.getUint16(at + 6, true), view.getUint32(at + 8, true), port);
+      this.#request(
+        data.subarray(at, at + length),
+        view.getUint16(at + 4, true),
+        view.getUint16(at + 6, true),
+        view.getUint32(at + 8, true),
+        port,
+      );
       at += align(length);
     }
     this.waiters.notify();
@@ -152,7 +161,8 @@ export class NetlinkSocket extends SocketFile {
       }
       return bytes;
     };
-    const answer = (error: number): void => void this.#queue.push(message(Type.ERROR, 0, [word(-error >>> 0), request.subarray(0, HEADER_BYTES)]));
+    const answer = (error: number): void =>
+      void this.#queue.push(message(Type.ERROR, 0, [word(-error >>> 0), request.subarray(0, HEADER_BYTES)]));
     if ((flags & Flag.REQUEST) === 0 || type <= Type.DONE) return;
     const known = type === Type.GETLINK || type === Type.GETADDR || type === Type.GETROUTE;
     if (!known) return answer(type >= Type.NEWLINK ? E.PERM : E.OPNOTSUPP);
@@ -160,14 +170,21 @@ export class NetlinkSocket extends SocketFile {
     const all = interfaces(this.#network.address);
     const family = request[HEADER_BYTES] ?? AF.UNSPEC;
     if (type === Type.GETLINK) this.#queue.push(Buffer.concat(all.map((one) => message(Type.NEWLINK, Flag.MULTI, linkBody(one)))));
-    else if (type === Type.GETADDR && (family === AF.UNSPEC || family === AF.INET)) this.#queue.push(Buffer.concat(all.map((one) => message(Type.NEWADDR, Flag.MULTI, addressBody(one)))));
+    else if (type === Type.GETADDR && (family === AF.UNSPEC || family === AF.INET))
+      this.#queue.push(Buffer.concat(all.map((one) => message(Type.NEWADDR, Flag.MULTI, addressBody(one)))));
     this.#queue.push(message(Type.DONE, Flag.MULTI, [word(0)]));
   }
   receive(max: number, flags: number): Received | number {
     const first = this.#queue[0];
     if (first === undefined) return -E.AGAIN;
     if ((flags & MSG.PEEK) === 0) this.#queue.shift();
-    return { bytes: first.length > max ? first.subarray(0, max) : first, length: first.length, name: this.#address(0), flags: first.length > max ? MSG.TRUNC : 0, ancillary: null };
+    return {
+      bytes: first.length > max ? first.subarray(0, max) : first,
+      length: first.length,
+      name: this.#address(0),
+      flags: first.length > max ? MSG.TRUNC : 0,
+      ancillary: null,
+    };
   }
   override close(): void {
     this.#queue.length = 0;

@@ -2,7 +2,6 @@
  * The network of one cVM: which ports are bound, connections inside the cVM, and the streams of the monitor that lead out of it.
  */
 import type { Awaitable, HostCalls } from "@cvm/monitor/abi";
-import { E } from "../kernel/errno.ts";
 import { whenReady } from "../kernel/ready.ts";
 import type { Network } from "../kernel/types.ts";
 import { ANY, isLoopback, LOOPBACK, parseDotted } from "./address.ts";

@@ -93,7 +93,8 @@ export class SocketOptions {
     return -E.NOPROTOOPT;
   }
   get(level: number, name: number): number {
-    if (level === SOL.SOCKET && (name === SO.SNDBUF || name === SO.RCVBUF)) return this.#values.get(key(level, name)) ?? this.#defaultBuffer(name);
+    if (level === SOL.SOCKET && (name === SO.SNDBUF || name === SO.RCVBUF))
+      return this.#values.get(key(level, name)) ?? this.#defaultBuffer(name);
     const kept = this.#kept(level, name);
     if (typeof kept === "number") return kept;
     return this.#values.get(key(level, name)) ?? kept.initial;
@@ -104,8 +105,10 @@ export class SocketOptions {
   }
   /** 0, -ENOPROTOOPT, -EOPNOTSUPP, -EINVAL (out of range). */
   set(level: number, name: number, value: number): number {
-    if (level === SOL.SOCKET && (name === SO.SNDBUF || name === SO.SNDBUFFORCE)) return this.#setBuffer(SO.SNDBUF, value, SMALLEST_SEND_BUFFER);
-    if (level === SOL.SOCKET && (name === SO.RCVBUF || name === SO.RCVBUFFORCE)) return this.#setBuffer(SO.RCVBUF, value, SMALLEST_RECEIVE_BUFFER);
+    if (level === SOL.SOCKET && (name === SO.SNDBUF || name === SO.SNDBUFFORCE))
+      return this.#setBuffer(SO.SNDBUF, value, SMALLEST_SEND_BUFFER);
+    if (level === SOL.SOCKET && (name === SO.RCVBUF || name === SO.RCVBUFFORCE))
+      return this.#setBuffer(SO.RCVBUF, value, SMALLEST_RECEIVE_BUFFER);
     const kept = this.#kept(level, name);
     if (typeof kept === "number") return kept;
     if (kept.min !== undefined && value < kept.min) return -E.INVAL;

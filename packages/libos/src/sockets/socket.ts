@@ -234,7 +234,8 @@ export abstract class SocketFile extends BaseFile {
     if (level === SOL.TCP && name === TCP.CONGESTION && this.domain === AF.INET && this.type === SOCK.STREAM) {
       return ["cubic", "reno"].includes(Buffer.from(value).toString().replace(/\0.*$/su, "")) ? 0 : -E.NOENT;
     }
-    if (level === SOL.IP && this.domain === AF.INET && value.length >= 1 && value.length < 4) return this.options.set(level, name, value[0]!);
+    if (level === SOL.IP && this.domain === AF.INET && value.length >= 1 && value.length < 4)
+      return this.options.set(level, name, value[0]!);
     if (value.length < 4) return this.options.get(level, name) < -1 ? this.options.get(level, name) : -E.INVAL;
     return this.options.set(level, name, new DataView(value.buffer, value.byteOffset).getInt32(0, true));
   }

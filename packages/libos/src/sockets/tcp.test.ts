@@ -5,7 +5,22 @@ import { Box, inet } from "./test-support/box.ts";
 const AF_INET = 2;
 const STREAM = 1;
 const NONBLOCK = 0o4000;
-const E = { AGAIN: -11, INVAL: -22, PIPE: -32, NOTSOCK: -88, NOPROTOOPT: -92, ADDRINUSE: -98, ADDRNOTAVAIL: -99, NETUNREACH: -101, CONNRESET: -104, ISCONN: -106, NOTCONN: -107, CONNREFUSED: -111, ALREADY: -114, INPROGRESS: -115 };
+const E = {
+  AGAIN: -11,
+  INVAL: -22,
+  PIPE: -32,
+  NOTSOCK: -88,
+  NOPROTOOPT: -92,
+  ADDRINUSE: -98,
+  ADDRNOTAVAIL: -99,
+  NETUNREACH: -101,
+  CONNRESET: -104,
+  ISCONN: -106,
+  NOTCONN: -107,
+  CONNREFUSED: -111,
+  ALREADY: -114,
+  INPROGRESS: -115,
+};
 
 let box: Box;
 beforeEach(() => void (box = new Box()));
@@ -40,7 +55,8 @@ const option = (fd: number, level: number, name: number): number => {
   const waiting = box.start("getsockopt", fd, level, name, 4, 0);
   return waiting.result < 0 ? waiting.result : new DataView(waiting.out(3).slice().buffer).getInt32(0, true);
 };
-const set = (fd: number, level: number, name: number, value: number): number => box.call("setsockopt", fd, level, name, Uint8Array.of(value, value >> 8, value >> 16, value >> 24), 4);
+const set = (fd: number, level: number, name: number, value: number): number =>
+  box.call("setsockopt", fd, level, name, Uint8Array.of(value, value >> 8, value >> 16, value >> 24), 4);
 
 describe("inside a cVM", () => {
   it("connects, talks, half-closes and ends", () => {
@@ -221,7 +237,12 @@ describe("inside a cVM", () => {
 describe("options", () => {
   it("keep what servers set, and know what is not there", () => {
     const fd = box.socket(AF_INET, STREAM);
-    for (const [level, name] of [[1, 2], [1, 9], [6, 1], [6, 3]] as const) {
+    for (const [level, name] of [
+      [1, 2],
+      [1, 9],
+      [6, 1],
+      [6, 3],
+    ] as const) {
       expect(option(fd, level, name)).toBe(0);
       expect(set(fd, level, name, 5)).toBe(0);
       expect(option(fd, level, name)).toBe(1);
@@ -259,10 +280,16 @@ describe("to and from other cVMs", () => {
     box.call("close", local);
     const fd = listener("10.88.0.2", 1001, 7);
     const all = listener("0.0.0.0", 1002, 5);
-    expect(box.calls).toEqual([["listen", 1, 1001, 7], ["listen", 2, 1002, 5]]);
+    expect(box.calls).toEqual([
+      ["listen", 1, 1001, 7],
+      ["listen", 2, 1002, 5],
+    ]);
     box.call("close", fd);
     box.call("shutdown", all, 2);
-    expect(box.calls.slice(2)).toEqual([["close", 1, false], ["close", 2, false]]);
+    expect(box.calls.slice(2)).toEqual([
+      ["close", 1, false],
+      ["close", 2, false],
+    ]);
     expect(box.poll(all)).toBe(Poll.OUT | 0x100 | Poll.HUP);
   });
 
@@ -292,7 +319,10 @@ describe("to and from other cVMs", () => {
     box.calls.length = 0;
     box.call("shutdown", server, 1);
     box.call("close", server);
-    expect(box.calls).toEqual([["shutdown", stream], ["close", stream, false]]);
+    expect(box.calls).toEqual([
+      ["shutdown", stream],
+      ["close", stream, false],
+    ]);
   });
 
   it("closes with a reset when data was not read, and hears of one", () => {
@@ -345,11 +375,15 @@ describe("to and from other cVMs", () => {
   it("keeps to the backlog with connections from outside, too", () => {
     const fd = listener("0.0.0.0", 6379, 0);
     const taken: number[] = [];
-    for (let index = 0; index < 3; index++) box.network.incoming(1, { address: "10.88.0.7", port: 40000 + index }, (stream) => taken.push(stream));
+    for (let index = 0; index < 3; index++)
+      box.network.incoming(1, { address: "10.88.0.7", port: 40000 + index }, (stream) => taken.push(stream));
     expect(taken.length).toBe(1);
     box.call("accept", fd, null, 0);
     expect(taken.length).toBe(2);
     box.call("close", fd);
-    expect(box.calls.filter(([name]) => name === "close")).toEqual([["close", 1, false], ["close", taken[1], true]]);
+    expect(box.calls.filter(([name]) => name === "close")).toEqual([
+      ["close", 1, false],
+      ["close", taken[1], true],
+    ]);
   });
 });

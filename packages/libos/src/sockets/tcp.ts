@@ -135,7 +135,8 @@ export class TcpSocket extends SocketFile {
     }
     // SO_REUSEADDR lets sockets share a port until one of them listens.
     for (const other of this.#network.tcp.at(this.localPort)) {
-      if (other === this || !other.listening || !(this.localHost === ANY || other.localHost === ANY || this.localHost === other.localHost)) continue;
+      if (other === this || !other.listening || !(this.localHost === ANY || other.localHost === ANY || this.localHost === other.localHost))
+        continue;
       if (!(this.options.on(SO.REUSEPORT) && other.options.on(SO.REUSEPORT))) return -E.ADDRINUSE;
     }
     this.#backlog = limit;

@@ -13,7 +13,8 @@ function bound(port: number, address = "127.0.0.1"): number {
   expect(box.call("bind", fd, inet(address, port), 16)).toBe(0);
   return fd;
 }
-const sendTo = (fd: number, text: string, to: Uint8Array | null): number => box.call("sendto", fd, Buffer.from(text), text.length, 0, to, to?.length ?? 0);
+const sendTo = (fd: number, text: string, to: Uint8Array | null): number =>
+  box.call("sendto", fd, Buffer.from(text), text.length, 0, to, to?.length ?? 0);
 const receiveFrom = (fd: number, max = 100, flags = 0): { result: number; text: string; from: number[] } => {
   const waiting = box.start("recvfrom", fd, max, max, flags, 16, 0);
   return { result: waiting.result, text: waiting.text, from: [...waiting.out(4)] };
@@ -96,7 +97,10 @@ function question(name: string, type: number): Uint8Array {
   return Uint8Array.from([0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, ...labels, 0, 0, type, 0, 1, 0, 0, 41, 2, 0, 0, 0, 0, 0, 0, 0]);
 }
 it("answers for names of the virtual network", () => {
-  box.files.names = [{ name: "redis", address: "10.88.0.3" }, { name: "other", address: "10.88.0.4" }];
+  box.files.names = [
+    { name: "redis", address: "10.88.0.3" },
+    { name: "other", address: "10.88.0.4" },
+  ];
   const fd = box.socket(2, DGRAM | NONBLOCK);
   expect(box.call("connect", fd, inet("127.0.0.11", 53), 16)).toBe(0);
   const ask = (bytes: Uint8Array): number[] => {
@@ -133,7 +137,10 @@ it("shows the interfaces, by netlink and by ioctl", () => {
   const inetSocket = box.file(box.socket(2, DGRAM));
   const ifreq = new Uint8Array(40);
   ifreq.set(Buffer.from("eth0"));
-  expect(inetSocket.ioctl(0x8915, 0, ifreq, box.context)).toMatchObject({ result: 0, output: expect.toSatisfy((bytes: Uint8Array) => bytes.subarray(20, 24).join(".") === "10.88.0.2") });
+  expect(inetSocket.ioctl(0x8915, 0, ifreq, box.context)).toMatchObject({
+    result: 0,
+    output: expect.toSatisfy((bytes: Uint8Array) => bytes.subarray(20, 24).join(".") === "10.88.0.2"),
+  });
   ifreq.set(Buffer.from("eth9"));
   expect(inetSocket.ioctl(0x8915, 0, ifreq, box.context)).toBe(-19);
   expect(inetSocket.ioctl(0x5401, 0, null, box.context)).toBe(-25);

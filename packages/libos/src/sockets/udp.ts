@@ -121,7 +121,8 @@ export class UdpSocket extends SocketFile {
     const from = this.localHost === ANY ? network.sourceFor(target) : this.localHost;
     const receiver = receiverAt(network, target, to.port, from, this.localPort);
     if (receiver !== undefined) receiver.#deliver({ bytes: data.slice(), address: from, port: this.localPort });
-    else if (target === DNS_ADDRESS && to.port === DNS_PORT) answerNames(network.host, data, (bytes) => this.#deliver({ bytes, address: target, port: DNS_PORT }));
+    else if (target === DNS_ADDRESS && to.port === DNS_PORT)
+      answerNames(network.host, data, (bytes) => this.#deliver({ bytes, address: target, port: DNS_PORT }));
     else if (this.#remote !== null) {
       // An ICMP message "port unreachable" reaches connected sockets only.
       this.error = E.CONNREFUSED;

@@ -15,7 +15,11 @@ export class UnixNames {
   #nextAuto = 1;
 
   /** Gives a socket a name: 0, -EADDRINUSE and the errors of mknod(2). Returns how to take it back. */
-  bind(address: UnixAddress, socket: UnixSocket, context: CallContext): { readonly address: UnixAddress; readonly release: () => void } | number {
+  bind(
+    address: UnixAddress,
+    socket: UnixSocket,
+    context: CallContext,
+  ): { readonly address: UnixAddress; readonly release: () => void } | number {
     if (address.kind === "path") {
       const { vfs } = context.kernel;
       const { cwd } = context.process.fs;

@@ -115,7 +115,8 @@ export class UnixSocket extends SocketFile {
     return 0;
   }
   #wakeConnecting(): void {
-    for (const socket of [...this.#connecting]) socket.waiters.notify();
+    // A snapshot: who still finds no room puts itself in again.
+    for (const socket of Array.from(this.#connecting)) socket.waiters.notify();
   }
   override accept(flags: number): UnixSocket | number {
     if (this.type === SOCK.DGRAM) return -E.OPNOTSUPP;
@@ -241,7 +242,8 @@ export class UnixSocket extends SocketFile {
     const room = peer.#room() - OVERHEAD;
     if (room <= 0) return -E.AGAIN;
     const length = Math.min(data.length, room);
-    for (let at = 0; at < length; at += SEGMENT) peer.#deliver(data.slice(at, Math.min(at + SEGMENT, length)), at === 0 ? ancillary : null, this, context);
+    for (let at = 0; at < length; at += SEGMENT)
+      peer.#deliver(data.slice(at, Math.min(at + SEGMENT, length)), at === 0 ? ancillary : null, this, context);
     return length;
   }
   #sendDatagram(data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number, context: CallContext): number {
@@ -274,7 +276,8 @@ export class UnixSocket extends SocketFile {
 
   receive(max: number, flags: number): Received | number {
     if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
-    if (this.#listening || (this.type !== SOCK.DGRAM && !this.#connected && this.#queue.length === 0)) return this.type === SOCK.SEQPACKET ? -E.NOTCONN : -E.INVAL;
+    if (this.#listening || (this.type !== SOCK.DGRAM && !this.#connected && this.#queue.length === 0))
+      return this.type === SOCK.SEQPACKET ? -E.NOTCONN : -E.INVAL;
     const first = this.#queue[0];
     if (first === undefined) {
       if (this.error !== 0) return this.takeError();
@@ -283,11 +286,19 @@ export class UnixSocket extends SocketFile {
     const peek = (flags & MSG.PEEK) !== 0;
     const before = this.#room();
     const received = this.type === SOCK.STREAM ? this.#takeBytes(max, peek) : this.#takeMessage(first, max, peek);
-    if (!peek && before < WRITABLE && this.#room() >= WRITABLE) {
-      this.#peer?.waiters.notify();
-      for (const sender of [...this.#senders]) sender.waiters.notify();
+    // A message that needs more than half of the capacity gets its turn when nothing else is there.
+    if (!peek && ((before < WRITABLE && this.#room() >= WRITABLE) || this.#size === 0)) {
+      if (this.type === SOCK.DGRAM) this.#wakeSenders();
+      else this.#peer?.waiters.notify();
     }
     return received;
+  }
+  #wakeSenders(): void {
+    for (const sender of Array.from(this.#senders)) {
+      // Who is not connected to this socket enters again when there still is no room.
+      if (sender.#peer !== this) this.#senders.delete(sender);
+      sender.waiters.notify();
+    }
   }
   #takeMessage(first: Segment, max: number, peek: boolean): Received {
     if (!peek) this.#shift();
@@ -305,7 +316,7 @@ export class UnixSocket extends SocketFile {
     const parts: Uint8Array[] = [];
     let length = 0;
     let ancillary: Ancillary | null = null;
-    for (let index = 0; length < max; ) {
+    for (let index = 0; length < max;) {
       const segment = this.#queue[index];
       if (segment === undefined) break;
       if (index > 0 || parts.length > 0) {
@@ -378,7 +389,7 @@ export class UnixSocket extends SocketFile {
     this.#size = 0;
     if (this.type === SOCK.DGRAM) {
       if (peer !== null) peer.#senders.delete(this);
-      for (const sender of [...this.#senders]) sender.waiters.notify();
+      this.#wakeSenders();
     } else if (peer !== null) {
       peer.#ended = peer.#writeShut = true;
       if (unread) peer.error = E.CONNRESET;

@@ -180,7 +180,11 @@ export const eventSyscalls: readonly Syscall[] = [
     name: "epoll_ctl",
     arguments: [
       { name: "epfd", kind: "fd" },
-      { name: "op", kind: "int", print: { values: { EPOLL_CTL_ADD: Control.ADD, EPOLL_CTL_DEL: Control.DEL, EPOLL_CTL_MOD: Control.MOD } } },
+      {
+        name: "op",
+        kind: "int",
+        print: { values: { EPOLL_CTL_ADD: Control.ADD, EPOLL_CTL_DEL: Control.DEL, EPOLL_CTL_MOD: Control.MOD } },
+      },
       { name: "fd", kind: "fd" },
       { name: "event", kind: "in", length: { bytes: EVENT_BYTES }, nullable: true },
     ],
@@ -231,7 +235,14 @@ export const eventSyscalls: readonly Syscall[] = [
     ],
     support: FULL,
     handler(context, args) {
-      const [count, inp, outp, exp, timeout, pair] = args as [number, Uint8Array | null, Uint8Array | null, Uint8Array | null, Uint8Array | null, Uint8Array | null];
+      const [count, inp, outp, exp, timeout, pair] = args as [
+        number,
+        Uint8Array | null,
+        Uint8Array | null,
+        Uint8Array | null,
+        Uint8Array | null,
+        Uint8Array | null,
+      ];
       return selectMasked(context, pair, () => select(context, count, [inp, outp, exp], timeout));
     },
   },
@@ -278,7 +289,11 @@ export const eventSyscalls: readonly Syscall[] = [
     number: 85,
     name: "timerfd_create",
     arguments: [
-      { name: "clockid", kind: "int", print: { values: { CLOCK_REALTIME: Clock.REALTIME, CLOCK_MONOTONIC: Clock.MONOTONIC, CLOCK_BOOTTIME: Clock.BOOTTIME } } },
+      {
+        name: "clockid",
+        kind: "int",
+        print: { values: { CLOCK_REALTIME: Clock.REALTIME, CLOCK_MONOTONIC: Clock.MONOTONIC, CLOCK_BOOTTIME: Clock.BOOTTIME } },
+      },
       { name: "flags", kind: "int", print: { flags: { TFD_CLOEXEC: O.CLOEXEC, TFD_NONBLOCK: O.NONBLOCK } } },
     ],
     support: FULL,
@@ -294,7 +309,11 @@ export const eventSyscalls: readonly Syscall[] = [
     name: "timerfd_settime",
     arguments: [
       { name: "fd", kind: "fd" },
-      { name: "flags", kind: "int", print: { flags: { TFD_TIMER_ABSTIME: TimerFlag.ABSTIME, TFD_TIMER_CANCEL_ON_SET: TimerFlag.CANCEL_ON_SET } } },
+      {
+        name: "flags",
+        kind: "int",
+        print: { flags: { TFD_TIMER_ABSTIME: TimerFlag.ABSTIME, TFD_TIMER_CANCEL_ON_SET: TimerFlag.CANCEL_ON_SET } },
+      },
       { name: "new_value", kind: "in", length: { bytes: ITIMERSPEC_BYTES } },
       { name: "old_value", kind: "out", length: { bytes: ITIMERSPEC_BYTES }, nullable: true },
     ],

@@ -12,7 +12,17 @@ import type { SocketFile } from "../sockets/socket.ts";
 import { viewOf, readU64 } from "./define.ts";
 
 /** Offsets in struct mmsghdr. */
-const HEADER = { name: 0, nameLength: 8, vector: 16, vectorCount: 24, control: 32, controlLength: 40, flags: 48, length: 56, bytes: 64 } as const;
+const HEADER = {
+  name: 0,
+  nameLength: 8,
+  vector: 16,
+  vectorCount: 24,
+  control: 32,
+  controlLength: 40,
+  flags: 48,
+  length: 56,
+  bytes: 64,
+} as const;
 const IOVEC_BYTES = 16;
 const MOST_MESSAGES = 1024;
 const MOST_CONTROL = 65536;
@@ -74,7 +84,13 @@ async function readHeaders(context: CallContext, address: number, count: number)
 }
 
 /** Runs what needs the caller's memory and then answers, waiting for the socket as the caller wants. */
-function run(context: CallContext, socket: SocketFile, flags: number, timeout: number | undefined, prepare: () => Promise<() => number | SyscallReply>): SyscallOutcome {
+function run(
+  context: CallContext,
+  socket: SocketFile,
+  flags: number,
+  timeout: number | undefined,
+  prepare: () => Promise<() => number | SyscallReply>,
+): SyscallOutcome {
   const { kernel, thread } = context;
   const go = async (): Promise<SyscallOutcome> => {
     try {
@@ -109,7 +125,12 @@ export function sendMany(context: CallContext, socket: SocketFile, address: numb
     for (const { name, control, pieces } of headers) {
       const parts: Uint8Array[] = [];
       for (const piece of pieces) parts.push(await read(context, piece));
-      messages.push({ name: name.length === 0 ? null : await read(context, name), data: Buffer.concat(parts), control: await read(context, control), flags: 0 });
+      messages.push({
+        name: name.length === 0 ? null : await read(context, name),
+        data: Buffer.concat(parts),
+        control: await read(context, control),
+        flags: 0,
+      });
     }
     return () => {
       const ops: ProcessOp[] = [];

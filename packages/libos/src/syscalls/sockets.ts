@@ -17,7 +17,18 @@ import { UnixSocket } from "../sockets/unix.ts";
 import { call, fd, FULL, input, int, maybeInput, output, partial, ulong } from "./define.ts";
 import { receiveMany, sendMany } from "./socket-vectors.ts";
 
-const messageFlags = { flags: { MSG_OOB: MSG.OOB, MSG_PEEK: MSG.PEEK, MSG_DONTWAIT: MSG.DONTWAIT, MSG_WAITALL: MSG.WAITALL, MSG_TRUNC: MSG.TRUNC, MSG_NOSIGNAL: MSG.NOSIGNAL, MSG_MORE: MSG.MORE, MSG_CMSG_CLOEXEC: MSG.CMSG_CLOEXEC } };
+const messageFlags = {
+  flags: {
+    MSG_OOB: MSG.OOB,
+    MSG_PEEK: MSG.PEEK,
+    MSG_DONTWAIT: MSG.DONTWAIT,
+    MSG_WAITALL: MSG.WAITALL,
+    MSG_TRUNC: MSG.TRUNC,
+    MSG_NOSIGNAL: MSG.NOSIGNAL,
+    MSG_MORE: MSG.MORE,
+    MSG_CMSG_CLOEXEC: MSG.CMSG_CLOEXEC,
+  },
+};
 const domains = { values: { AF_UNSPEC: AF.UNSPEC, AF_UNIX: AF.UNIX, AF_INET: AF.INET, AF_INET6: AF.INET6, AF_NETLINK: AF.NETLINK } };
 const types = { flags: { SOCK_CLOEXEC: SOCK.CLOEXEC, SOCK_NONBLOCK: SOCK.NONBLOCK } };
 const levels = { values: { SOL_IP: SOL.IP, SOL_SOCKET: SOL.SOCKET, SOL_TCP: SOL.TCP, SOL_UDP: SOL.UDP, SOL_IPV6: SOL.IPV6 } };
@@ -55,12 +66,15 @@ function create(context: CallContext, domain: number, typeAndFlags: number, prot
   const flags = typeAndFlags & SOCK.NONBLOCK;
   switch (domain) {
     case AF.INET:
-      if (type === SOCK.STREAM) return protocol === IPPROTO.IP || protocol === IPPROTO.TCP ? new TcpSocket(networkOf(context), flags) : -E.PROTONOSUPPORT;
-      if (type === SOCK.DGRAM) return protocol === IPPROTO.IP || protocol === IPPROTO.UDP ? new UdpSocket(networkOf(context), flags) : -E.PROTONOSUPPORT;
+      if (type === SOCK.STREAM)
+        return protocol === IPPROTO.IP || protocol === IPPROTO.TCP ? new TcpSocket(networkOf(context), flags) : -E.PROTONOSUPPORT;
+      if (type === SOCK.DGRAM)
+        return protocol === IPPROTO.IP || protocol === IPPROTO.UDP ? new UdpSocket(networkOf(context), flags) : -E.PROTONOSUPPORT;
       return type === SOCK.RAW ? -E.PERM : -E.SOCKTNOSUPPORT;
     case AF.UNIX:
       if (protocol !== 0 && protocol !== AF.UNIX) return -E.PROTONOSUPPORT;
-      if (type === SOCK.STREAM || type === SOCK.DGRAM || type === SOCK.SEQPACKET) return new UnixSocket(networkOf(context).unix, type, flags);
+      if (type === SOCK.STREAM || type === SOCK.DGRAM || type === SOCK.SEQPACKET)
+        return new UnixSocket(networkOf(context).unix, type, flags);
       return type === SOCK.RAW ? new UnixSocket(networkOf(context).unix, SOCK.DGRAM, flags) : -E.SOCKTNOSUPPORT;
     case AF.NETLINK:
       if (type !== SOCK.RAW && type !== SOCK.DGRAM) return -E.SOCKTNOSUPPORT;
@@ -137,7 +151,14 @@ function connect(context: CallContext, number: number, address: Uint8Array): Sys
 }
 
 /** Sends a message or bytes of a stream; waits for room when the caller does. `ancillary` is given up. */
-export function send(context: CallContext, socket: SocketFile, data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number): SyscallOutcome {
+export function send(
+  context: CallContext,
+  socket: SocketFile,
+  data: Uint8Array,
+  name: Uint8Array | null,
+  ancillary: Ancillary | null,
+  flags: number,
+): SyscallOutcome {
   const first = socket.send(data, name, ancillary, flags, context);
   if (first >= data.length) return first;
   if ((first < 0 && first !== -E.AGAIN) || !waits(socket, flags)) {
@@ -169,8 +190,15 @@ export function send(context: CallContext, socket: SocketFile, data: Uint8Array,
 }
 
 /** Receives; waits for data when the caller does. `reply` makes the answer of what came. */
-export function receive(context: CallContext, socket: SocketFile, max: number, flags: number, reply: (received: Received) => number | SyscallReply): SyscallOutcome {
-  if ((flags & MSG.WAITALL) !== 0 && (flags & MSG.PEEK) === 0 && socket.type === SOCK.STREAM && waits(socket, flags)) return receiveAll(context, socket, max, flags, reply);
+export function receive(
+  context: CallContext,
+  socket: SocketFile,
+  max: number,
+  flags: number,
+  reply: (received: Received) => number | SyscallReply,
+): SyscallOutcome {
+  if ((flags & MSG.WAITALL) !== 0 && (flags & MSG.PEEK) === 0 && socket.type === SOCK.STREAM && waits(socket, flags))
+    return receiveAll(context, socket, max, flags, reply);
   const attempt = (): number | SyscallReply => {
     const received = socket.receive(max, flags, context);
     return typeof received === "number" ? received : reply(received);
@@ -181,11 +209,18 @@ export function receive(context: CallContext, socket: SocketFile, max: number, f
 }
 
 /** MSG_WAITALL on a stream: until `max` bytes are there, the end, an error or a signal. */
-function receiveAll(context: CallContext, socket: SocketFile, max: number, flags: number, reply: (received: Received) => number | SyscallReply): SyscallOutcome {
+function receiveAll(
+  context: CallContext,
+  socket: SocketFile,
+  max: number,
+  flags: number,
+  reply: (received: Received) => number | SyscallReply,
+): SyscallOutcome {
   const parts: Uint8Array[] = [];
   let length = 0;
   let ancillary: Ancillary | null = null;
-  const answer = (): number | SyscallReply => reply({ bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts), length, name: null, flags: 0, ancillary });
+  const answer = (): number | SyscallReply =>
+    reply({ bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts), length, name: null, flags: 0, ancillary });
   const attempt = (): number | SyscallReply => {
     while (length < max || parts.length === 0) {
       const received = socket.receive(max - length, flags, context);
@@ -220,12 +255,20 @@ const addressOut = (name: string): Syscall["arguments"][number] => ({ name, kind
 const addressLength = (name: string): Syscall["arguments"][number] => ({ name, kind: "addressLength", nullable: true });
 
 export const socketSyscalls: readonly Syscall[] = [
-  call(198, "socket", [int("family", domains), int("type", types), int("protocol")], partial("AF_UNIX, AF_INET stream and datagram, AF_NETLINK route; no AF_INET6, no raw sockets"), (context, args) => {
-    const type = args[1] as number;
-    const socket = create(context, args[0] as number, type, args[2] as number);
-    return typeof socket === "number" ? socket : install(context, socket, type);
-  }),
-  call(199, "socketpair", [int("family", domains), int("type", types), int("protocol"), output("usockvec", 8)], FULL, (context, args) => pair(context, args[0] as number, args[1] as number, args[2] as number)),
+  call(
+    198,
+    "socket",
+    [int("family", domains), int("type", types), int("protocol")],
+    partial("AF_UNIX, AF_INET stream and datagram, AF_NETLINK route; no AF_INET6, no raw sockets"),
+    (context, args) => {
+      const type = args[1] as number;
+      const socket = create(context, args[0] as number, type, args[2] as number);
+      return typeof socket === "number" ? socket : install(context, socket, type);
+    },
+  ),
+  call(199, "socketpair", [int("family", domains), int("type", types), int("protocol"), output("usockvec", 8)], FULL, (context, args) =>
+    pair(context, args[0] as number, args[1] as number, args[2] as number),
+  ),
   call(200, "bind", [fd("fd"), input("umyaddr", { arg: "addrlen" }), int("addrlen")], FULL, (context, args) => {
     const socket = socketOf(context, args[0]);
     if (typeof socket === "number") return socket;
@@ -236,8 +279,12 @@ export const socketSyscalls: readonly Syscall[] = [
     const socket = socketOf(context, args[0]);
     return typeof socket === "number" ? socket : later(context, socket.listen(args[1] as number, context));
   }),
-  call(202, "accept", [fd("fd"), addressOut("upeer_sockaddr"), addressLength("upeer_addrlen")], FULL, (context, args) => accept(context, args[0] as number, args[1] !== null, 0)),
-  call(203, "connect", [fd("fd"), input("uservaddr", { arg: "addrlen" }), int("addrlen")], FULL, (context, args) => connect(context, args[0] as number, args[1] as Uint8Array)),
+  call(202, "accept", [fd("fd"), addressOut("upeer_sockaddr"), addressLength("upeer_addrlen")], FULL, (context, args) =>
+    accept(context, args[0] as number, args[1] !== null, 0),
+  ),
+  call(203, "connect", [fd("fd"), input("uservaddr", { arg: "addrlen" }), int("addrlen")], FULL, (context, args) =>
+    connect(context, args[0] as number, args[1] as Uint8Array),
+  ),
   call(204, "getsockname", [fd("fd"), addressOut("usockaddr"), addressLength("usockaddr_len")], FULL, (context, args) => {
     const socket = socketOf(context, args[0]);
     if (typeof socket === "number") return socket;
@@ -250,61 +297,118 @@ export const socketSyscalls: readonly Syscall[] = [
     if (typeof address === "number") return address;
     return args[1] === null ? -E.FAULT : { result: 0, out: [{ arg: 1, value: address }] };
   }),
-  call(206, "sendto", [fd("fd"), input("buff", { arg: "len" }), ulong("len"), int("flags", messageFlags), maybeInput("addr", { arg: "addr_len" }), int("addr_len")], FULL, (context, args) => {
-    const socket = socketOf(context, args[0]);
-    if (typeof socket === "number") return socket;
-    const name = args[4] as Uint8Array | null;
-    if (name !== null && name.length > SOCKADDR_MAX) return -E.INVAL;
-    return send(context, socket, args[1] as Uint8Array, name !== null && name.length === 0 ? null : name, null, args[3] as number);
-  }),
-  call(207, "recvfrom", [fd("fd"), output("ubuf", { arg: "size" }), ulong("size"), int("flags", messageFlags), addressOut("addr"), addressLength("addr_len")], FULL, (context, args) =>
-    receiveFrom(context, args[0] as number, args[1] as number, args[3] as number, args[4] !== null),
+  call(
+    206,
+    "sendto",
+    [
+      fd("fd"),
+      input("buff", { arg: "len" }),
+      ulong("len"),
+      int("flags", messageFlags),
+      maybeInput("addr", { arg: "addr_len" }),
+      int("addr_len"),
+    ],
+    FULL,
+    (context, args) => {
+      const socket = socketOf(context, args[0]);
+      if (typeof socket === "number") return socket;
+      const name = args[4] as Uint8Array | null;
+      if (name !== null && name.length > SOCKADDR_MAX) return -E.INVAL;
+      return send(context, socket, args[1] as Uint8Array, name !== null && name.length === 0 ? null : name, null, args[3] as number);
+    },
   ),
-  call(208, "setsockopt", [fd("fd"), int("level", levels), int("optname"), maybeInput("optval", { arg: "optlen" }), int("optlen")], partial("options that change how data travels are kept and have no effect"), (context, args) => {
-    const socket = socketOf(context, args[0]);
-    if (typeof socket === "number") return socket;
-    if ((args[4] as number) < 0) return -E.INVAL;
-    return socket.setOption(args[1] as number, args[2] as number, (args[3] as Uint8Array | null) ?? EMPTY);
-  }),
-  call(209, "getsockopt", [fd("fd"), int("level", levels), int("optname"), addressOut("optval"), addressLength("optlen")], FULL, (context, args) => {
-    const socket = socketOf(context, args[0]);
-    if (typeof socket === "number") return socket;
-    const value = socket.getOption(args[1] as number, args[2] as number, (args[3] as number | null) ?? 0);
-    if (typeof value === "number") return value;
-    return args[3] === null ? -E.FAULT : { result: 0, out: [{ arg: 3, value }] };
-  }),
+  call(
+    207,
+    "recvfrom",
+    [fd("fd"), output("ubuf", { arg: "size" }), ulong("size"), int("flags", messageFlags), addressOut("addr"), addressLength("addr_len")],
+    FULL,
+    (context, args) => receiveFrom(context, args[0] as number, args[1] as number, args[3] as number, args[4] !== null),
+  ),
+  call(
+    208,
+    "setsockopt",
+    [fd("fd"), int("level", levels), int("optname"), maybeInput("optval", { arg: "optlen" }), int("optlen")],
+    partial("options that change how data travels are kept and have no effect"),
+    (context, args) => {
+      const socket = socketOf(context, args[0]);
+      if (typeof socket === "number") return socket;
+      if ((args[4] as number) < 0) return -E.INVAL;
+      return socket.setOption(args[1] as number, args[2] as number, (args[3] as Uint8Array | null) ?? EMPTY);
+    },
+  ),
+  call(
+    209,
+    "getsockopt",
+    [fd("fd"), int("level", levels), int("optname"), addressOut("optval"), addressLength("optlen")],
+    FULL,
+    (context, args) => {
+      const socket = socketOf(context, args[0]);
+      if (typeof socket === "number") return socket;
+      const value = socket.getOption(args[1] as number, args[2] as number, (args[3] as number | null) ?? 0);
+      if (typeof value === "number") return value;
+      return args[3] === null ? -E.FAULT : { result: 0, out: [{ arg: 3, value }] };
+    },
+  ),
   call(210, "shutdown", [fd("fd"), int("how", shutdowns)], FULL, (context, args) => {
     const socket = socketOf(context, args[0]);
     return typeof socket === "number" ? socket : socket.shutdown(args[1] as number);
   }),
-  call(211, "sendmsg", [fd("fd"), { name: "msg", kind: "msgIn" }, int("flags", messageFlags)], partial("control messages: SCM_RIGHTS and SCM_CREDENTIALS"), (context, args) => {
-    const socket = socketOf(context, args[0]);
-    if (typeof socket === "number") return socket;
-    const message = args[1] as MessageIn;
-    const ancillary = parseControl(message.control, context);
-    if (typeof ancillary === "number") return ancillary;
-    const name = message.name !== null && message.name.length > 0 ? message.name : null;
-    return send(context, socket, message.data, name, ancillary, args[2] as number);
-  }),
-  call(212, "recvmsg", [fd("fd"), { name: "msg", kind: "msgOut" }, int("flags", messageFlags)], partial("control messages: SCM_RIGHTS and SCM_CREDENTIALS"), (context, args) => {
-    const socket = socketOf(context, args[0]);
-    if (typeof socket === "number") return socket;
-    const { nameCapacity, dataCapacity, controlCapacity } = args[1] as MessageOut;
-    const flags = args[2] as number;
-    return receive(context, socket, dataCapacity, flags, (received) => ({
-      result: (flags & MSG.TRUNC) !== 0 ? received.length : received.bytes.length,
-      out: [{ arg: 1, value: messageResult(context, socket, received, nameCapacity, controlCapacity, flags) }],
-    }));
-  }),
-  call(242, "accept4", [fd("fd"), addressOut("upeer_sockaddr"), addressLength("upeer_addrlen"), int("flags", types)], FULL, (context, args) =>
-    accept(context, args[0] as number, args[1] !== null, args[3] as number),
+  call(
+    211,
+    "sendmsg",
+    [fd("fd"), { name: "msg", kind: "msgIn" }, int("flags", messageFlags)],
+    partial("control messages: SCM_RIGHTS and SCM_CREDENTIALS"),
+    (context, args) => {
+      const socket = socketOf(context, args[0]);
+      if (typeof socket === "number") return socket;
+      const message = args[1] as MessageIn;
+      const ancillary = parseControl(message.control, context);
+      if (typeof ancillary === "number") return ancillary;
+      const name = message.name !== null && message.name.length > 0 ? message.name : null;
+      return send(context, socket, message.data, name, ancillary, args[2] as number);
+    },
   ),
-  call(243, "recvmmsg", [fd("fd"), { name: "mmsg", kind: "address" }, { name: "vlen", kind: "uint" }, int("flags", messageFlags), maybeInput("timeout", 16)], partial("waits for the first message only"), (context, args) => {
-    const socket = socketOf(context, args[0]);
-    return typeof socket === "number" ? socket : receiveMany(context, socket, args[1] as number, args[2] as number, args[3] as number);
-  }),
-  call(269, "sendmmsg", [fd("fd"), { name: "mmsg", kind: "address" }, { name: "vlen", kind: "uint" }, int("flags", messageFlags)], partial("waits for room for the first message only"), (context, args) => {
-    const socket = socketOf(context, args[0]);
-    return typeof socket === "number" ? socket : sendMany(context, socket, args[1] as number, args[2] as number, args[3] as number);
-  }),
+  call(
+    212,
+    "recvmsg",
+    [fd("fd"), { name: "msg", kind: "msgOut" }, int("flags", messageFlags)],
+    partial("control messages: SCM_RIGHTS and SCM_CREDENTIALS"),
+    (context, args) => {
+      const socket = socketOf(context, args[0]);
+      if (typeof socket === "number") return socket;
+      const { nameCapacity, dataCapacity, controlCapacity } = args[1] as MessageOut;
+      const flags = args[2] as number;
+      return receive(context, socket, dataCapacity, flags, (received) => ({
+        result: (flags & MSG.TRUNC) !== 0 ? received.length : received.bytes.length,
+        out: [{ arg: 1, value: messageResult(context, socket, received, nameCapacity, controlCapacity, flags) }],
+      }));
+    },
+  ),
+  call(
+    242,
+    "accept4",
+    [fd("fd"), addressOut("upeer_sockaddr"), addressLength("upeer_addrlen"), int("flags", types)],
+    FULL,
+    (context, args) => accept(context, args[0] as number, args[1] !== null, args[3] as number),
+  ),
+  call(
+    243,
+    "recvmmsg",
+    [fd("fd"), { name: "mmsg", kind: "address" }, { name: "vlen", kind: "uint" }, int("flags", messageFlags), maybeInput("timeout", 16)],
+    partial("waits for the first message only"),
+    (context, args) => {
+      const socket = socketOf(context, args[0]);
+      return typeof socket === "number" ? socket : receiveMany(context, socket, args[1] as number, args[2] as number, args[3] as number);
+    },
+  ),
+  call(
+    269,
+    "sendmmsg",
+    [fd("fd"), { name: "mmsg", kind: "address" }, { name: "vlen", kind: "uint" }, int("flags", messageFlags)],
+    partial("waits for room for the first message only"),
+    (context, args) => {
+      const socket = socketOf(context, args[0]);
+      return typeof socket === "number" ? socket : sendMany(context, socket, args[1] as number, args[2] as number, args[3] as number);
+    },
+  ),
 ];

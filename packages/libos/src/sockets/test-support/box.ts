@@ -1,5 +1,5 @@
 /** A cVM's kernel for tests of sockets and events: system calls by name, threads that wait, a monitor that only takes notes. */
-import { PENDING, type HostCalls } from "@cvm/monitor/abi";
+import { PENDING } from "@cvm/monitor/abi";
 import { FakeKernel } from "../../files/fake-kernel.test.support.ts";
 import type { CallContext, Kernel, OpenFile, Syscall, SyscallOutcome, SyscallReply } from "../../kernel/types.ts";
 import type { WaitQueue } from "../../kernel/wait.ts";
@@ -47,15 +47,17 @@ export class Box {
   constructor() {
     this.files = new FakeKernel();
     this.context = this.files.context;
-    const note = (name: string) => (...args: unknown[]): number => {
-      this.calls.push([name, ...args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg).toString() : arg))]);
-      return 0;
-    };
+    const note =
+      (name: string) =>
+      (...args: unknown[]): number => {
+        this.calls.push([name, ...args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg).toString() : arg))]);
+        return 0;
+      };
     const host = { ...this.files.kernel.host };
     for (const name of ["listen", "connect", "send", "credit", "shutdown", "close"]) Object.assign(host, { [name]: note(name) });
-    this.network = createNetwork(host as HostCalls, "10.88.0.2");
+    this.network = createNetwork(host, "10.88.0.2");
     const kernel: Partial<Kernel> = {
-      host: host as HostCalls,
+      host: host,
       network: this.network,
       monotonic: () => performance.now(),
       signal: (_process, signal) => void this.signals.push(signal),
@@ -64,12 +66,19 @@ export class Box {
         return run();
       },
       answer: (_thread, reply) => void (this.#last.outcome = reply),
-      block: (_context, queues, retry, timeoutMs, onTimeout, _restartable, interrupted) => this.#block(queues, retry, timeoutMs, onTimeout, interrupted ?? null),
+      block: (_context, queues, retry, timeoutMs, onTimeout, _restartable, interrupted) =>
+        this.#block(queues, retry, timeoutMs, onTimeout, interrupted ?? null),
     };
     Object.assign(this.files.kernel, kernel);
   }
   #last: Waiting = new Waiting();
-  #block(queues: readonly WaitQueue[], retry: () => number | SyscallReply, timeoutMs: number, onTimeout: number | (() => number | SyscallReply), interrupted: (() => number | SyscallReply) | null): SyscallOutcome {
+  #block(
+    queues: readonly WaitQueue[],
+    retry: () => number | SyscallReply,
+    timeoutMs: number,
+    onTimeout: number | (() => number | SyscallReply),
+    interrupted: (() => number | SyscallReply) | null,
+  ): SyscallOutcome {
     if (timeoutMs <= 0) return typeof onTimeout === "number" ? onTimeout : onTimeout();
     const waiting = this.#current;
     let timer: NodeJS.Timeout | undefined;

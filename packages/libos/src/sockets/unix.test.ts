@@ -278,7 +278,7 @@ describe("arrays of messages", () => {
     const receiving = box.start("recvmmsg", right, 0x1000, 4, 0, null);
     await expect.poll(() => receiving.done).toBe(true);
     expect(receiving.result).toBe(3);
-    const { ops } = receiving.outcome as { ops: { address: number; bytes: Uint8Array }[] };
+    const { ops } = receiving.outcome as unknown as { ops: { address: number; bytes: Uint8Array }[] };
     const written = (address: number): string => Buffer.from(ops.find((op) => op.address === address)!.bytes).toString("latin1");
     expect([0x3000, 0x3100, 0x3200].map(written)).toEqual(["one", "thre", "five"]);
     // msg_flags: MSG_TRUNC.

@@ -93,6 +93,16 @@ describe("epoll", () => {
     expect(ready(epoll)).toEqual([]);
     expect(control(epoll, MOD, left, IN | ET)).toBe(0);
     expect(ready(epoll)).toEqual([[left, IN]]);
+    // Reading a part is no edge.
+    box.read(left, 1);
+    expect(ready(epoll)).toEqual([]);
+    const semaphore = eventfd(3, NONBLOCK | 1);
+    control(epoll, ADD, semaphore, IN | ET);
+    expect(ready(epoll)).toEqual([[semaphore, IN]]);
+    expect(count(semaphore)).toBe(1n);
+    expect(ready(epoll)).toEqual([]);
+    add(semaphore, 1n);
+    expect(ready(epoll)).toEqual([[semaphore, IN]]);
   });
 
   it("reports once with EPOLLONESHOT, until it is armed again", () => {

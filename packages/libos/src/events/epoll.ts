@@ -16,6 +16,11 @@ export const Epoll = {
   ONESHOT: 0x40000000,
   ET: -0x80000000,
 } as const;
+/** What a file tells its waiters: data to read has come, or room to write. */
+export const Change: { readonly IN: number; readonly OUT: number } = {
+  IN: Poll.IN | Poll.PRI | Epoll.RDNORM | Epoll.RDBAND,
+  OUT: Poll.OUT | Epoll.WRNORM | Epoll.WRBAND,
+};
 /** epoll_ctl operations. */
 export const Control = { ADD: 1, DEL: 2, MOD: 3 } as const;
 
@@ -29,6 +34,9 @@ const EXCLUSIVE_ALLOWED =
   Poll.IN | Poll.OUT | Poll.ERR | Poll.HUP | Epoll.RDNORM | Epoll.WRNORM | Epoll.WAKEUP | Epoll.ET | Epoll.EXCLUSIVE;
 /** Longest chain of epolls that watch each other (EP_MAX_NESTS). */
 const DEEPEST = 4;
+
+/** Every event. */
+const ANY = -1;
 
 /** What a file is ready for, with the aliases of the "normal data" bits. */
 export function readiness(file: OpenFile): number {
@@ -64,7 +72,7 @@ class Interest {
   ready(): number {
     return readiness(this.file) & this.mask;
   }
-  readonly notified = (): void => this.#epoll.notified(this);
+  readonly notified = (changed?: number): void => this.#epoll.notified(this, changed);
 }
 
 /**
@@ -147,13 +155,13 @@ export class EpollFile extends BaseFile {
   }
 
   /** The state of an interest's file may have changed. */
-  notified(interest: Interest): void {
+  notified(interest: Interest, changed: number = ANY): void {
     if (interest.removed) return;
     if (interest.file.references <= 0) {
       this.#forget(interest);
       return;
     }
-    if (interest.ready() === 0) return;
+    if ((changed & interest.mask) === 0 || interest.ready() === 0) return;
     if (!interest.queued) this.#append(interest);
     this.waiters.notify();
   }

@@ -1,5 +1,6 @@
 /** eventfd(2). */
 import { anonymousStat, BaseFile } from "../files/open-file.ts";
+import { Change } from "./epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type Stat } from "../kernel/types.ts";
 
@@ -44,7 +45,7 @@ export class EventFile extends BaseFile {
       view.setUint32(4, this.#high, true);
       this.#low = this.#high = 0;
     }
-    this.waiters.notify();
+    this.waiters.notify(Change.OUT);
     return bytes;
   }
   /** -EINVAL (less than 8 bytes, or 2^64-1), -EAGAIN (the sum would pass 2^64-2). */
@@ -60,7 +61,7 @@ export class EventFile extends BaseFile {
     if (high > MAX_WORD || (high === MAX_WORD && low >>> 0 === MAX_WORD)) return -E.AGAIN;
     this.#low = low >>> 0;
     this.#high = high;
-    if (addLow !== 0 || addHigh !== 0) this.waiters.notify();
+    if (addLow !== 0 || addHigh !== 0) this.waiters.notify(Change.IN);
     return 8;
   }
   override close(): void {

@@ -5,14 +5,16 @@ import { Box } from "../sockets/test-support/box.ts";
 
 let box: Box;
 const arrivals = new WaitQueue();
-let pending: { signal: number; info: SignalInfo }[];
+/** `directed`: pending for the thread, not for its process. */
+let pending: { signal: number; directed: boolean; info: SignalInfo }[];
 beforeEach(() => {
   box = new Box();
   pending = [];
   const bit = (signal: number): bigint => 1n << BigInt(signal - 1);
   Object.assign(box.files.kernel, {
     signalSource: {
-      pending: (_process: unknown, _thread: unknown, set: bigint) => pending.some(({ signal }) => (set & bit(signal)) !== 0n),
+      pending: (_process: unknown, thread: unknown, set: bigint) =>
+        pending.some(({ signal, directed }) => (set & bit(signal)) !== 0n && (!directed || thread !== undefined)),
       take(_context: unknown, set: bigint) {
         const index = pending.findIndex(({ signal }) => (set & bit(signal)) !== 0n);
         return index < 0 ? undefined : pending.splice(index, 1)[0];
@@ -23,8 +25,8 @@ beforeEach(() => {
 });
 afterEach(() => box.dispose());
 
-function send(signal: number): void {
-  pending.push({ signal, info: { code: 0, pid: 42, uid: 7, status: 3, value: 5n, address: 0 } });
+function send(signal: number, directed = false): void {
+  pending.push({ signal, directed, info: { code: 0, pid: 42, uid: 7, status: 3, value: 5n, address: 0 } });
   arrivals.notify();
 }
 
@@ -53,6 +55,13 @@ it("reads the signals of its set, and only those", () => {
   expect(box.call("signalfd4", -1, set, 4, 0)).toBe(-22);
   expect(box.call("signalfd4", 99, set, 8, 0)).toBe(-9);
   expect(box.call("signalfd4", box.call("eventfd2", 0, 0), set, 8, 0)).toBe(-22);
+});
+
+it("is readable for a signal to one thread", () => {
+  const fd = box.call("signalfd4", -1, Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0), 8, 0);
+  expect(box.poll(fd)).toBe(0);
+  send(2, true);
+  expect(box.poll(fd)).toBe(0x41);
 });
 
 it("wakes a reader", () => {

@@ -34,7 +34,10 @@ export class SignalFile extends BaseFile {
     this.waiters.notify();
   }
   override poll(): number {
-    return this.#source.pending(this.#process, undefined, this.#set) ? Poll.IN : 0;
+    if (this.#source.pending(this.#process, undefined, this.#set)) return Poll.IN;
+    // Signals for one thread are readable by it alone; poll does not know who asks.
+    for (const thread of this.#process.threads) if (this.#source.pending(this.#process, thread, this.#set)) return Poll.IN;
+    return 0;
   }
   /** As many signals as there are and fit. -EINVAL (less than 128 bytes), -EAGAIN. */
   override read(max: number, _offset: number | null, context: CallContext): Uint8Array | number {

@@ -1,6 +1,7 @@
 /** AF_INET stream sockets: tcp(7). */
 import { Limits, type Awaitable } from "@cvm/monitor/abi";
 import type { IoctlResult } from "../files/open-file.ts";
+import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { whenReady } from "../kernel/ready.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
@@ -306,12 +307,12 @@ export class TcpSocket extends SocketFile {
   }
   received(bytes: Uint8Array): void {
     this.#queue.push(bytes);
-    this.waiters.notify();
+    this.waiters.notify(Change.IN);
   }
   credited(bytes: number): void {
     const before = this.#credit;
     this.#credit = before + bytes;
-    if (before < WRITABLE) this.waiters.notify();
+    if (before < WRITABLE) this.waiters.notify(Change.OUT);
   }
   peerEnded(): void {
     this.#ended = true;
@@ -394,7 +395,7 @@ export class TcpSocket extends SocketFile {
     const peer = this.#peer;
     if (peer === null) return;
     const room = WINDOW - this.#queue.length;
-    if (room >= WRITABLE && room - count < WRITABLE) peer.waiters.notify();
+    if (room >= WRITABLE && room - count < WRITABLE) peer.waiters.notify(Change.OUT);
   }
 
   override write(bytes: Uint8Array, _offset: number | null, context: CallContext): number {
@@ -422,7 +423,7 @@ export class TcpSocket extends SocketFile {
     }
     if (!peer.#readShut) {
       peer.#queue.pushCopy(part);
-      peer.waiters.notify();
+      peer.waiters.notify(Change.IN);
     }
     return part.length;
   }

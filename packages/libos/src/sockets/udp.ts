@@ -1,4 +1,5 @@
 /** AF_INET datagram sockets: udp(7). Datagrams go between sockets of the cVM; outside there is none to reach. */
+import { Change } from "../events/epoll.ts";
 import type { IoctlResult } from "../files/open-file.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
@@ -135,7 +136,7 @@ export class UdpSocket extends SocketFile {
     if (this.localPort === 0 || this.#readShut || this.#size + size > this.options.get(SOL.SOCKET, SO.RCVBUF)) return;
     this.#size += size;
     this.#queue.push(datagram);
-    this.waiters.notify();
+    this.waiters.notify(Change.IN);
   }
   /** Whether a datagram from there is for this socket: a connected one hears its peer only. */
   hears(address: number, port: number): boolean {

@@ -1,4 +1,5 @@
 /** AF_UNIX sockets: unix(7). */
+import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
 import { retain } from "../files/open-file.ts";
@@ -271,7 +272,7 @@ export class UnixSocket extends SocketFile {
   #deliver(bytes: Uint8Array, ancillary: Ancillary | null, from: UnixSocket, context: CallContext): void {
     this.#queue.push({ bytes, ancillary, sender: ancillary?.credentials ?? credentialsOf(context), name: from.#address });
     this.#size += bytes.length + OVERHEAD;
-    this.waiters.notify();
+    this.waiters.notify(Change.IN);
   }
 
   receive(max: number, flags: number): Received | number {
@@ -289,7 +290,7 @@ export class UnixSocket extends SocketFile {
     // A message that needs more than half of the capacity gets its turn when nothing else is there.
     if (!peek && ((before < WRITABLE && this.#room() >= WRITABLE) || this.#size === 0)) {
       if (this.type === SOCK.DGRAM) this.#wakeSenders();
-      else this.#peer?.waiters.notify();
+      else this.#peer?.waiters.notify(Change.OUT);
     }
     return received;
   }
@@ -297,7 +298,7 @@ export class UnixSocket extends SocketFile {
     for (const sender of Array.from(this.#senders)) {
       // Who is not connected to this socket enters again when there still is no room.
       if (sender.#peer !== this) this.#senders.delete(sender);
-      sender.waiters.notify();
+      sender.waiters.notify(Change.OUT);
     }
   }
   #takeMessage(first: Segment, max: number, peek: boolean): Received {

@@ -74,7 +74,7 @@ function poll(context: CallContext, bytes: Uint8Array | null, count: number, tim
   if (timeoutMs < 0) return -E.INVAL;
   if (count > context.process.fds.limit) return -E.INVAL;
   const set = new PollSet(bytes ?? new Uint8Array(0), count, context.process.fds);
-  const deadline = context.kernel.monotonic() + timeoutMs;
+  let deadline = context.kernel.monotonic() + timeoutMs;
   const answer = (result: number): SyscallReply => {
     const out: OutValue[] = [{ arg: 0, value: set.bytes }];
     if (timeout !== null) out.push({ arg: 2, value: remaining(context, deadline) });
@@ -86,7 +86,12 @@ function poll(context: CallContext, bytes: Uint8Array | null, count: number, tim
     const late = set.look();
     return late === 0 ? -E.AGAIN : answer(late);
   };
-  return context.kernel.block(context, set.queues(), retry, timeoutMs, () => answer(set.look()), false);
+  const late = (): SyscallReply => {
+    // Timers may be a little early; no time is left all the same.
+    deadline = 0;
+    return answer(set.look());
+  };
+  return context.kernel.block(context, set.queues(), retry, timeoutMs, late, false);
 }
 
 /** The rest of a time-out, which ppoll and pselect6 write back. */
@@ -101,7 +106,7 @@ function select(context: CallContext, count: number, sets: readonly (Uint8Array 
   if (timeoutMs < 0 || count < 0) return -E.INVAL;
   const set = new SelectSet(Math.min(count, context.process.fds.limit), sets, context.process.fds);
   if (set.bad) return -E.BADF;
-  const deadline = context.kernel.monotonic() + timeoutMs;
+  let deadline = context.kernel.monotonic() + timeoutMs;
   const answer = (result: number): SyscallReply => {
     const out: OutValue[] = [];
     set.results.forEach((value, index) => value !== null && out.push({ arg: index + 1, value }));
@@ -114,7 +119,12 @@ function select(context: CallContext, count: number, sets: readonly (Uint8Array 
     const late = set.look();
     return late === 0 ? -E.AGAIN : answer(late);
   };
-  return context.kernel.block(context, set.queues(), retry, timeoutMs, () => answer(set.look()), false);
+  const late = (): SyscallReply => {
+    // Timers may be a little early; no time is left all the same.
+    deadline = 0;
+    return answer(set.look());
+  };
+  return context.kernel.block(context, set.queues(), retry, timeoutMs, late, false);
 }
 
 /** pselect6's last argument points at { address of a sigset_t, its size }. */

@@ -37,6 +37,7 @@ static int limited_files(void) {
   int code = 0;
   write(fd, "x", 1);
   close(fd);
+  setgroups(0, NULL);
   setgid(100);
   setuid(1000);
   if (open("identity-private", O_RDONLY) != -1 || errno != EACCES) code |= 1;

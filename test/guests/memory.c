@@ -193,7 +193,7 @@ int main(void) {
     shared[0] = 'c';
     shared[PAGE] = 'd';
     own[0] = 'c';
-    while (*(volatile char *)(shared + 1) != 'p') sleep_ms(2);
+    for (int i = 0; i < 2000 && *(volatile char *)(shared + 1) != 'p'; i++) sleep_ms(1);
     shared[2] = 'e';
     _exit(0);
   }

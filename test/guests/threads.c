@@ -111,6 +111,10 @@ static void *exit_early(void *argument) {
   pthread_exit(argument);
 }
 
+static void *end_process(void *argument) {
+  exit((int)(intptr_t)argument);
+}
+
 static pthread_t signalled;
 static atomic_int handled;
 static void on_signal(int number) {
@@ -262,7 +266,7 @@ int main(void) {
     /* Only the forking thread is in the child; exit_group from a thread ends all. */
     pthread_create(&threads[0], NULL, until_signal, NULL);
     atomic_store(&handled, 0);
-    pthread_create(&threads[1], NULL, (void *(*)(void *))exit, (void *)21);
+    pthread_create(&threads[1], NULL, end_process, (void *)21);
     for (;;) pause();
   }
   int status = 0;

@@ -67,13 +67,13 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Installs a Debian package on this machine when a program of it is missing (root and apt); false when it cannot. */
-export function ensureProgram(program: string, debianPackage: string): boolean {
+/** Installs Debian packages on this machine when a program of them is missing (root and apt); false when it cannot. */
+export function ensureProgram(program: string, ...debianPackages: string[]): boolean {
   const has = (): boolean => spawnSync("sh", ["-c", `command -v ${program}`], { stdio: "ignore" }).status === 0;
   if (has()) return true;
   if (process.getuid?.() !== 0) return false;
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   spawnSync("apt-get", ["-qq", "update"], { stdio: "ignore", env });
-  spawnSync("apt-get", ["-qq", "install", "-y", "--no-install-recommends", debianPackage], { stdio: "ignore", env });
+  spawnSync("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...debianPackages], { stdio: "ignore", env });
   return has();
 }

@@ -1,0 +1,43 @@
+/** Programs that judge themselves by Linux semantics, natively and inside a cVM: the same lines, all ok. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { makeScratchImage } from "../../packages/cli/src/images/scratch.ts";
+import { cvm, ensureImage, type Result, TEST_HOME } from "../support/cvm.ts";
+import { build, NAMES, runHere, whyNot } from "./programs.ts";
+
+const reason = whyNot();
+if (reason !== null) console.warn(`GUEST PROGRAMS SKIPPED: ${reason}`);
+
+const lines = (result: Result): string[] => result.stdout.trimEnd().split("\n");
+
+describe.skipIf(reason !== null)("guest programs", () => {
+  const expected = new Map<string, string[]>();
+  let dynamic = "";
+
+  beforeAll(async () => {
+    process.env["CVM_HOME"] = TEST_HOME;
+    const native = build("native");
+    for (const name of NAMES) {
+      const result = await runHere(join(native, name));
+      expect(lines(result).filter((line) => !line.endsWith(": ok")), `${name} on this machine`).toEqual(["all ok"]);
+      expected.set(name, lines(result));
+    }
+    const folder = build("static");
+    await makeScratchImage("guests", NAMES.map((path) => ({ path, data: readFileSync(join(folder, path)), mode: 0o755 })), { Env: [], WorkingDir: "/" });
+    dynamic = build("dynamic");
+    await ensureImage("redis", ["redis-server", "redis-tools"]);
+  });
+
+  test.each(NAMES)("%s, statically linked, in an image of its own", async (name) => {
+    const result = await cvm(["run", "--rm", "guests", `/${name}`], { timeoutMs: 100_000 });
+    expect(lines(result)).toEqual(expected.get(name));
+    expect(result.status).toBe(0);
+  });
+
+  test.each(NAMES)("%s, dynamically linked, on Debian's C library", async (name) => {
+    const result = await cvm(["run", "--rm", "-v", `${dynamic}:/guests:ro`, "redis", `/guests/${name}`], { timeoutMs: 100_000 });
+    expect(lines(result)).toEqual(expected.get(name));
+    expect(result.status).toBe(0);
+  });
+});

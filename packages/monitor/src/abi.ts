@@ -63,12 +63,33 @@ export type Length = { readonly arg: string; readonly times?: number; readonly m
 export interface ArgumentDeclaration {
   readonly name: string;
   readonly kind:
-    | "int" | "uint" | "long" | "ulong" | "fd" | "address" | "path" | "string" | "strings"
-    | "in" | "out" | "inout" | "iovIn" | "iovOut" | "msgIn" | "msgOut" | "addressOut" | "addressLength";
+    | "int"
+    | "uint"
+    | "long"
+    | "ulong"
+    | "fd"
+    | "address"
+    | "path"
+    | "string"
+    | "strings"
+    | "in"
+    | "out"
+    | "inout"
+    | "iovIn"
+    | "iovOut"
+    | "msgIn"
+    | "msgOut"
+    | "addressOut"
+    | "addressLength";
   readonly length?: Length;
   readonly nullable?: boolean;
   /** For strace: how a number prints. */
-  readonly print?: "hex" | "octal" | "signal" | { readonly flags: Readonly<Record<string, number>> } | { readonly values: Readonly<Record<string, number>> };
+  readonly print?:
+    | "hex"
+    | "octal"
+    | "signal"
+    | { readonly flags: Readonly<Record<string, number>> }
+    | { readonly values: Readonly<Record<string, number>> };
 }
 
 export interface SyscallDeclaration {
@@ -140,7 +161,15 @@ export type SyscallOutcome = number | SyscallReply | typeof PENDING;
  */
 export type ProcessOp =
   /** Makes pages usable: zeroed first unless `keep`; then `bytes`, if given, at the start. Prot bits of @cvm/cpu/abi. Page-aligned. */
-  | { readonly op: "map"; readonly process: ProcessId; readonly address: number; readonly length: number; readonly prot: number; readonly bytes?: Uint8Array; readonly keep?: boolean }
+  | {
+      readonly op: "map";
+      readonly process: ProcessId;
+      readonly address: number;
+      readonly length: number;
+      readonly prot: number;
+      readonly bytes?: Uint8Array;
+      readonly keep?: boolean;
+    }
   | { readonly op: "protect"; readonly process: ProcessId; readonly address: number; readonly length: number; readonly prot: number }
   | { readonly op: "unmap"; readonly process: ProcessId; readonly address: number; readonly length: number }
   /** Zeroes mapped pages (MADV_DONTNEED). */

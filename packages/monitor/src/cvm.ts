@@ -194,10 +194,17 @@ export class Cvm {
   inspect(): CvmStatus {
     const { compartment } = this.#parts;
     return {
-      name: this.name, address: this.address, state: this.#state,
-      processes: compartment.processes.size, threads: compartment.threads.size, memory: compartment.charged, addresses: compartment.addressBytes,
-      streams: this.#node.streams, listeners: this.#node.listeners,
-      ...countersOf(compartment), lastRefusal: compartment.lastRefusal,
+      name: this.name,
+      address: this.address,
+      state: this.#state,
+      processes: compartment.processes.size,
+      threads: compartment.threads.size,
+      memory: compartment.charged,
+      addresses: compartment.addressBytes,
+      streams: this.#node.streams,
+      listeners: this.#node.listeners,
+      ...countersOf(compartment),
+      lastRefusal: compartment.lastRefusal,
     };
   }
 

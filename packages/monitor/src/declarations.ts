@@ -8,7 +8,24 @@ import { MonitorError } from "./errors.ts";
 export type ArgumentKind = ArgumentDeclaration["kind"];
 
 const KINDS: ReadonlySet<string> = new Set<ArgumentKind>([
-  "int", "uint", "long", "ulong", "fd", "address", "path", "string", "strings", "in", "out", "inout", "iovIn", "iovOut", "msgIn", "msgOut", "addressOut", "addressLength",
+  "int",
+  "uint",
+  "long",
+  "ulong",
+  "fd",
+  "address",
+  "path",
+  "string",
+  "strings",
+  "in",
+  "out",
+  "inout",
+  "iovIn",
+  "iovOut",
+  "msgIn",
+  "msgOut",
+  "addressOut",
+  "addressLength",
 ]);
 const NEEDS_LENGTH: ReadonlySet<string> = new Set<ArgumentKind>(["in", "out", "inout", "iovIn", "iovOut"]);
 
@@ -34,7 +51,15 @@ export interface CompiledSyscall {
 /** Where the answer of a call goes, as far as it does not stand in a register: a vector of buffers, a message header, a length pointer. */
 export type SavedOutput =
   | { readonly kind: "vector"; readonly vector: Float64Array }
-  | { readonly kind: "message"; readonly header: number; readonly name: number; readonly nameCapacity: number; readonly control: number; readonly controlCapacity: number; readonly vector: Float64Array }
+  | {
+      readonly kind: "message";
+      readonly header: number;
+      readonly name: number;
+      readonly nameCapacity: number;
+      readonly control: number;
+      readonly controlCapacity: number;
+      readonly vector: Float64Array;
+    }
   | { readonly kind: "address"; readonly capacity: number; readonly lengthPointer: number };
 
 /** Largest system call number; Linux's end below 500. */
@@ -58,7 +83,8 @@ function compileArgument(where: string, declared: readonly Readonly<Record<strin
     if (arg !== undefined) {
       lengthArg = declared.findIndex((other) => other.name === arg && ["int", "uint", "long", "ulong"].includes(String(other.kind)));
       if (lengthArg < 0) fail(`there is no number by the name of its length (${JSON.stringify(arg)})`);
-      if (factor !== undefined && !(typeof factor === "number" && factor >= 1 / 65536 && factor <= 65536)) fail("times is not 1/65536 … 65536");
+      if (factor !== undefined && !(typeof factor === "number" && factor >= 1 / 65536 && factor <= 65536))
+        fail("times is not 1/65536 … 65536");
       if (step !== undefined && !isInteger(step, 1, 4096)) fail("multiple is not 1 … 4096");
       multiple = (step as number | undefined) ?? 1;
       times = (factor as number | undefined) ?? 1;
@@ -74,7 +100,8 @@ function compileArgument(where: string, declared: readonly Readonly<Record<strin
  * @throws MonitorError `protocol`
  */
 export function compileDeclarations(declarations: unknown): Map<number, CompiledSyscall> {
-  if (!Array.isArray(declarations) || declarations.length > 4096) throw new MonitorError("protocol", "system call declarations are not a list of at most 4096");
+  if (!Array.isArray(declarations) || declarations.length > 4096)
+    throw new MonitorError("protocol", "system call declarations are not a list of at most 4096");
   const table = new Map<number, CompiledSyscall>();
   for (const declaration of declarations as readonly unknown[]) {
     if (!isRecord(declaration)) throw new MonitorError("protocol", "a system call declaration is not a record");
@@ -83,7 +110,8 @@ export function compileDeclarations(declarations: unknown): Map<number, Compiled
     if (!isString(name, 64)) throw new MonitorError("protocol", `system call ${number}: name is not a short string`);
     const where = `system call ${number} (${name})`;
     if (table.has(number)) throw new MonitorError("protocol", `${where} is declared twice`);
-    if (!Array.isArray(declared) || declared.length > ARGUMENTS_MOST || !declared.every(isRecord)) throw new MonitorError("protocol", `${where}: arguments are not a list of at most 6 records`);
+    if (!Array.isArray(declared) || declared.length > ARGUMENTS_MOST || !declared.every(isRecord))
+      throw new MonitorError("protocol", `${where}: arguments are not a list of at most 6 records`);
     const compiled = declared.map((_, position) => compileArgument(where, declared, position));
     table.set(number, { number, name, arguments: compiled, registers: registers === true });
   }

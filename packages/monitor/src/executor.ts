@@ -71,12 +71,17 @@ export class Executor {
   /** Asks the library OS what becomes of a thread that it wanted to interrupt. */
   #interrupt(compartment: Compartment, thread: Thread): void {
     thread.interrupt = false;
-    this.#ask(compartment, thread, () => compartment.libraryOs!.interrupted(thread.id, thread.hart.saveRegisters()), (ops) => {
-      if (thread.state === ThreadState.Dead) return;
-      const outcome = this.#operations.apply(compartment, ops, thread);
-      if (outcome.error === -Errno.EINVAL) this.#events.broken(compartment, outcome.reason);
-      else if (outcome.error !== 0) this.fault(compartment, thread, { cause: Cause.StoreAccess, value: 0 });
-    });
+    this.#ask(
+      compartment,
+      thread,
+      () => compartment.libraryOs!.interrupted(thread.id, thread.hart.saveRegisters()),
+      (ops) => {
+        if (thread.state === ThreadState.Dead) return;
+        const outcome = this.#operations.apply(compartment, ops, thread);
+        if (outcome.error === -Errno.EINVAL) this.#events.broken(compartment, outcome.reason);
+        else if (outcome.error !== 0) this.fault(compartment, thread, { cause: Cause.StoreAccess, value: 0 });
+      },
+    );
   }
 
   /** Tells the library OS about a fault; it delivers a signal or gives the process up. */
@@ -84,7 +89,15 @@ export class Executor {
     const { hart, process } = thread;
     compartment.faultCount++;
     const report = reportFault(compartment, thread, this.#disassemble, trap);
-    const fault: Fault = { process: process.id, thread: thread.id, cause: trap.cause, value: report.value, pc: hart.pc, registers: hart.saveRegisters(), report: report.text };
+    const fault: Fault = {
+      process: process.id,
+      thread: thread.id,
+      cause: trap.cause,
+      value: report.value,
+      pc: hart.pc,
+      registers: hart.saveRegisters(),
+      report: report.text,
+    };
     compartment.asking++;
     const asked = (act: () => void): void => {
       try {
@@ -93,32 +106,46 @@ export class Executor {
         if (--compartment.asking === 0) for (const held of compartment.held.splice(0)) held();
       }
     };
-    this.#ask(compartment, thread, () => compartment.libraryOs!.fault(fault), (answer: unknown) => asked(() => {
-      if (!isRecord(answer)) {
-        this.#events.broken(compartment, "a fault was answered with something that is no answer");
-        return;
-      }
-      const { ops, signal } = answer;
-      if (ops === null || ops === undefined) {
-        if (compartment.alive) this.#events.faulted(compartment, report, isInteger(signal, 1, 64) ? signal : SIGSEGV);
-        compartment.endProcess(process);
-        return;
-      }
-      if (thread.state === ThreadState.Dead) return;
-      const outcome = this.#operations.apply(compartment, ops, thread);
-      if (outcome.error !== 0) this.#events.broken(compartment, `${outcome.reason}; it was the answer to this fault:\n${report.text}`);
-    }), asked);
+    this.#ask(
+      compartment,
+      thread,
+      () => compartment.libraryOs!.fault(fault),
+      (answer: unknown) =>
+        asked(() => {
+          if (!isRecord(answer)) {
+            this.#events.broken(compartment, "a fault was answered with something that is no answer");
+            return;
+          }
+          const { ops, signal } = answer;
+          if (ops === null || ops === undefined) {
+            if (compartment.alive) this.#events.faulted(compartment, report, isInteger(signal, 1, 64) ? signal : SIGSEGV);
+            compartment.endProcess(process);
+            return;
+          }
+          if (thread.state === ThreadState.Dead) return;
+          const outcome = this.#operations.apply(compartment, ops, thread);
+          if (outcome.error !== 0) this.#events.broken(compartment, `${outcome.reason}; it was the answer to this fault:\n${report.text}`);
+        }),
+      asked,
+    );
   }
 
   /**
    * Asks, and acts on the answer now or when it comes. The thread sleeps meanwhile, or dies. `around` is put around the action on a failure,
    * which ends the cVM.
    */
-  #ask<T>(compartment: Compartment, thread: Thread, question: () => Awaitable<T>, act: (answer: T) => void, around: (act: () => void) => void = (act) => act()): void {
+  #ask<T>(
+    compartment: Compartment,
+    thread: Thread,
+    question: () => Awaitable<T>,
+    act: (answer: T) => void,
+    around: (act: () => void) => void = (act) => act(),
+  ): void {
     const sync = thread.state === ThreadState.Running;
-    const failed = (error: unknown): void => around(() => {
-      if (compartment.alive) this.#events.broken(compartment, `its library OS failed: ${messageOf(error)}`);
-    });
+    const failed = (error: unknown): void =>
+      around(() => {
+        if (compartment.alive) this.#events.broken(compartment, `its library OS failed: ${messageOf(error)}`);
+      });
     thread.state = ThreadState.Stopped;
     let answer: Awaitable<T>;
     try {

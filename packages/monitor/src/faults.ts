@@ -31,8 +31,38 @@ export interface FaultReport {
 }
 
 const REGISTER_NAMES: readonly string[] = [
-  "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
-  "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+  "zero",
+  "ra",
+  "sp",
+  "gp",
+  "tp",
+  "t0",
+  "t1",
+  "t2",
+  "s0",
+  "s1",
+  "a0",
+  "a1",
+  "a2",
+  "a3",
+  "a4",
+  "a5",
+  "a6",
+  "a7",
+  "s2",
+  "s3",
+  "s4",
+  "s5",
+  "s6",
+  "s7",
+  "s8",
+  "s9",
+  "s10",
+  "s11",
+  "t3",
+  "t4",
+  "t5",
+  "t6",
 ];
 
 const CAUSES: Readonly<Record<number, string>> = {
@@ -127,20 +157,34 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
   if (cause === Cause.Cheri) {
     const number = Math.floor(value / 32) % 64;
     check = CHECKS[value % 32] ?? `code ${value % 32}`;
-    register = number === CapReg.Pcc ? "PCC" : number === CapReg.Ddc ? "DDC" : number < 32 ? `c${number}` : `special register ${number - 32}`;
+    register =
+      number === CapReg.Pcc ? "PCC" : number === CapReg.Ddc ? "DDC" : number < 32 ? `c${number}` : `special register ${number - 32}`;
     faulted = number === CapReg.Pcc ? hart.pcc : number === CapReg.Ddc ? hart.ddc : number < 32 ? hart.getCapability(number) : null;
   }
   const registers = REGISTER_NAMES.map((_, i) => (i === 0 ? 0n : BigInt.asUintN(64, hart.getX(i))));
   const report = {
-    cvm: compartment.name, process: process.id, thread: thread.id, pc: hart.pc, instruction, disassembly,
-    cause, causeName: CAUSES[cause] ?? `cause ${cause}`, value, check, register, capability: faulted, registers,
+    cvm: compartment.name,
+    process: process.id,
+    thread: thread.id,
+    pc: hart.pc,
+    instruction,
+    disassembly,
+    cause,
+    causeName: CAUSES[cause] ?? `cause ${cause}`,
+    value,
+    check,
+    register,
+    capability: faulted,
+    registers,
   };
   return { ...report, text: textOf(report, hart) };
 }
 
 function textOf(report: Omit<FaultReport, "text">, hart: HartPort): string {
   const { instruction, disassembly, cause, check, register, capability } = report;
-  const lines = [`cVM "${report.cvm}", process ${report.process}, thread ${report.thread}: ${report.causeName}${check === null ? "" : `: ${check} of ${register}`}`];
+  const lines = [
+    `cVM "${report.cvm}", process ${report.process}, thread ${report.thread}: ${report.causeName}${check === null ? "" : `: ${check} of ${register}`}`,
+  ];
   const word = instruction === null ? "not readable" : `${hex(instruction)}${disassembly === null ? "" : `  ${disassembly}`}`;
   lines.push(`  pc           ${hex(report.pc)}`, `  instruction  ${word}`);
   if (capability !== null) lines.push(`  ${register!.padEnd(11)}  ${c.format(capability)}`);
@@ -148,7 +192,12 @@ function textOf(report: Omit<FaultReport, "text">, hart: HartPort): string {
   if (register !== "DDC") lines.push(`  DDC          ${c.format(hart.ddc)}`);
   if (register !== "PCC") lines.push(`  PCC          ${c.format(hart.pcc)}`);
   for (let i = 0; i < 32; i += 4) {
-    lines.push(`  ${[0, 1, 2, 3].map((j) => `${REGISTER_NAMES[i + j]!.padEnd(4)} ${hex(report.registers[i + j]!).padEnd(18)}`).join(" ").trimEnd()}`);
+    lines.push(
+      `  ${[0, 1, 2, 3]
+        .map((j) => `${REGISTER_NAMES[i + j]!.padEnd(4)} ${hex(report.registers[i + j]!).padEnd(18)}`)
+        .join(" ")
+        .trimEnd()}`,
+    );
   }
   return lines.join("\n");
 }

@@ -97,7 +97,10 @@ export class Gate {
     try {
       outcome = libraryOs!.syscall(call);
     } catch (error) {
-      this.#events.problem(compartment, `system call ${number} (${declaration?.name ?? "unknown"}) of the library OS failed: ${messageOf(error)}`);
+      this.#events.problem(
+        compartment,
+        `system call ${number} (${declaration?.name ?? "unknown"}) of the library OS failed: ${messageOf(error)}`,
+      );
       outcome = -Errno.EIO;
     }
     // The handler may have ended the thread, or the whole cVM.
@@ -315,11 +318,16 @@ export class Gate {
         if (isBytes(value)) return true;
         const { header, name, nameCapacity, control, controlCapacity, vector } = saved;
         const controlBytes = value.control.subarray(0, controlCapacity);
-        return memory.scatter(vector, value.data)
-          && (name === 0 || (memory.store(name, (value.name ?? new Uint8Array(0)).subarray(0, nameCapacity)) && memory.storeU32(header + 8, value.name?.length ?? 0)))
-          && memory.store(control, controlBytes)
-          && memory.storeU32(header + 40, controlBytes.length) && memory.storeU32(header + 44, 0)
-          && memory.storeU32(header + 48, value.flags);
+        return (
+          memory.scatter(vector, value.data) &&
+          (name === 0 ||
+            (memory.store(name, (value.name ?? new Uint8Array(0)).subarray(0, nameCapacity)) &&
+              memory.storeU32(header + 8, value.name?.length ?? 0))) &&
+          memory.store(control, controlBytes) &&
+          memory.storeU32(header + 40, controlBytes.length) &&
+          memory.storeU32(header + 44, 0) &&
+          memory.storeU32(header + 48, value.flags)
+        );
       }
     }
   }
@@ -344,7 +352,13 @@ function isOutValue(output: unknown): boolean {
   if (!isRecord(output) || !isInteger(output["arg"], 0, 5)) return false;
   const { value } = output;
   if (isBytes(value)) return true;
-  return isRecord(value) && isBytes(value["data"]) && isBytes(value["control"]) && (value["name"] === null || isBytes(value["name"])) && isInteger(value["flags"], -0x8000_0000, 0xffff_ffff);
+  return (
+    isRecord(value) &&
+    isBytes(value["data"]) &&
+    isBytes(value["control"]) &&
+    (value["name"] === null || isBytes(value["name"])) &&
+    isInteger(value["flags"], -0x8000_0000, 0xffff_ffff)
+  );
 }
 
 /** A safe integer, or a record with one and well-formed outputs. Operations are checked when they are applied. */
@@ -352,5 +366,7 @@ function isAnswer(answer: unknown): answer is number | SyscallReply {
   if (typeof answer === "number") return Number.isSafeInteger(answer);
   if (!isRecord(answer) || !Number.isSafeInteger(answer["result"])) return false;
   const { out, ops } = answer;
-  return (out === undefined || (Array.isArray(out) && out.length <= 6 && out.every(isOutValue))) && (ops === undefined || Array.isArray(ops));
+  return (
+    (out === undefined || (Array.isArray(out) && out.length <= 6 && out.every(isOutValue))) && (ops === undefined || Array.isArray(ops))
+  );
 }

@@ -42,7 +42,8 @@ export class GuestMemory {
     const { ddcAddress, ddcBase, loadLength, storeLength } = this.#authority;
     const start = ddcAddress + offset;
     const end = start + length;
-    if (!(length >= 0 && start >= ddcBase && end <= ddcBase + (write ? storeLength : loadLength) && end <= this.#machine.memoryBytes)) return -1;
+    if (!(length >= 0 && start >= ddcBase && end <= ddcBase + (write ? storeLength : loadLength) && end <= this.#machine.memoryBytes))
+      return -1;
     return this.#machine.allows(start, length, write ? Prot.Write : Prot.Read) ? start : -1;
   }
 

@@ -23,7 +23,14 @@ export interface HostCallEvents {
  * The calls of ONE library OS. They take whatever comes: what is not in order is refused (counted in {@link Compartment.refused})
  * and changes nothing. A handle is looked up among this cVM's own, so that another's can not even be named.
  */
-export function createHostCalls(compartment: Compartment, gate: Gate, operations: Operations, network: VirtualNetwork, node: NetworkNode, events: HostCallEvents): HostCalls {
+export function createHostCalls(
+  compartment: Compartment,
+  gate: Gate,
+  operations: Operations,
+  network: VirtualNetwork,
+  node: NetworkNode,
+  events: HostCallEvents,
+): HostCalls {
   const { machine, pages } = compartment.host;
   const guestBuffer = machine.lendBytes(0, 0).buffer;
   /** Bytes that stay as they are: a view of guest memory does not. */
@@ -82,7 +89,13 @@ export function createHostCalls(compartment: Compartment, gate: Gate, operations
 
     readMemory(id, address, length) {
       const process = compartment.processes.get(id);
-      if (process === undefined || !isInteger(address, 0) || !isInteger(length, 0, Limits.transferBytes) || address + length > process.region.length) return null;
+      if (
+        process === undefined ||
+        !isInteger(address, 0) ||
+        !isInteger(length, 0, Limits.transferBytes) ||
+        address + length > process.region.length
+      )
+        return null;
       const start = process.region.base + address;
       if (length === 0) return new Uint8Array(0);
       return pages.mapped(start, length) ? machine.readBytes(start, length) : null;

@@ -10,7 +10,11 @@ import { CODE, DATA, registerOf, registers, smallMachine, STACK, toyCvm } from "
 const WRITE: ToyCall = {
   name: "write",
   number: 64,
-  args: [{ name: "fd", kind: "fd" }, { name: "buf", kind: "in", length: { arg: "count" } }, { name: "count", kind: "ulong" }],
+  args: [
+    { name: "fd", kind: "fd" },
+    { name: "buf", kind: "in", length: { arg: "count" } },
+    { name: "count", kind: "ulong" },
+  ],
   handler: (call, toy) => {
     const bytes = call.args[1] as Uint8Array;
     toy.host.consoleWrite(0, call.args[0] as number, bytes);
@@ -114,9 +118,19 @@ describe("a fault", () => {
     expect(other.inspect().cpuMs).toBeGreaterThan(before);
     expect(heard.faults).toHaveLength(1);
     const [report] = heard.faults;
-    expect(report).toMatchObject({ cvm: "toy", process: 1, thread: 1, causeName: "capability fault", check: "bounds", register: "DDC", disassembly: "ld a0,0(t0)" });
+    expect(report).toMatchObject({
+      cvm: "toy",
+      process: 1,
+      thread: 1,
+      causeName: "capability fault",
+      check: "bounds",
+      register: "DDC",
+      disassembly: "ld a0,0(t0)",
+    });
     expect(report!.registers[5]).toBe(0x700000n);
-    expect(report!.text).toMatch(/^cVM "toy", process 1, thread 1: capability fault: bounds of DDC\n {2}pc {11}0x1000[0-9a-f]\n {2}instruction {2}0x2b503 {2}ld a0,0\(t0\)\n {2}DDC {10}0x[0-9a-f]+ \[rwR,0x[0-9a-f]+-0x[0-9a-f]+\]\n/u);
+    expect(report!.text).toMatch(
+      /^cVM "toy", process 1, thread 1: capability fault: bounds of DDC\n {2}pc {11}0x1000[0-9a-f]\n {2}instruction {2}0x2b503 {2}ld a0,0\(t0\)\n {2}DDC {10}0x[0-9a-f]+ \[rwR,0x[0-9a-f]+-0x[0-9a-f]+\]\n/u,
+    );
     expect(toy().faults[0]!.report).toBe(report!.text);
     expect(registerOf(toy().faults[0]!.registers, 5)).toBe(0x700000);
   });
@@ -141,7 +155,10 @@ describe("a fault", () => {
     const { exit } = await run({
       program: `li t0, 64\nld a0, 0(t0)\nhandler:\nli a7, 93\necall`,
       setUp: (toy) => {
-        toy.fault = (fault) => ({ ops: [{ op: "registers", thread: fault.thread, registers: registers(fault.pc + 4, { 10: 42 }) }], signal: 0 });
+        toy.fault = (fault) => ({
+          ops: [{ op: "registers", thread: fault.thread, registers: registers(fault.pc + 4, { 10: 42 }) }],
+          signal: 0,
+        });
       },
     });
     expect(exit).toEqual([0, 42, 0]);
@@ -163,13 +180,17 @@ describe("a thread", () => {
   test("sleeps on a pending call until it is answered", async () => {
     const { exit, cvm } = await run({
       program: "li a7, 500\necall\nli a7, 93\necall",
-      calls: [{
-        name: "wait", number: 500, handler: (call, toy) => {
-          const { thread } = call;
-          setTimeout(() => toy.host.complete(thread, 77), 10);
-          return PENDING;
+      calls: [
+        {
+          name: "wait",
+          number: 500,
+          handler: (call, toy) => {
+            const { thread } = call;
+            setTimeout(() => toy.host.complete(thread, 77), 10);
+            return PENDING;
+          },
         },
-      }],
+      ],
     });
     expect(exit).toEqual([0, 77, 0]);
     expect(cvm.inspect().cpuMs).toBeLessThan(10);
@@ -178,13 +199,17 @@ describe("a thread", () => {
   test("may be answered before its handler returned; a second answer is refused", async () => {
     const { exit, cvm } = await run({
       program: "li a7, 500\necall\nli a7, 93\necall",
-      calls: [{
-        name: "wait", number: 500, handler: (call, toy) => {
-          toy.host.complete(call.thread, 5);
-          toy.host.complete(call.thread, 6);
-          return PENDING;
+      calls: [
+        {
+          name: "wait",
+          number: 500,
+          handler: (call, toy) => {
+            toy.host.complete(call.thread, 5);
+            toy.host.complete(call.thread, 6);
+            return PENDING;
+          },
         },
-      }],
+      ],
     });
     expect(exit).toEqual([0, 5, 0]);
     expect(cvm.inspect()).toMatchObject({ refused: 1, lastRefusal: "an answer came for a thread that waits for none" });
@@ -210,12 +235,17 @@ describe("a thread", () => {
     let pc = 0;
     const { exit } = await run({
       program: "li a7, 500\necall\nebreak\ntarget:\nli a7, 93\necall",
-      calls: [{
-        name: "jump", number: 500, registers: true, handler: (call) => {
-          pc = registerOf(call.registers!, 0);
-          return { result: 1, ops: [{ op: "registers", thread: call.thread, registers: registers(pc + 4, { 10: 9 }) }] };
+      calls: [
+        {
+          name: "jump",
+          number: 500,
+          registers: true,
+          handler: (call) => {
+            pc = registerOf(call.registers!, 0);
+            return { result: 1, ops: [{ op: "registers", thread: call.thread, registers: registers(pc + 4, { 10: 9 }) }] };
+          },
         },
-      }],
+      ],
     });
     expect(exit[1] + exit[2]).toBe(9);
     expect(pc).toBeGreaterThan(CODE);
@@ -236,10 +266,17 @@ describe("a thread", () => {
         li t1, 33
         sw t1, 0(t0)
         forever: j forever`,
-      calls: [{
-        name: "clone", number: 500, args: [{ name: "pc", kind: "address" }],
-        handler: (call) => ({ result: 2, ops: [{ op: "thread", process: call.process, thread: 2, registers: registers(call.args[0] as number, { 2: STACK - 0x1000 }) }] }),
-      }],
+      calls: [
+        {
+          name: "clone",
+          number: 500,
+          args: [{ name: "pc", kind: "address" }],
+          handler: (call) => ({
+            result: 2,
+            ops: [{ op: "thread", process: call.process, thread: 2, registers: registers(call.args[0] as number, { 2: STACK - 0x1000 }) }],
+          }),
+        },
+      ],
     });
     expect(exit).toEqual([0, 33, 0]);
   });
@@ -272,17 +309,24 @@ describe("a thread", () => {
         ecall`,
       calls: [
         {
-          name: "fork", number: 500, handler: (call, toy) => {
+          name: "fork",
+          number: 500,
+          handler: (call, toy) => {
             const child = toy.host.fork(call.thread, 2) as number;
             if (child > 0) toy.host.start(2);
             return child;
           },
         },
-        { name: "child", number: 501, args: [{ name: "value", kind: "int" }], handler: (call, toy) => {
-          const value = call.args[0] as number;
-          toy.host.complete(1, value);
-          return { result: 0, ops: [{ op: "endProcess", process: call.process }] };
-        } },
+        {
+          name: "child",
+          number: 501,
+          args: [{ name: "value", kind: "int" }],
+          handler: (call, toy) => {
+            const value = call.args[0] as number;
+            toy.host.complete(1, value);
+            return { result: 0, ops: [{ op: "endProcess", process: call.process }] };
+          },
+        },
         { name: "wait", number: 502, handler: () => PENDING },
       ],
     });
@@ -295,19 +339,30 @@ describe("a thread", () => {
     const { exit } = await run({
       memoryBytes: 2 << 20,
       program: `li a7, 500\necall\nebreak`,
-      calls: [{
-        name: "execve", number: 500, handler: (call, toy) => {
-          const process = toy.host.createProcess(65536 * 4) as number;
-          return {
-            result: 0,
-            ops: [
-              { op: "map", process, address: 0x1000, length: 0x1000, prot: 5, bytes: Uint8Array.from([0x93, 0x08, 0xd0, 0x05, 0x73, 0, 0, 0]) },
-              { op: "move", thread: call.thread, process, registers: registers(0x1000, { 10: 13 }) },
-              { op: "endProcess", process: call.process },
-            ],
-          };
+      calls: [
+        {
+          name: "execve",
+          number: 500,
+          handler: (call, toy) => {
+            const process = toy.host.createProcess(65536 * 4) as number;
+            return {
+              result: 0,
+              ops: [
+                {
+                  op: "map",
+                  process,
+                  address: 0x1000,
+                  length: 0x1000,
+                  prot: 5,
+                  bytes: Uint8Array.from([0x93, 0x08, 0xd0, 0x05, 0x73, 0, 0, 0]),
+                },
+                { op: "move", thread: call.thread, process, registers: registers(0x1000, { 10: 13 }) },
+                { op: "endProcess", process: call.process },
+              ],
+            };
+          },
         },
-      }],
+      ],
     });
     expect(exit).toEqual([0, 13, 0]);
   });
@@ -355,7 +410,15 @@ describe("capabilities by number", () => {
 test("a library OS that throws gives its caller EIO, and the host a report", async () => {
   const { exit, heard } = await run({
     program: "li a7, 500\necall\nneg a0, a0\nli a7, 93\necall",
-    calls: [{ name: "bad", number: 500, handler: () => { throw new TypeError("oops"); } }],
+    calls: [
+      {
+        name: "bad",
+        number: 500,
+        handler: () => {
+          throw new TypeError("oops");
+        },
+      },
+    ],
   });
   expect(exit).toEqual([0, 5, 0]);
   expect(heard.problems).toEqual(['cVM "toy": system call 500 (bad) of the library OS failed: TypeError: oops']);

@@ -49,12 +49,14 @@ export interface Monitor {
 
 function checkConfig(config: CvmConfig): void {
   const { name, memoryBytes, addressBytes, weight, cpus } = config;
-  const positive = (value: number | undefined): boolean => value === undefined || (typeof value === "number" && value > 0 && Number.isFinite(value));
+  const positive = (value: number | undefined): boolean =>
+    value === undefined || (typeof value === "number" && value > 0 && Number.isFinite(value));
   if (typeof name !== "string" || !/^[a-z0-9][a-z0-9._-]{0,62}$/iu.test(name)) {
     throw new MonitorError("invalid", `"${name}" is not a name: 1 … 63 letters, digits, "-", "_" and "." with a letter or digit first`);
   }
   if (!isInteger(memoryBytes, 4096)) throw new MonitorError("invalid", "memoryBytes is a number of bytes, at least 4096");
-  if (addressBytes !== undefined && !isInteger(addressBytes, 4096)) throw new MonitorError("invalid", "addressBytes is a number of bytes, at least 4096");
+  if (addressBytes !== undefined && !isInteger(addressBytes, 4096))
+    throw new MonitorError("invalid", "addressBytes is a number of bytes, at least 4096");
   if (!positive(weight)) throw new MonitorError("invalid", "weight is greater than 0");
   if (!positive(cpus)) throw new MonitorError("invalid", "cpus is greater than 0");
 }
@@ -72,7 +74,13 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
   const gate = new Gate(new GuestMemory(machine), operations, events);
   const executor = new Executor(clock, gate, operations, events, options.disassemble ?? createDisassembler());
   const scheduler = new Scheduler(clock, (thread, fuel, until) => executor.run(thread, fuel, until));
-  const host: Host = { machine, pages: new Pages(machine), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
+  const host: Host = {
+    machine,
+    pages: new Pages(machine),
+    regions: new RegionAllocator(machine.memoryBytes),
+    otypes: new Otypes(),
+    scheduler,
+  };
   const network = new VirtualNetwork({ post: (deliver) => scheduler.post(deliver), uplink: options.uplink });
 
   return {

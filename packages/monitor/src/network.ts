@@ -64,7 +64,14 @@ export class VirtualNetwork {
    * @throws MonitorError `invalid` for an address outside of 10.88.0.0/16 or the host's own, `exists`, `exhausted`
    */
   attach(name: string, address: string | undefined, events: NodeEvents): NetworkNode {
-    if (address !== undefined && (!isAddress(address) || !address.startsWith(PREFIX) || address === HOST_ADDRESS || address === "10.88.0.0" || address === "10.88.255.255")) {
+    if (
+      address !== undefined &&
+      (!isAddress(address) ||
+        !address.startsWith(PREFIX) ||
+        address === HOST_ADDRESS ||
+        address === "10.88.0.0" ||
+        address === "10.88.255.255")
+    ) {
       throw new MonitorError("invalid", `${address} is not an address for a cVM: those are 10.88.0.2 … 10.88.255.254`);
     }
     if (address !== undefined && this.#nodes.has(address)) throw new MonitorError("exists", `the address ${address} is in use`);
@@ -193,7 +200,8 @@ export class NetworkNode {
     const own = address.startsWith("127.") || address === "0.0.0.0";
     const from = { address: own && address !== "0.0.0.0" ? address : this.address, port: local };
     this.#ports.add(local);
-    this.#streams.set(id, this.#network.open(from, { address: own ? this.address : address, port }, this.#eventsOf(id, local)));
+    const stream = this.#network.open(from, { address: own ? this.address : address, port }, this.#eventsOf(id, local));
+    if (!stream.closed) this.#streams.set(id, stream);
     return true;
   }
 

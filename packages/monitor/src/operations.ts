@@ -58,7 +58,8 @@ export class Operations {
       }
       throw error;
     }
-    const inherited = caller === null || harts.length === 0 ? null : { process: caller.process, ddc: caller.hart.ddc, pcc: caller.hart.pcc };
+    const inherited =
+      caller === null || harts.length === 0 ? null : { process: caller.process, ddc: caller.hart.ddc, pcc: caller.hart.pcc };
     for (const op of list) carryOut(compartment, op, inherited, harts);
     return DONE;
   }
@@ -87,7 +88,8 @@ function check(compartment: Compartment, ops: unknown): readonly ProcessOp[] {
     if (!isRecord(op)) invalid(i, op, "not a record");
     checkOne(compartment, overlay, op, i);
   }
-  if (compartment.charged + overlay.charge > compartment.budget.memory) throw new Refusal(-Errno.ENOMEM, "more memory than this cVM may have");
+  if (compartment.charged + overlay.charge > compartment.budget.memory)
+    throw new Refusal(-Errno.ENOMEM, "more memory than this cVM may have");
   return ops as readonly ProcessOp[];
 }
 
@@ -109,8 +111,10 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
     if (!isBytes(op["registers"]) || op["registers"].length !== REGISTER_FILE_BYTES) fail(`registers are not ${REGISTER_FILE_BYTES} bytes`);
   };
   const range = (process: Process, from: unknown, length: unknown, unit: number): number => {
-    if (!isInteger(from, 0) || !isInteger(length, 0) || from % unit !== 0 || length % unit !== 0) return fail(`range is not of whole ${unit === 1 ? "bytes" : "pages"}`);
-    if (from < PAGE_SIZE || from + length > process.region.length) return fail(`0x${from.toString(16)} + 0x${length.toString(16)} leaves the region or touches its page 0`);
+    if (!isInteger(from, 0) || !isInteger(length, 0) || from % unit !== 0 || length % unit !== 0)
+      return fail(`range is not of whole ${unit === 1 ? "bytes" : "pages"}`);
+    if (from < PAGE_SIZE || from + length > process.region.length)
+      return fail(`0x${from.toString(16)} + 0x${length.toString(16)} leaves the region or touches its page 0`);
     return process.region.base + from;
   };
   const { pages } = compartment.host;
@@ -152,7 +156,8 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       const address = op["address"];
       const inside = isInteger(address, PAGE_SIZE) && address + bytes.length <= process.region.length;
       if (op["ifMapped"] === true) return;
-      if (!inside || !isMapped(compartment, overlay, process, process.region.base + address, bytes.length)) throw new Refusal(-Errno.EFAULT, `operation ${i + 1} (write): not mapped`);
+      if (!inside || !isMapped(compartment, overlay, process, process.region.base + address, bytes.length))
+        throw new Refusal(-Errno.EFAULT, `operation ${i + 1} (write): not mapped`);
       return;
     }
     case "registers":
@@ -163,8 +168,10 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       const process = processOf();
       const id = op["thread"];
       if (!isHandle(id)) fail("thread is not 1 … 2^31 - 1");
-      if (overlay.placed.has(id as ThreadId) || (compartment.threads.has(id as ThreadId) && !overlay.endedThreads.has(id as ThreadId))) fail("this thread exists");
-      if (compartment.threads.size + ++overlay.added > Limits.threads) throw new Refusal(-Errno.ENOMEM, `a cVM has at most ${Limits.threads} threads`);
+      if (overlay.placed.has(id as ThreadId) || (compartment.threads.has(id as ThreadId) && !overlay.endedThreads.has(id as ThreadId)))
+        fail("this thread exists");
+      if (compartment.threads.size + ++overlay.added > Limits.threads)
+        throw new Refusal(-Errno.ENOMEM, `a cVM has at most ${Limits.threads} threads`);
       registers();
       overlay.placed.set(id as ThreadId, process);
       return;
@@ -197,7 +204,8 @@ function isMapped(compartment: Compartment, overlay: Overlay, process: Process, 
   const { pages } = compartment.host;
   const first = start - (start % PAGE_SIZE);
   for (let page = first; page < start + length; page += PAGE_SIZE) {
-    if (!pages.mapped(page, 1) && !overlay.mapped.some((range) => range.process === process && page >= range.start && page < range.end)) return false;
+    if (!pages.mapped(page, 1) && !overlay.mapped.some((range) => range.process === process && page >= range.start && page < range.end))
+      return false;
   }
   return true;
 }
@@ -239,7 +247,11 @@ function carryOut(compartment: Compartment, op: ProcessOp, caller: Caller | null
     case "write": {
       const { region } = compartment.processes.get(op.process)!;
       const start = base + op.address;
-      if (op.ifMapped === true && !(isInteger(op.address, PAGE_SIZE) && op.address + op.bytes.length <= region.length && pages.mapped(start, op.bytes.length))) return;
+      if (
+        op.ifMapped === true &&
+        !(isInteger(op.address, PAGE_SIZE) && op.address + op.bytes.length <= region.length && pages.mapped(start, op.bytes.length))
+      )
+        return;
       recharge(compartment, start, op.bytes.length, () => pages.write(start, op.bytes));
       return;
     }

@@ -131,7 +131,8 @@ export class Pages {
     this.#runs(start, length, mappedOnly ? MAPPED | DIRTY : DIRTY, (from, bytes) => {
       this.#nonZero(from, bytes, (at, count) => this.#machine.zeroRange(at, count));
       const end = (from + bytes) / PAGE_SIZE;
-      for (let page = from / PAGE_SIZE; page < end; page++) if ((this.#state[page]! & (MAPPED | Prot.Write)) !== (MAPPED | Prot.Write)) this.#state[page]! &= ~DIRTY;
+      for (let page = from / PAGE_SIZE; page < end; page++)
+        if ((this.#state[page]! & (MAPPED | Prot.Write)) !== (MAPPED | Prot.Write)) this.#state[page]! &= ~DIRTY;
     });
   }
 

@@ -48,7 +48,10 @@ export class RegionAllocator {
       const base = Math.ceil(range.base / alignment) * alignment;
       const rest = range.base + range.length - (base + length);
       if (rest < 0) continue;
-      const parts = [{ base: range.base, length: base - range.base }, { base: base + length, length: rest }].filter((part) => part.length > 0);
+      const parts = [
+        { base: range.base, length: base - range.base },
+        { base: base + length, length: rest },
+      ].filter((part) => part.length > 0);
       this.#free.splice(i, 1, ...parts);
       return { base, length };
     }

@@ -220,7 +220,10 @@ export class Scheduler {
     }
     const used = this.#clock.now() - now;
     best.charge(used);
-    if (fuelUsed) best.fuel = Math.round(Math.min(FUEL_MOST, Math.max(FUEL_LEAST, best.fuel * Math.min(2, Math.max(0.5, TURN_MS / Math.max(used, 0.01))))));
+    if (fuelUsed)
+      best.fuel = Math.round(
+        Math.min(FUEL_MOST, Math.max(FUEL_LEAST, best.fuel * Math.min(2, Math.max(0.5, TURN_MS / Math.max(used, 0.01))))),
+      );
     return 0;
   }
 }

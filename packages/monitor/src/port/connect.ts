@@ -22,18 +22,34 @@ const SIGKILL = 9;
  * The calls of the other side go to `host`, which checks each argument.
  * Rejects with MonitorError `protocol` when the other side is of another version, or what it throws.
  */
-export async function connectLibraryOs(port: PlainPort, host: HostCalls, { options, violation = () => {} }: ConnectOptions): Promise<LibraryOs> {
+export async function connectLibraryOs(
+  port: PlainPort,
+  host: HostCalls,
+  { options, violation = () => {} }: ConnectOptions,
+): Promise<LibraryOs> {
   type Loose = (...args: readonly unknown[]) => unknown;
   // The implementations take whatever comes, so that their declared types say less than they accept.
   const loose = host as unknown as Readonly<Record<keyof HostCalls, Loose>>;
   const questions: Readonly<Record<HostQuestions, Loose>> = {
-    createProcess: loose.createProcess, fork: loose.fork, operate: loose.operate, readMemory: loose.readMemory, listen: loose.listen, names: loose.names,
+    createProcess: loose.createProcess,
+    fork: loose.fork,
+    operate: loose.operate,
+    readMemory: loose.readMemory,
+    listen: loose.listen,
+    names: loose.names,
   };
   const offers = new Map<number, { readonly listener: StreamId; readonly accept: (stream: StreamId) => void }>();
   let nextOffer = 1;
   const events: Readonly<Record<HostEvents | "accept", Loose>> = {
-    start: loose.start, complete: loose.complete, connect: loose.connect, send: loose.send, credit: loose.credit, shutdown: loose.shutdown,
-    consoleWrite: loose.consoleWrite, trace: loose.trace, exited: loose.exited,
+    start: loose.start,
+    complete: loose.complete,
+    connect: loose.connect,
+    send: loose.send,
+    credit: loose.credit,
+    shutdown: loose.shutdown,
+    consoleWrite: loose.consoleWrite,
+    trace: loose.trace,
+    exited: loose.exited,
     close: (stream, reset) => {
       for (const [token, { listener }] of offers) if (listener === stream) offers.delete(token);
       loose.close(stream, reset);
@@ -81,13 +97,18 @@ export async function connectLibraryOs(port: PlainPort, host: HostCalls, { optio
     exec: (console, program) => ask("exec", console, program),
     syscall(call) {
       const { thread } = call;
-      channel.ask("syscall", [call], (value) => {
-        if (value !== LATER) host.complete(thread, value as number);
-      }, (error) => {
-        if (over) return;
-        violation(`system call ${call.number} failed: ${error.message}`);
-        host.complete(thread, -Errno.EIO);
-      });
+      channel.ask(
+        "syscall",
+        [call],
+        (value) => {
+          if (value !== LATER) host.complete(thread, value as number);
+        },
+        (error) => {
+          if (over) return;
+          violation(`system call ${call.number} failed: ${error.message}`);
+          host.complete(thread, -Errno.EIO);
+        },
+      );
       return PENDING;
     },
     interrupted: (thread, registers) => ask("interrupted", thread, registers),

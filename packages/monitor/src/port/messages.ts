@@ -66,11 +66,15 @@ export function decodeMessage(data: unknown): Message | null {
   const list = (value: unknown): boolean => Array.isArray(value) && value.length <= ARGUMENTS_MOST;
   switch (kind) {
     case Kind.Call:
-      return data.length === 4 && Number.isSafeInteger(second) && typeof third === "string" && list(fourth) ? (data as unknown as Message) : null;
+      return data.length === 4 && Number.isSafeInteger(second) && typeof third === "string" && list(fourth)
+        ? (data as unknown as Message)
+        : null;
     case Kind.Return:
       return data.length === 3 && Number.isSafeInteger(second) ? (data as unknown as Message) : null;
     case Kind.Throw:
-      return data.length === 3 && Number.isSafeInteger(second) && typeof third === "object" && third !== null ? (data as unknown as Message) : null;
+      return data.length === 3 && Number.isSafeInteger(second) && typeof third === "object" && third !== null
+        ? (data as unknown as Message)
+        : null;
     case Kind.Event:
       return data.length === 3 && typeof second === "string" && list(third) ? (data as unknown as Message) : null;
     default:
@@ -83,7 +87,8 @@ export function decodeMessage(data: unknown): Message | null {
  * whole buffer, and a view of guest memory must not leave.
  */
 export function plain(value: unknown): unknown {
-  if (value instanceof Uint8Array) return value.byteLength === value.buffer.byteLength && value.buffer instanceof ArrayBuffer ? value : value.slice();
+  if (value instanceof Uint8Array)
+    return value.byteLength === value.buffer.byteLength && value.buffer instanceof ArrayBuffer ? value : value.slice();
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value === "object" && value !== null) {
     const record: Record<string, unknown> = {};
@@ -109,7 +114,11 @@ export function errorOf(value: unknown): Error {
   const { message, name, code, errno } = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
   const error = new Error(typeof message === "string" ? message.slice(0, 4096) : "the other side failed");
   if (typeof name === "string") error.name = name.slice(0, 64);
-  return Object.assign(error, typeof code === "string" || typeof code === "number" ? { code } : {}, Number.isSafeInteger(errno) ? { errno } : {});
+  return Object.assign(
+    error,
+    typeof code === "string" || typeof code === "number" ? { code } : {},
+    Number.isSafeInteger(errno) ? { errno } : {},
+  );
 }
 
 /** What a side does with what the other one sends. */

@@ -27,7 +27,11 @@ function channel(): [PlainPort, PlainPort, Wire] {
 const WRITE: ToyCall = {
   name: "write",
   number: 64,
-  args: [{ name: "fd", kind: "fd" }, { name: "buf", kind: "in", length: { arg: "count" } }, { name: "count", kind: "ulong" }],
+  args: [
+    { name: "fd", kind: "fd" },
+    { name: "buf", kind: "in", length: { arg: "count" } },
+    { name: "count", kind: "ulong" },
+  ],
   handler: (call, toy) => {
     toy.host.consoleWrite(0, 1, call.args[1] as Uint8Array);
     toy.host.complete(call.thread, (call.args[1] as Uint8Array).length);
@@ -37,7 +41,11 @@ const WRITE: ToyCall = {
 const READ: ToyCall = {
   name: "read",
   number: 63,
-  args: [{ name: "fd", kind: "fd" }, { name: "buf", kind: "out", length: { arg: "count" } }, { name: "count", kind: "ulong" }],
+  args: [
+    { name: "fd", kind: "fd" },
+    { name: "buf", kind: "out", length: { arg: "count" } },
+    { name: "count", kind: "ulong" },
+  ],
   handler: () => ({ result: 2, out: [{ arg: 1, value: new Uint8Array(new TextEncoder().encode("xhix").buffer, 1, 2) }] }),
 };
 
@@ -60,7 +68,12 @@ function remote(program: string, calls: readonly ToyCall[], options: unknown = {
   serveLibraryOs(far, {
     create: (host, received) => {
       expect(received).toEqual(options);
-      toy = new Toy(host, "", program, [EXIT, ...calls].filter((call) => call !== EXIT));
+      toy = new Toy(
+        host,
+        "",
+        program,
+        [EXIT, ...calls].filter((call) => call !== EXIT),
+      );
       return toy;
     },
     violation: (what) => void violations.push(`far: ${what}`),
@@ -92,19 +105,22 @@ test("faults and interrupts are asked for, and wait for the answer", async () =>
     { name: "self", number: 500, handler: (call) => ({ result: 0, ops: [{ op: "interrupt", thread: call.thread }] }) },
   ]);
   const order: string[] = [];
-  await Promise.all([cvm.start(), Promise.resolve().then(async () => {
-    while (toy() === undefined) await new Promise((resolve) => setImmediate(resolve));
-    toy().interrupted = async () => {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      order.push("interrupted");
-      return [];
-    };
-    const fault = toy().fault;
-    toy().fault = (what) => {
-      order.push("fault");
-      return fault(what);
-    };
-  })]);
+  await Promise.all([
+    cvm.start(),
+    Promise.resolve().then(async () => {
+      while (toy() === undefined) await new Promise((resolve) => setImmediate(resolve));
+      toy().interrupted = async () => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        order.push("interrupted");
+        return [];
+      };
+      const fault = toy().fault;
+      toy().fault = (what) => {
+        order.push("fault");
+        return fault(what);
+      };
+    }),
+  ]);
   expect(await heard.ended).toEqual([0, 0, 11]);
   expect(order).toEqual(["interrupted", "fault"]);
   expect(heard.faults[0]?.text).toContain("breakpoint");
@@ -112,13 +128,23 @@ test("faults and interrupts are asked for, and wait for the answer", async () =>
 
 test("a handler that throws gives EIO; a failed start is told with its errno", async () => {
   const { heard, cvm } = remote(`li a7, 500\necall\nneg a0, a0\nli a7, 93\necall`, [
-    { name: "bad", number: 500, handler: () => { throw new Error("oops"); } },
+    {
+      name: "bad",
+      number: 500,
+      handler: () => {
+        throw new Error("oops");
+      },
+    },
   ]);
   await cvm.start();
   expect(await heard.ended).toEqual([0, 5, 0]);
 
   const [near, far] = channel();
-  serveLibraryOs(far, { create: () => { throw Object.assign(new Error("no such file"), { errno: 2 }); } });
+  serveLibraryOs(far, {
+    create: () => {
+      throw Object.assign(new Error("no such file"), { errno: 2 });
+    },
+  });
   await expect(connectLibraryOs(near, {} as HostCalls, { options: null })).rejects.toMatchObject({ errno: 2, message: "no such file" });
 });
 
@@ -136,7 +162,12 @@ function scripted(): { readonly port: PlainPort; readonly sent: unknown[][]; rea
   const sent: unknown[][] = [];
   let listener: (message: unknown) => void = () => {};
   return {
-    port: { send: (message) => void sent.push(message as unknown[]), onMessage: (to) => void (listener = to), onClose: () => {}, close: () => {} },
+    port: {
+      send: (message) => void sent.push(message as unknown[]),
+      onMessage: (to) => void (listener = to),
+      onClose: () => {},
+      close: () => {},
+    },
     sent,
     inject: (message) => listener(message),
   };
@@ -152,7 +183,8 @@ test("hostile messages to the monitor have no effect but a report", async () => 
     name: "hostile",
     memoryBytes: 1 << 20,
     events: heard.events,
-    libraryOs: async (host) => (os = await connectLibraryOs(port, host, { options: null, violation: (what) => void violations.push(what) })),
+    libraryOs: async (host) =>
+      (os = await connectLibraryOs(port, host, { options: null, violation: (what) => void violations.push(what) })),
   });
   closers.push(() => monitor.destroyCvm(cvm));
   const started = cvm.start();
@@ -163,24 +195,62 @@ test("hostile messages to the monitor have no effect but a report", async () => 
   await started;
   const free = monitor.freeBytes;
   for (const message of [
-    null, 7, "x", [], [9], [Kind.Call], [Kind.Call, 1.5, "fork", []], [Kind.Call, 1, "fork"], [Kind.Call, 1, "fork", Array.from({ length: 9 })],
-    [Kind.Event, "nothing", []], [Kind.Event, "__proto__", []], [Kind.Event, "constructor", []], [Kind.Return, 4711, 0], [Kind.Return, "1", 0], [Kind.Throw, 1, null],
+    null,
+    7,
+    "x",
+    [],
+    [9],
+    [Kind.Call],
+    [Kind.Call, 1.5, "fork", []],
+    [Kind.Call, 1, "fork"],
+    [Kind.Call, 1, "fork", Array.from({ length: 9 })],
+    [Kind.Event, "nothing", []],
+    [Kind.Event, "__proto__", []],
+    [Kind.Event, "constructor", []],
+    [Kind.Return, 4711, 0],
+    [Kind.Return, "1", 0],
+    [Kind.Throw, 1, null],
     [Kind.Event, "accept", [1, 1]],
-  ]) inject(message);
+  ])
+    inject(message);
   expect(violations).toHaveLength(16);
   const before = sent.length;
   for (const [method, args] of [
-    ["hello", []], ["toString", []], ["createProcess", [Number.NaN]], ["createProcess", [-1]], ["createProcess", [1e300]], ["createProcess", ["4096"]], ["fork", [1, 2]],
-    ["fork", [{}, []]], ["operate", [null]], ["operate", [[{ op: "endProcess", process: 1 }]]], ["operate", [[null]]], ["readMemory", [1, 0, 16]], ["listen", [1, 0.5, 1]], ["listen", ["1", 80, 1]],
-  ] as const) inject([Kind.Call, 1, method, args]);
+    ["hello", []],
+    ["toString", []],
+    ["createProcess", [Number.NaN]],
+    ["createProcess", [-1]],
+    ["createProcess", [1e300]],
+    ["createProcess", ["4096"]],
+    ["fork", [1, 2]],
+    ["fork", [{}, []]],
+    ["operate", [null]],
+    ["operate", [[{ op: "endProcess", process: 1 }]]],
+    ["operate", [[null]]],
+    ["readMemory", [1, 0, 16]],
+    ["listen", [1, 0.5, 1]],
+    ["listen", ["1", 80, 1]],
+  ] as const)
+    inject([Kind.Call, 1, method, args]);
   await new Promise((resolve) => setImmediate(resolve));
   const answers = sent.slice(before);
   expect(answers.map(([kind]) => kind)).toEqual([Kind.Throw, Kind.Throw, ...Array.from({ length: 12 }, () => Kind.Return)]);
   expect(answers.slice(2).map(([, , value]) => value)).toEqual([-12, -12, -12, -12, -22, -22, -22, -22, -22, null, -22, -22]);
   for (const [method, args] of [
-    ["complete", [1, 0]], ["complete", [Number.NaN, {}]], ["start", [-1]], ["send", [1, "text"]], ["connect", [1, { address: "::1", port: 1 }, 0]], ["connect", [1, null, 0]],
-    ["consoleWrite", [0, 3, new Uint8Array(1)]], ["consoleWrite", [0, 1, "text"]], ["exited", [0, -1, 0]], ["exited", [7, 0, 0]], ["credit", [1, Number.NaN]], ["trace", [5]],
-  ] as const) inject([Kind.Event, method, args]);
+    ["complete", [1, 0]],
+    ["complete", [Number.NaN, {}]],
+    ["start", [-1]],
+    ["send", [1, "text"]],
+    ["connect", [1, { address: "::1", port: 1 }, 0]],
+    ["connect", [1, null, 0]],
+    ["consoleWrite", [0, 3, new Uint8Array(1)]],
+    ["consoleWrite", [0, 1, "text"]],
+    ["exited", [0, -1, 0]],
+    ["exited", [7, 0, 0]],
+    ["credit", [1, Number.NaN]],
+    ["trace", [5]],
+  ] as const)
+    inject([Kind.Event, method, args]);
   expect(cvm.state).toBe("running");
   expect(heard.output).toEqual([]);
   expect(heard.exits).toEqual([]);

@@ -18,9 +18,19 @@ type Check = (value: unknown) => boolean;
 const console_: Check = (value) => isInteger(value, 0, 0x7fff_ffff);
 const endpoint: Check = (value) => isRecord(value) && isAddress(value["address"]) && isInteger(value["port"], 0, 65535);
 const count: Check = (value) => isInteger(value, 0);
-const call: Check = (value) => isRecord(value) && isHandle(value["process"]) && isHandle(value["thread"]) && Number.isInteger(value["number"]) && Array.isArray(value["args"]);
+const call: Check = (value) =>
+  isRecord(value) &&
+  isHandle(value["process"]) &&
+  isHandle(value["thread"]) &&
+  Number.isInteger(value["number"]) &&
+  Array.isArray(value["args"]);
 const fault: Check = (value) => isRecord(value) && isHandle(value["process"]) && isHandle(value["thread"]) && isBytes(value["registers"]);
-const program: Check = (value) => isRecord(value) && Array.isArray(value["argv"]) && Array.isArray(value["env"]) && typeof value["cwd"] === "string" && isRecord(value["user"]);
+const program: Check = (value) =>
+  isRecord(value) &&
+  Array.isArray(value["argv"]) &&
+  Array.isArray(value["env"]) &&
+  typeof value["cwd"] === "string" &&
+  isRecord(value["user"]);
 
 type Methods = Exclude<keyof LibraryOs, "syscalls">;
 
@@ -49,7 +59,12 @@ function declarationsOf(libraryOs: LibraryOs): SyscallDeclaration[] {
   return libraryOs.syscalls.map(({ number, name, arguments: args, registers }) => ({
     number,
     name,
-    arguments: args.map(({ name: argument, kind, length, nullable }) => ({ name: argument, kind, ...(length === undefined ? {} : { length }), ...(nullable === true ? { nullable } : {}) })),
+    arguments: args.map(({ name: argument, kind, length, nullable }) => ({
+      name: argument,
+      kind,
+      ...(length === undefined ? {} : { length }),
+      ...(nullable === true ? { nullable } : {}),
+    })),
     ...(registers === true ? { registers } : {}),
   }));
 }
@@ -63,12 +78,14 @@ export function serveLibraryOs(port: PlainPort, { create, violation = () => {}, 
   const checked = (method: string, args: readonly unknown[]): LibraryOs => {
     if (!Object.hasOwn(ARGUMENTS, method)) throw new MonitorError("protocol", "there is no such method");
     const checks = ARGUMENTS[method as Methods];
-    if (args.length !== checks.length || !checks.every((check, i) => check(args[i]))) throw new MonitorError("protocol", `${method}: the arguments are not in order`);
+    if (args.length !== checks.length || !checks.every((check, i) => check(args[i])))
+      throw new MonitorError("protocol", `${method}: the arguments are not in order`);
     if (libraryOs === null) throw new MonitorError("state", "there is no library OS yet");
     return libraryOs;
   };
   const hello = async (version: unknown, options: unknown): Promise<unknown> => {
-    if (version !== PORT_VERSION) throw new MonitorError("protocol", `this library OS speaks version ${PORT_VERSION} of the port protocol, not ${String(version)}`);
+    if (version !== PORT_VERSION)
+      throw new MonitorError("protocol", `this library OS speaks version ${PORT_VERSION} of the port protocol, not ${String(version)}`);
     if (libraryOs !== null) throw new MonitorError("state", "hello was said before");
     libraryOs = await create(host, options);
     return { version: PORT_VERSION, syscalls: declarationsOf(libraryOs) };

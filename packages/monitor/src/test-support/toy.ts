@@ -63,7 +63,12 @@ export class Toy implements LibraryOs {
     this.#program = program;
     const all = [EXIT, ...calls];
     this.#calls = new Map(all.map((call) => [call.number, call]));
-    this.syscalls = all.map(({ number, name, args, registers: wants }) => ({ number, name, arguments: args ?? [], ...(wants === true ? { registers: true } : {}) }));
+    this.syscalls = all.map(({ number, name, args, registers: wants }) => ({
+      number,
+      name,
+      arguments: args ?? [],
+      ...(wants === true ? { registers: true } : {}),
+    }));
   }
 
   async start(): Promise<void> {
@@ -71,7 +76,14 @@ export class Toy implements LibraryOs {
     if (this.process < 0) throw new Error(`createProcess: ${this.process}`);
     const { process } = this;
     const result = await this.host.operate([
-      { op: "map", process, address: CODE, length: 0x10000, prot: Prot.Read | Prot.Execute, bytes: assembleText(this.#program, { origin: CODE }) },
+      {
+        op: "map",
+        process,
+        address: CODE,
+        length: 0x10000,
+        prot: Prot.Read | Prot.Execute,
+        bytes: assembleText(this.#program, { origin: CODE }),
+      },
       { op: "map", process, address: DATA, length: 0x4000, prot: Prot.Read | Prot.Write },
       { op: "map", process, address: STACK - 0x4000, length: 0x4000, prot: Prot.Read | Prot.Write },
       { op: "thread", process, thread: 1, registers: registers(CODE, { 2: STACK - 64 }) },

@@ -1,0 +1,226 @@
+import type { MachinePort } from "@cvm/cpu/abi";
+import { PAGE_SIZE, Prot, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
+import { beforeEach, describe, expect, test } from "vitest";
+import { Otypes } from "./authority.ts";
+import type { Host } from "./compartment.ts";
+import { Compartment } from "./compartment.ts";
+import { Operations } from "./operations.ts";
+import { Pages } from "./pages.ts";
+import type { Process } from "./process.ts";
+import { RegionAllocator } from "./regions.ts";
+import { Scheduler } from "./scheduler.ts";
+import { smallMachine } from "./test-support/toy.ts";
+
+const RW = Prot.Read | Prot.Write;
+const operations = new Operations();
+let machine: MachinePort;
+let host: Host;
+let mine: Compartment;
+let other: Compartment;
+let process: Process;
+let foreign: Process;
+
+beforeEach(() => {
+  machine = smallMachine();
+  const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
+  host = { machine, pages: new Pages(machine), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
+  const budget = { memory: 256 << 10, addresses: 8 << 20 };
+  mine = new Compartment("mine", host, budget, 1, Infinity);
+  other = new Compartment("other", host, budget, 1, Infinity);
+  process = mine.createProcess(1 << 20)!;
+  // Another cVM's process with a number that `mine` does not have.
+  other.createProcess(4096);
+  foreign = other.createProcess(1 << 20)!;
+});
+
+const apply = (...ops: unknown[]): number => operations.apply(mine, ops, null).error;
+const map = (address: number, length: number, prot: number = RW, more: object = {}): object => ({
+  op: "map",
+  process: 1,
+  address,
+  length,
+  prot,
+  ...more,
+});
+const registers = new Uint8Array(REGISTER_FILE_BYTES);
+const read = (address: number, length: number): number[] => [...machine.readBytes(process.region.base + address, length)];
+
+describe("refused without effect:", () => {
+  const page = PAGE_SIZE;
+  test.each<[string, unknown]>([
+    ["not a record", 7],
+    ["null", null],
+    ["no operation", { process: 1 }],
+    ["an unknown operation", { op: "format", process: 1 }],
+    ["another cVM's process", { op: "map", process: 2, address: page, length: page, prot: RW }],
+    ["a process that is a string", { op: "map", process: "1", address: page, length: page, prot: RW }],
+    ["page 0", map(0, page)],
+    ["a negative address", map(-page, page)],
+    ["beyond the end", map((1 << 20) - page, 2 * page)],
+    ["a length that wraps", map(page, 2 ** 64 - page)],
+    ["NaN", map(Number.NaN, page)],
+    ["infinity", map(page, Infinity)],
+    ["a fraction", map(page, 0.5)],
+    ["half a page", map(page, page / 2)],
+    ["an address inside of a page", map(page + 16, page)],
+    ["prot 8", map(page, page, 8)],
+    ["prot NaN", map(page, page, Number.NaN)],
+    ["bytes longer than the range", map(page, page, RW, { bytes: new Uint8Array(page + 1) })],
+    ["bytes that are none", map(page, page, RW, { bytes: [1, 2, 3] })],
+    ["overlapping copy", { op: "copy", process: 1, from: page, to: page + 16, length: 32 }],
+    ["copy from outside", { op: "copy", process: 1, from: 1 << 20, to: page, length: 16 }],
+    ["unmap outside", { op: "unmap", process: 1, address: 1 << 20, length: page }],
+    ["zero of page 0", { op: "zero", process: 1, address: 0, length: page }],
+    ["registers of no thread", { op: "registers", thread: 1, registers }],
+    ["a thread with short registers", { op: "thread", process: 1, thread: 1, registers: registers.subarray(8) }],
+    ["a thread with number 0", { op: "thread", process: 1, thread: 0, registers }],
+    ["a thread with a huge number", { op: "thread", process: 1, thread: 2 ** 31, registers }],
+    ["moving no thread", { op: "move", thread: 1, process: 1, registers }],
+    ["ending no thread", { op: "endThread", thread: 1 }],
+    ["interrupting no thread", { op: "interrupt", thread: 1 }],
+    ["ending another cVM's process", { op: "endProcess", process: 2 }],
+  ])("%s", (_what, op) => {
+    const before = machine.readBytes(foreign.region.base, 64);
+    // The first operation of the list would work alone.
+    expect(apply(map(PAGE_SIZE, PAGE_SIZE, RW, { bytes: new Uint8Array([1]) }), op)).toBe(-22);
+    expect(mine.charged).toBe(0);
+    expect(host.pages.mapped(process.region.base + PAGE_SIZE, 1)).toBe(false);
+    expect(machine.readBytes(foreign.region.base, 64)).toEqual(before);
+    expect(mine.refused).toBe(1);
+    expect(other.processes.size).toBe(2);
+  });
+
+  test("a list that is none, or too long", () => {
+    expect(operations.apply(mine, { length: 1 }, null).error).toBe(-22);
+    expect(
+      operations.apply(
+        mine,
+        Array.from({ length: 65537 }, () => map(PAGE_SIZE, PAGE_SIZE)),
+        null,
+      ).error,
+    ).toBe(-22);
+  });
+
+  test("a handle that an earlier operation ends", () => {
+    const thread = { op: "thread", process: 1, thread: 5, registers };
+    expect(apply(thread, { op: "endProcess", process: 1 }, { op: "endThread", thread: 5 })).toBe(-22);
+    expect(apply({ op: "endProcess", process: 1 }, map(PAGE_SIZE, PAGE_SIZE))).toBe(-22);
+    expect(apply(thread, thread)).toBe(-22);
+    expect(mine.threads.size).toBe(0);
+    expect(mine.processes.size).toBe(1);
+  });
+
+  test("more memory than the budget, -ENOMEM", () => {
+    expect(apply(map(PAGE_SIZE, 256 << 10), map(512 << 10, PAGE_SIZE))).toBe(-12);
+    expect(mine.charged).toBe(0);
+    expect(apply(map(PAGE_SIZE, 256 << 10))).toBe(0);
+    expect(apply(map(512 << 10, PAGE_SIZE))).toBe(-12);
+    // Address range without access costs nothing.
+    expect(apply(map(512 << 10, 64 << 10, 0))).toBe(0);
+    expect(apply({ op: "protect", process: 1, address: 512 << 10, length: PAGE_SIZE, prot: RW })).toBe(-12);
+    expect(apply({ op: "unmap", process: 1, address: PAGE_SIZE, length: 64 << 10 })).toBe(0);
+    expect(apply({ op: "protect", process: 1, address: 512 << 10, length: PAGE_SIZE, prot: RW })).toBe(0);
+    expect(mine.charged).toBe((192 << 10) + PAGE_SIZE);
+  });
+
+  test("a write to what is not mapped, -EFAULT; with ifMapped it is left out", () => {
+    for (const address of [PAGE_SIZE, 8, -8, 2 ** 53, Number.NaN, (1 << 20) - 4]) {
+      expect(apply({ op: "write", process: 1, address, bytes: new Uint8Array(8) })).toBe(-14);
+      expect(apply({ op: "write", process: 1, address, bytes: new Uint8Array(8), ifMapped: true })).toBe(0);
+    }
+    expect(mine.refused).toBe(0);
+  });
+});
+
+describe("carried out:", () => {
+  test("map zeroes, keep does not; bytes go to the start; protections are the machine's", () => {
+    expect(apply(map(PAGE_SIZE, 2 * PAGE_SIZE, Prot.Read, { bytes: new Uint8Array([1, 2, 3]) }))).toBe(0);
+    expect(read(PAGE_SIZE, 4)).toEqual([1, 2, 3, 0]);
+    const start = process.region.base + PAGE_SIZE;
+    expect([
+      machine.allows(start, 2 * PAGE_SIZE, Prot.Read),
+      machine.allows(start, 1, Prot.Write),
+      machine.allows(start + 2 * PAGE_SIZE, 1, Prot.Read),
+    ]).toEqual([true, false, false]);
+    expect(apply(map(PAGE_SIZE, PAGE_SIZE, RW, { keep: true }))).toBe(0);
+    expect(read(PAGE_SIZE, 3)).toEqual([1, 2, 3]);
+    expect(apply(map(PAGE_SIZE, PAGE_SIZE))).toBe(0);
+    expect(read(PAGE_SIZE, 3)).toEqual([0, 0, 0]);
+  });
+
+  test("a page without access keeps what it holds", () => {
+    expect(
+      apply(map(PAGE_SIZE, PAGE_SIZE, RW, { bytes: new Uint8Array([9]) }), {
+        op: "protect",
+        process: 1,
+        address: PAGE_SIZE,
+        length: PAGE_SIZE,
+        prot: 0,
+      }),
+    ).toBe(0);
+    expect(machine.allows(process.region.base + PAGE_SIZE, 1, Prot.Read)).toBe(false);
+    expect(mine.charged).toBe(PAGE_SIZE);
+    const child = mine.forkProcess(process)!;
+    expect(apply({ op: "protect", process: child.id, address: PAGE_SIZE, length: PAGE_SIZE, prot: Prot.Read })).toBe(0);
+    expect(machine.readU8(child.region.base + PAGE_SIZE)).toBe(9);
+  });
+
+  test("unmapped pages come back zeroed, to anybody", () => {
+    expect(
+      apply(map(PAGE_SIZE, PAGE_SIZE, RW, { bytes: new Uint8Array([7, 7]) }), {
+        op: "unmap",
+        process: 1,
+        address: PAGE_SIZE,
+        length: PAGE_SIZE,
+      }),
+    ).toBe(0);
+    const { base, length } = process.region;
+    mine.endProcess(process);
+    const next = other.createProcess(length)!;
+    expect(next.region.base).toBe(base);
+    expect(machine.readU8(base + PAGE_SIZE)).toBe(0);
+    expect(machine.allows(base, PAGE_SIZE, Prot.Read)).toBe(false);
+    expect(mine.charged).toBe(0);
+  });
+
+  test("zero, copy, write", () => {
+    expect(
+      apply(
+        map(PAGE_SIZE, 2 * PAGE_SIZE, Prot.Read),
+        { op: "write", process: 1, address: PAGE_SIZE + 8, bytes: new Uint8Array([1, 2]) },
+        { op: "copy", process: 1, from: PAGE_SIZE, to: 2 * PAGE_SIZE, length: 16 },
+      ),
+    ).toBe(0);
+    expect(read(2 * PAGE_SIZE + 8, 2)).toEqual([1, 2]);
+    expect(apply({ op: "zero", process: 1, address: 2 * PAGE_SIZE, length: PAGE_SIZE })).toBe(0);
+    expect(read(2 * PAGE_SIZE + 8, 2)).toEqual([0, 0]);
+    expect(read(PAGE_SIZE + 8, 2)).toEqual([1, 2]);
+  });
+
+  test("a process that ends takes its threads along; the machine's harts come back", () => {
+    for (let i = 0; i < 9000; i += 100) {
+      const threads = Array.from({ length: 100 }, (_, n) => ({ op: "thread", process: process.id, thread: n + 1, registers }));
+      expect(apply(...threads)).toBe(0);
+      expect(apply({ op: "endProcess", process: process.id })).toBe(0);
+      expect([mine.threads.size, mine.processes.size, mine.addressBytes]).toEqual([0, 0, 0]);
+      process = mine.createProcess(4096 * 4)!;
+    }
+  });
+
+  test("a new thread has what its creator has, not more", () => {
+    expect(apply({ op: "thread", process: 1, thread: 1, registers })).toBe(0);
+    const creator = mine.threads.get(1)!;
+    const narrow = { ...creator.hart.ddc, perms: 4 };
+    creator.hart.ddc = narrow;
+    expect(operations.apply(mine, [{ op: "thread", process: 1, thread: 2, registers }], creator).error).toBe(0);
+    expect(mine.threads.get(2)!.hart.ddc).toEqual(narrow);
+    expect(operations.apply(mine, [{ op: "thread", process: 1, thread: 3, registers }], null).error).toBe(0);
+    expect(mine.threads.get(3)!.hart.ddc).toEqual(process.ddc);
+  });
+});
+
+test("address range has a budget, and sizes that are none are refused", () => {
+  expect(mine.createProcess(8 << 20)).toBeNull();
+  expect(mine.createProcess(2 ** 53)).toBeNull();
+  expect(mine.createProcess(1 << 20)).not.toBeNull();
+});

@@ -358,6 +358,19 @@ test("an address goes to its buffer, its full length through the pointer", () =>
 });
 
 describe("the DDC in force", () => {
+  test("is that of the thread that is answered, whoever called last", () => {
+    call(buffer("out"), [DATA, 4], () => PENDING);
+    const first = thread;
+    const hart = machine.createHart();
+    hart.pcc = process.pcc;
+    thread = cvm.addThread(2, process, hart);
+    thread.state = ThreadState.Running;
+    expect(call(buffer("in"), [DATA, 4]).result).toBe(EFAULT);
+    gate.complete(cvm, first, { result: 4, out: [{ arg: 0, value: fill(4) }] });
+    expect(first.hart.getInt(10)).toBe(4);
+    expect(peek(DATA, 4)).toEqual([1, 2, 3, 4]);
+  });
+
   const within = (base: number, length: number, perms: number = Perm.Load | Perm.Store): void => {
     thread.hart.ddc = capability.derive(capability.root(), process.region.base + base, length, perms);
   };

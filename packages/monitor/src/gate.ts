@@ -137,7 +137,6 @@ export class Gate {
       compartment.refuse("an answer came for a thread that waits for none");
       return;
     }
-    this.#memory.enter(thread.hart);
     this.#finish(compartment, thread, answer);
     if ((thread.state as number) === ThreadState.Pending) compartment.makeRunnable(thread);
   }
@@ -170,7 +169,7 @@ export class Gate {
       if (thread.state === ThreadState.Dead) return;
     }
     if (answer.out !== undefined && thread.process === process) {
-      // Operations may have changed what pages allow; the handler may have run for long.
+      // Others have called since, or the DDC in force has changed.
       this.#memory.enter(hart);
       for (const output of answer.out) if (!this.#store(thread, output)) result = -Errno.EFAULT;
     }

@@ -1,4 +1,5 @@
 /** Pipes and FIFOs: pipe(7). */
+import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext, type OpenFile, type Stat } from "../kernel/types.ts";
 import { WaitQueue } from "../kernel/wait.ts";
@@ -104,7 +105,7 @@ export class PipeFile extends BaseFile {
     if (pipe.length === 0) return pipe.writers === 0 ? EMPTY : -E.AGAIN;
     const bytes = pipe.peek(max);
     pipe.skip(bytes.length);
-    pipe.waiters.notify();
+    pipe.waiters.notify(Change.OUT);
     return bytes;
   }
   /** Up to PIPE_BUF bytes go in as one or not at all; more may go in partly. -EPIPE sends SIGPIPE. */
@@ -121,7 +122,7 @@ export class PipeFile extends BaseFile {
     if (free === 0 || (bytes.length <= PIPE_BUF && free < bytes.length)) return -E.AGAIN;
     const count = Math.min(free, bytes.length);
     pipe.push(count === bytes.length ? bytes : bytes.subarray(0, count));
-    pipe.waiters.notify();
+    pipe.waiters.notify(Change.IN);
     return count;
   }
   override poll(): number {

@@ -29,13 +29,14 @@ export function sendSignal(process: LinuxProcess, signal: number, info: SignalIn
   if (process.ended || signal === 0 || thread?.dead === true) return;
   const { kernel } = process;
   const action = process.actions[signal]!;
-  if (process === kernel.init && action.handler === SIG_DFL && !(outside && (UNBLOCKABLE & bit(signal)) !== 0n) && (IGNORED_BY_DEFAULT & bit(signal)) === 0n) return;
+  const first = thread ?? process.threads.values().next().value;
+  const masked = first !== undefined && (first.mask & bit(signal)) !== 0n;
+  const unwanted = process === kernel.init && action.handler === SIG_DFL && (IGNORED_BY_DEFAULT & bit(signal)) === 0n;
+  if (unwanted && !masked && !(outside && (UNBLOCKABLE & bit(signal)) !== 0n)) return;
   if (signal === Sig.CONT) {
     discard(process, STOPS);
     resume(process);
   } else if ((STOPS & bit(signal)) !== 0n) discard(process, bit(Sig.CONT));
-  const first = thread ?? process.threads.values().next().value;
-  const masked = first !== undefined && (first.mask & bit(signal)) !== 0n;
   if (ignored(action, signal) && !masked && (first === undefined || (first.waitingFor & bit(signal)) === 0n)) return;
   if (!(thread?.pending ?? process.pending).add(signal, info)) return;
   if (signal === Sig.KILL && ![...process.threads].some((one) => one.inCall)) {
@@ -97,6 +98,8 @@ export function deliver(thread: LinuxThread, registers: Uint8Array): ProcessOp[]
     const action = process.actions[signal]!;
     if (ignored(action, signal)) continue;
     if (action.handler === SIG_DFL) {
+      // The first process gets no signal that it does not want: this one was blocked when it came.
+      if (process === process.kernel.init && (UNBLOCKABLE & bit(signal)) === 0n) continue;
       if ((STOPS & bit(signal)) !== 0n) stop(process, signal, thread);
       else return [...ops, ...endProcess(process, { code: 0, signal })];
       continue;

@@ -23,7 +23,7 @@ function run(args: readonly string[], show = false): Promise<Result> {
     const child = spawn(cvm, args, { stdio: ["ignore", "pipe", show ? "inherit" : "pipe"] });
     let stdout = "";
     let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+    child.stdout?.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
     child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
     child.on("error", reject);
     child.on("close", (status) => resolve({ status: status ?? 1, stdout, stderr }));

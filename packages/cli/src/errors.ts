@@ -27,7 +27,8 @@ const EXIT_CODES: Readonly<Record<string, number>> = { no_program: 127, not_exec
 
 /** Exit code of `cvm run` and `cvm exec` for an error, here or told by the host: 125 … 127. */
 export function exitCodeOf(error: unknown): number {
-  return EXIT_CODES[String((error as { code?: unknown } | null)?.code)] ?? 125;
+  const code = String((error as { code?: unknown } | null | undefined)?.code);
+  return Object.hasOwn(EXIT_CODES, code) ? EXIT_CODES[code]! : 125;
 }
 
 /** The text of anything thrown, without a stack. */

@@ -1,13 +1,14 @@
 import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 /** The folder that holds images, layers, cVMs and the host's socket: CVM_HOME, or `~/.local/share/cvm`. */
 export function cvmHome(): string {
   const configured = process.env["CVM_HOME"];
-  if (configured !== undefined && configured !== "") return configured;
+  if (configured !== undefined && configured !== "") return resolve(configured);
   const data = process.env["XDG_DATA_HOME"];
-  return join(data !== undefined && data !== "" ? data : join(homedir(), ".local", "share"), "cvm");
+  // A relative one is to be ignored (XDG base directory specification).
+  return join(data?.startsWith("/") === true ? data : join(homedir(), ".local", "share"), "cvm");
 }
 
 /** Folders below {@link cvmHome}, made when asked for. All are private to the user (0700). */

@@ -24,11 +24,12 @@ const UNITS = ["B", "kB", "MB", "GB", "TB"];
 export function humanBytes(bytes: number): string {
   let unit = 0;
   let value = bytes;
-  while (value >= 1000 && unit < UNITS.length - 1) {
+  // What would round to 1000 takes the next unit.
+  while (value >= (unit === 0 ? 1000 : 999.5) && unit < UNITS.length - 1) {
     value /= 1000;
     unit++;
   }
-  return `${unit === 0 ? value : value.toPrecision(3)}${UNITS[unit]!}`;
+  return `${unit === 0 ? value : value >= 999.5 ? Math.round(value) : value.toPrecision(3)}${UNITS[unit]!}`;
 }
 
 /** How long ago, in words: `3 minutes`. */

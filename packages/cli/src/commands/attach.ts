@@ -14,23 +14,24 @@ export interface AttachOptions {
 /**
  * Connects this terminal to a console of a cVM until its program ends. Detaches at ctrl-p ctrl-q on a terminal.
  * Signals INT, TERM, QUIT and HUP go to the program.
+ * @param giveUp gives the terminal back when there is nothing to follow; the promise then stays as it is
  * @returns the exit code, or null when detached
  */
-export function follow(
-  host: HostConnection,
-  options: AttachOptions,
-  expectCode?: (listener: (code: number) => void) => void,
-): Promise<number | null> {
+export function follow(host: HostConnection, options: AttachOptions, giveUp?: AbortSignal): Promise<number | null> {
   const { id, console, tty, stdin } = options;
   return new Promise((resolve, reject) => {
     let finished = false;
     const cleanUps: (() => void)[] = [];
-    const finish = (code: number | null): void => {
-      if (finished) return;
+    const letGo = (): boolean => {
+      if (finished) return false;
       finished = true;
       for (const cleanUp of cleanUps) cleanUp();
-      resolve(code);
+      return true;
     };
+    const finish = (code: number | null): void => {
+      if (letGo()) resolve(code);
+    };
+    giveUp?.addEventListener("abort", letGo, { once: true });
     host.on("output", (data) => {
       if (data.id === id && data.console === console) (data.fd === 2 ? process.stderr : process.stdout).write(data.bytes);
     });
@@ -40,11 +41,8 @@ export function follow(
     host.on("exit", (data) => {
       if (data.id === id && (data.console === console || data.console === 0)) finish(data.code);
     });
-    expectCode?.(finish);
     host.onClose((reason) => {
-      if (finished) return;
-      for (const cleanUp of cleanUps) cleanUp();
-      reject(new CliError("failed", `the host process went away while the cVM ran: ${reason}`));
+      if (letGo()) reject(new CliError("failed", `the host process went away while the cVM ran: ${reason}`));
     });
 
     for (const [name, number] of [
@@ -77,7 +75,12 @@ export function follow(
             prefix = byte === CTRL_P;
           }
         }
-        host.request("input", { id, console, bytes: new Uint8Array(chunk) }).catch(() => {});
+        // One piece at a time: a program that reads slowly must not fill the link.
+        process.stdin.pause();
+        const go = (): void => {
+          if (!finished) process.stdin.resume();
+        };
+        host.request("input", { id, console, bytes: new Uint8Array(chunk) }).then(go, go);
       };
       const onEnd = (): void => {
         host.request("input", { id, console, bytes: new Uint8Array() }).catch(() => {});

@@ -1,14 +1,21 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
-import { messageOf } from "../errors.ts";
+import { CliError, messageOf } from "../errors.ts";
 import { loadStates } from "../host/records.ts";
 import { makeDebianImage } from "../images/debian.ts";
 import { parseReference } from "../images/reference.ts";
-import { findImage, listImages, removeImage } from "../images/store.ts";
+import { imageIdOf, listImages, removeImage } from "../images/store.ts";
+import type { Image } from "../images/store.ts";
+import { parseEnv } from "./parse.ts";
 import { humanAge, humanBytes, ProgressLine, table } from "../output.ts";
 
 function words(text: string): string[] {
   return text.split(" ").filter((word) => word !== "");
+}
+
+/** Name and tag of an image that has them. */
+function nameOf(image: Image): ReturnType<typeof parseReference> | undefined {
+  return image.reference === image.id ? undefined : parseReference(image.reference);
 }
 
 export function addImage(program: Command): void {
@@ -20,13 +27,13 @@ export function addImage(program: Command): void {
     .requiredOption("-t, --tag <name[:tag]>", "name of the image")
     .option("--entrypoint <command>", "entry point, words separated by spaces", words)
     .option("--cmd <command>", "command to run unless another is given, words separated by spaces", words)
-    .option("--env <NAME=value...>", "environment variables")
+    .option("-e, --env <NAME=value>", "set an environment variable", parseEnv, [])
     .option("--workdir <folder>", "working directory")
     .option("--user <user>", "user to run as")
     .action(
       async (
         packages: string[],
-        options: { tag: string; entrypoint?: string[]; cmd?: string[]; env?: string[]; workdir?: string; user?: string },
+        options: { tag: string; entrypoint?: string[]; cmd?: string[]; env: string[]; workdir?: string; user?: string },
       ) => {
         parseReference(options.tag);
         const progress = new ProgressLine();
@@ -37,7 +44,7 @@ export function addImage(program: Command): void {
             {
               ...(options.entrypoint === undefined ? {} : { entrypoint: options.entrypoint }),
               ...(options.cmd === undefined ? {} : { command: options.cmd }),
-              ...(options.env === undefined ? {} : { env: options.env }),
+              env: options.env,
               ...(options.workdir === undefined ? {} : { workdir: options.workdir }),
               ...(options.user === undefined ? {} : { user: options.user }),
             },
@@ -85,8 +92,8 @@ export function addImage(program: Command): void {
       else {
         process.stdout.write(
           `${table(images, [
-            { title: "REPOSITORY", cell: (one) => parseReference(one.reference).name },
-            { title: "TAG", cell: (one) => parseReference(one.reference).tag },
+            { title: "REPOSITORY", cell: (one) => nameOf(one)?.name ?? "<none>" },
+            { title: "TAG", cell: (one) => nameOf(one)?.tag ?? "<none>" },
             { title: "IMAGE ID", cell: (one) => short(one.id) },
             { title: "CREATED", cell: (one) => (one.config.created === undefined ? "" : `${humanAge(one.config.created)} ago`) },
             { title: "SIZE", cell: (one) => humanBytes(one.size) },
@@ -103,14 +110,12 @@ export function addImage(program: Command): void {
     .action((references: string[], options: { force?: boolean }) => {
       for (const reference of references) {
         try {
-          const image_ = findImage(reference);
-          const user = loadStates(true).find((state) => state.config.imageId === image_?.id);
-          if (user !== undefined && (options.force !== true || user.status === "running")) {
-            process.stderr.write(`cvm: [conflict] image "${reference}" is used by cVM "${user.config.name}": remove that first\n`);
-            process.exitCode = 1;
-            continue;
-          }
-          removeImage(reference);
+          const id = imageIdOf(reference);
+          const states = loadStates(true);
+          const user = states.find((state) => state.config.imageId === id);
+          if (user !== undefined && (options.force !== true || user.status === "running"))
+            throw new CliError("conflict", `image "${reference}" is used by cVM "${user.config.name}": remove that first`);
+          removeImage(reference, new Set(states.map((state) => state.config.imageId)));
           process.stdout.write(`Untagged: ${reference}\n`);
         } catch (error) {
           process.stderr.write(`cvm: ${messageOf(error)}\n`);

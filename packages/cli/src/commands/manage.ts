@@ -5,7 +5,7 @@ import { CliError, messageOf } from "../errors.ts";
 import { connectHost, connectRunningHost } from "../host/client.ts";
 import type { HostConnection } from "../host/connection.ts";
 import type { CvmState } from "../host/protocol.ts";
-import { deleteRecord, findState, loadStates, readLog } from "../host/records.ts";
+import { deleteRecord, findState, loadStates, readLog, tailStart } from "../host/records.ts";
 import { humanAge, table } from "../output.ts";
 import { follow, terminalSize } from "./attach.ts";
 import { parseEnv, parseSignal } from "./parse.ts";
@@ -44,6 +44,13 @@ function parseSeconds(text: string): number {
   const value = Number(text);
   if (!(value >= 0)) throw new InvalidArgumentError("give a number of seconds.");
   return value;
+}
+
+/** `all`, or a number of lines. */
+function parseTail(text: string): number {
+  if (text === "all") return Infinity;
+  if (!/^\d+$/u.test(text)) throw new InvalidArgumentError("give a number of lines, or all.");
+  return Number(text);
 }
 
 function parseFormat(text: string): "json" | "table" {
@@ -98,14 +105,14 @@ export function addManage(program: Command): void {
     .description("show the output of a cVM")
     .argument("CVM", "name or id")
     .option("-f, --follow", "go on until it ends")
-    .option("-n, --tail <lines>", "only the last lines")
+    .option("-n, --tail <lines>", "only the last lines", parseTail, Infinity)
     .option("-t, --timestamps", "with the time of each")
-    .action(async (key: string, options: { follow?: boolean; tail?: string; timestamps?: boolean }) => {
+    .action(async (key: string, options: { follow?: boolean; tail: number; timestamps?: boolean }) => {
       const { id } = findState(await states(), key);
-      let shown = 0;
+      let shown: number | undefined;
       const show = (): void => {
         const lines = readLog(id);
-        const first = shown === 0 && options.tail !== undefined ? Math.max(0, lines.length - Number(options.tail)) : shown;
+        const first = shown ?? tailStart(lines, options.tail);
         for (const line of lines.slice(first)) {
           (line.stream === "stderr" ? process.stderr : process.stdout).write(
             options.timestamps === true ? `${line.time} ${line.log}` : line.log,
@@ -118,6 +125,8 @@ export function addManage(program: Command): void {
         await sleep(200);
         show();
       }
+      // What came between the last look and the end.
+      show();
     });
 
   program
@@ -177,9 +186,20 @@ export function addManage(program: Command): void {
     .action(async (key: string) => {
       process.exitCode = await withHost(async (host) => {
         const state = findState((await host.request("list", {})).cvms, key);
-        const { running } = await host.request("attach", { id: state.id, console: 0 });
-        if (!running) throw new CliError("conflict", `cVM "${key}" is not running`);
-        return (await follow(host, { id: state.id, console: 0, tty: state.config.tty, stdin: state.config.stdin })) ?? 0;
+        if (state.status !== "running") throw new CliError("conflict", `cVM "${key}" is not running`);
+        // Followed first: its end may come with the answer.
+        const failed = new AbortController();
+        const { tty, stdin } = state.config;
+        const ended = follow(host, { id: state.id, console: 0, tty, stdin }, failed.signal);
+        ended.catch(() => {});
+        try {
+          const { running } = await host.request("attach", { id: state.id, console: 0 });
+          if (!running) throw new CliError("conflict", `cVM "${key}" is not running`);
+        } catch (error) {
+          failed.abort();
+          throw error;
+        }
+        return (await ended) ?? 0;
       });
     });
 

@@ -1,17 +1,17 @@
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { isIPv4 } from "node:net";
-import { join, resolve } from "node:path";
+import { join, posix, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { cvmHome } from "../home.ts";
 import type { PublishedPort, Volume } from "../host/protocol.ts";
 
-const UNIT: Readonly<Record<string, number>> = { "": 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+const UNIT: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 /** Least memory of a cVM. */
 const MIN_MEMORY = 8 * 1024 ** 2;
 
 /** `256m`, `1g`: bytes. */
 export function parseMemory(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([bkmg]?)b?$/iu.exec(text);
+  const match = /^(\d+(?:\.\d+)?)([kmg]?)b?$/iu.exec(text);
   if (match === null) throw new InvalidArgumentError("give a size such as 256m or 1g.");
   const bytes = Math.floor(Number(match[1]) * UNIT[match[2]!.toLowerCase()]!);
   if (bytes < MIN_MEMORY) throw new InvalidArgumentError("a cVM needs at least 8m.");
@@ -19,9 +19,10 @@ export function parseMemory(text: string): number {
   return bytes;
 }
 
+/** Processors' worth of time; 0: no limit. */
 export function parseCpus(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 1024)) throw new InvalidArgumentError("give a number of processors, such as 0.5.");
+  const value = /^\d*\.?\d+$/u.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= 0 && value <= 1024)) throw new InvalidArgumentError("give a number of processors, such as 0.5.");
   return value;
 }
 
@@ -33,18 +34,20 @@ function parsePortNumber(text: string): number {
 
 /** `[address:]hostPort:port[/tcp]`, or `port` alone for any free host port. */
 export function parsePort(text: string, before: readonly PublishedPort[] = []): PublishedPort[] {
-  const [spec = "", protocol = "tcp"] = text.split("/");
+  const slash = text.includes("/") ? text.indexOf("/") : text.length;
+  const spec = text.slice(0, slash);
+  const protocol = text.slice(slash + 1) || "tcp";
   if (protocol !== "tcp") throw new InvalidArgumentError(`only tcp ports can be published, not "${protocol}".`);
   const parts = spec.split(":");
   const port = parsePortNumber(parts.at(-1)!);
   if (port === 0) throw new InvalidArgumentError("the cVM's port cannot be 0.");
-  const hostPort = parts.length > 1 ? parsePortNumber(parts.at(-2)! === "" ? "0" : parts.at(-2)!) : 0;
+  const hostPort = parts.length > 1 ? parsePortNumber(parts.at(-2) || "0") : 0;
   const hostAddress = parts.length > 2 ? parts.slice(0, -2).join(":") : "0.0.0.0";
   if (!isIPv4(hostAddress)) throw new InvalidArgumentError(`"${hostAddress}" is not an IPv4 address: write ADDRESS:HOSTPORT:PORT.`);
   return [...before, { hostAddress, hostPort, port }];
 }
 
-/** `folder:target[:ro]`, or `name:target[:ro]` for a named volume (made when missing). */
+/** `folder:target[:ro]`, or `name:target[:ro]` for a named volume (`cvm run` makes its folder). */
 export function parseVolume(text: string, before: readonly Volume[] = []): Volume[] {
   const parts = text.split(":");
   const mode = parts.length === 3 ? parts[2]! : "rw";
@@ -55,13 +58,15 @@ export function parseVolume(text: string, before: readonly Volume[] = []): Volum
   let folder: string;
   if (/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/u.test(source)) {
     folder = join(cvmHome(), "volumes", source);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
   } else {
     folder = resolve(source);
     if (!existsSync(folder)) throw new InvalidArgumentError(`the folder "${folder}" does not exist: make it first.`);
     if (!statSync(folder).isDirectory()) throw new InvalidArgumentError(`"${folder}" is not a folder.`);
   }
-  return [...before, { source: folder, target, readOnly: mode === "ro" }];
+  const place = posix.normalize(target).replace(/(?<=.)\/$/u, "");
+  if (place === "/") throw new InvalidArgumentError("the target cannot be / itself.");
+  if (before.some((one) => one.target === place)) throw new InvalidArgumentError(`two volumes have the target "${place}".`);
+  return [...before, { source: folder, target: place, readOnly: mode === "ro" }];
 }
 
 /** `NAME=value`, or `NAME` for the value that this command has. */

@@ -1,3 +1,4 @@
+import { mkdirSync } from "node:fs";
 import type { Command } from "commander";
 import { CliError } from "../errors.ts";
 import { connectHost } from "../host/client.ts";
@@ -67,6 +68,8 @@ async function run(reference: string, command: readonly string[], options: RunOp
   if (options.tty === true && options.interactive === true && options.detach !== true && !process.stdin.isTTY)
     throw new CliError("usage", "standard input is not a terminal: leave out -t, or run from one");
 
+  // Folders of named volumes; those of the user are there.
+  for (const { source } of options.volume) mkdirSync(source, { recursive: true, mode: 0o700 });
   const host = await connectHost();
   try {
     const { cvms } = await host.request("list", {});
@@ -97,10 +100,16 @@ async function run(reference: string, command: readonly string[], options: RunOp
       return 0;
     }
     await host.request("attach", { id, console: 0 });
-    const ended = follow(host, { id, console: 0, tty: options.tty === true, stdin });
+    const failed = new AbortController();
+    const ended = follow(host, { id, console: 0, tty: options.tty === true, stdin }, failed.signal);
     // A failed start is reported by start itself.
     ended.catch(() => {});
-    await host.request("start", { id });
+    try {
+      await host.request("start", { id });
+    } catch (error) {
+      failed.abort();
+      throw error;
+    }
     return (await ended) ?? 0;
   } finally {
     host.close();

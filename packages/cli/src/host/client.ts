@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
-import { existsSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { connectUnix, NetError, openPort } from "@cvm/net";
 import { CliError } from "../errors.ts";
-import { Folder } from "../home.ts";
+import { cvmHome, Folder } from "../home.ts";
 import { build } from "../version.ts";
 import type { HostConnection } from "./connection.ts";
 import { hostProtocol } from "./link.ts";
@@ -20,15 +21,15 @@ export function socketPath(): string {
 /** A connection to the host, or undefined when none runs. */
 export async function connectRunningHost(): Promise<HostConnection | undefined> {
   if (!existsSync(socketPath())) return undefined;
-  let transport;
+  let port;
   try {
-    transport = await connectUnix(socketPath());
+    port = openPort(await connectUnix(socketPath()), hostProtocol, "client", {}, { requestMs: Infinity });
+    await port.ready;
   } catch (error) {
-    if (error instanceof NetError) return undefined;
+    // Also when it ends just now, between the connection and its greeting.
+    if (error instanceof NetError && error.code !== "protocol") return undefined;
     throw error;
   }
-  const port = openPort(transport, hostProtocol, "client", {}, { requestMs: Infinity });
-  await port.ready;
   let closing = false;
   return {
     request: (method, params) => port.request(method, params) as Promise<Results[typeof method]>,
@@ -59,10 +60,14 @@ export async function connectHost(): Promise<HostConnection> {
   }
   const log = join(Folder.run(), "host.log");
   const output = openSync(log, "a", 0o600);
-  const command = new URL("../../bin/cvm.js", import.meta.url).pathname;
-  const child = spawn(process.execPath, [command, "host", "run"], { detached: true, stdio: ["ignore", output, output], cwd: "/" });
+  const command = fileURLToPath(new URL("../../bin/cvm.js", import.meta.url));
+  // The host works in another folder: it gets the absolute path of the home.
+  const env = { ...process.env, CVM_HOME: cvmHome() };
+  const child = spawn(process.execPath, [command, "host", "run"], { detached: true, stdio: ["ignore", output, output], cwd: "/", env });
+  closeSync(output);
   let ended: number | null | undefined;
   child.on("exit", (status) => (ended = status));
+  child.on("error", () => (ended = null));
   child.unref();
   const deadline = Date.now() + START_MS;
   while (Date.now() < deadline) {

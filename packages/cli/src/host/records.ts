@@ -19,28 +19,35 @@ export function saveState(state: CvmState): void {
   renameSync(temporary, join(folder, "state.json"));
 }
 
+/** A recorded state, or undefined when the folder does not hold a whole one. */
+function readState(id: string): CvmState | undefined {
+  try {
+    const state = JSON.parse(readFileSync(join(Folder.cvms(), id, "state.json"), "utf8")) as Partial<CvmState> | null;
+    return state?.id === id && typeof state.created === "string" && typeof state.config?.name === "string"
+      ? (state as CvmState)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * All recorded cVMs, oldest first. With `hostRuns` false nothing can be running: what says so ended with its host.
  */
 export function loadStates(hostRuns: boolean): CvmState[] {
   const states: CvmState[] = [];
   for (const name of readdirSync(Folder.cvms())) {
-    const path = join(Folder.cvms(), name, "state.json");
-    if (!existsSync(path)) continue;
-    let state: CvmState;
-    try {
-      state = JSON.parse(readFileSync(path, "utf8")) as CvmState;
-    } catch {
-      continue;
-    }
+    const state = readState(name);
+    if (state === undefined) continue;
     if (!hostRuns && state.status === "running") {
       state.status = "exited";
       state.exitCode ??= 255;
       state.error ??= "the host process ended while this cVM ran";
+      delete state.address;
     }
     states.push(state);
   }
-  return states.sort((a, b) => (a.created < b.created ? -1 : 1));
+  return states.sort((a, b) => (a.created < b.created ? -1 : a.created > b.created ? 1 : 0));
 }
 
 /** Removes everything of a cVM. */
@@ -55,22 +62,38 @@ export interface LogLine {
   readonly time: string;
 }
 
-export function appendLog(id: string, fd: number, bytes: Uint8Array): void {
-  const line: LogLine = {
-    log: Buffer.from(bytes).toString("utf8"),
-    stream: fd === 2 ? "stderr" : "stdout",
-    time: new Date().toISOString(),
-  };
-  appendFileSync(join(cvmFolder(id), "log.jsonl"), `${JSON.stringify(line)}\n`);
+/** Appends output to the log of a cVM, a record for each line or part of one. */
+export function appendLog(id: string, fd: number, text: string): void {
+  const stream = fd === 2 ? "stderr" : "stdout";
+  const time = new Date().toISOString();
+  const lines = text.split(/(?<=\n)/u).filter((log) => log !== "");
+  const records = lines.map((log) => `${JSON.stringify({ log, stream, time } satisfies LogLine)}\n`);
+  appendFileSync(join(cvmFolder(id), "log.jsonl"), records.join(""), { mode: 0o600 });
 }
 
+/** The log of a cVM so far. A record that is still being written, or was cut off by a crash, is left out. */
 export function readLog(id: string): LogLine[] {
   const path = join(cvmFolder(id), "log.jsonl");
   if (!existsSync(path)) return [];
   return readFileSync(path, "utf8")
     .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as LogLine);
+    .flatMap((line) => {
+      try {
+        return line === "" ? [] : [JSON.parse(line) as LogLine];
+      } catch {
+        return [];
+      }
+    });
+}
+
+/** Where the last `count` lines of a log begin: lines as the program wrote them, not records. */
+export function tailStart(records: readonly LogLine[], count: number): number {
+  let lines = 0;
+  for (let index = records.length - 1; index >= 0; index--) {
+    const ends = records[index]!.log.endsWith("\n") || index === records.length - 1;
+    if (ends && ++lines > count) return index + 1;
+  }
+  return 0;
 }
 
 /**

@@ -3,11 +3,11 @@ import type { CvmState } from "./protocol.ts";
 
 /** What happens in a running cVM, told to the host's service. */
 export interface RuntimeEvents {
-  output(console: number, fd: number, bytes: Uint8Array): void;
+  readonly output: (console: number, fd: number, bytes: Uint8Array) => void;
   /** A program of a console ended by `exit` (signal 0) or by a signal. The cVM ends with console 0. */
-  exit(console: number, code: number, signal: number): void;
+  readonly exit: (console: number, code: number, signal: number) => void;
   /** A fault report or a line of strace. */
-  report(text: string): void;
+  readonly report: (text: string) => void;
 }
 
 /** A cVM that runs. */

@@ -1,6 +1,7 @@
-import { rmSync } from "node:fs";
+import { statSync } from "node:fs";
 import { listenUnix, openPort } from "@cvm/net";
 import type { Listener } from "@cvm/net";
+import { messageOf } from "../errors.ts";
 import { socketPath } from "./client.ts";
 import { hostProtocol } from "./link.ts";
 import { requestSchemas } from "./protocol.ts";
@@ -27,14 +28,23 @@ export async function runHost(): Promise<void> {
   let listener: Listener | undefined;
   const end = async (): Promise<void> => {
     clearTimeout(idle);
+    // Closing removes the socket file; it must not be removed here, it may be the next host's by now.
     await listener?.close();
-    rmSync(path, { force: true });
     process.exit(0);
   };
   const accept = (transport: Parameters<Parameters<typeof listenUnix>[1]>[0]): void => {
     visitors++;
     rest();
-    const client: Client = { send: (event, data) => void port.emit(event, data) };
+    const client: Client = {
+      send: (event, data) => {
+        try {
+          port.emit(event, data);
+        } catch (error) {
+          // One command's broken link is no matter of the cVM that sends.
+          port.close(messageOf(error));
+        }
+      },
+    };
     const handlers = Object.fromEntries(
       Object.keys(requestSchemas).map((method) => [
         method,
@@ -54,12 +64,23 @@ export async function runHost(): Promise<void> {
     if ((error as { code?: unknown }).code !== "in-use") throw error;
     process.exit(EXIT_ALREADY_RUNNING);
   }
-  // Loaded only now: a second host must lose before it reserves an address space.
-  const { createRuntime } = await import("./machine.ts");
-  service = new HostService(createRuntime());
-  service.onActivity = rest;
-  started.resolve(service);
-  service.onShutdown = () => setImmediate(() => void end());
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void service!.handle("shutdown", {}, { send: () => {} }));
+  const own = statSync(path, { throwIfNoEntry: false })?.ino;
+  let host: HostService;
+  try {
+    // Loaded only now: a second host must lose before it reserves an address space.
+    const { createRuntime } = await import("./machine.ts");
+    // Of two hosts that replace a stale socket at the same time, the one whose file is there stays.
+    if (own === undefined || statSync(path, { throwIfNoEntry: false })?.ino !== own) process.exit(EXIT_ALREADY_RUNNING);
+    host = new HostService(createRuntime());
+  } catch (error) {
+    // The socket would keep the process alive, and its visitors waiting.
+    process.stderr.write(`cvm: the host cannot start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(1);
+  }
+  service = host;
+  host.onActivity = rest;
+  host.onShutdown = () => setImmediate(() => void end());
+  started.resolve(host);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void host.handle("shutdown", {}, { send: () => {} }));
   rest();
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { StringDecoder } from "node:string_decoder";
 import type { ProgramOptions } from "@cvm/monitor/abi";
 import { CliError, exitCodeOf, messageOf } from "../errors.ts";
 import { unpackImage } from "../images/layer.ts";
@@ -19,13 +20,23 @@ export interface Client {
 interface Entry {
   readonly state: CvmState;
   running: RunningCvm | undefined;
-  starting: boolean;
+  /** A start that is under way. */
+  starting: Promise<unknown> | undefined;
+  /** Counts starts and ends: what an earlier run still says is not heard. */
+  run: number;
+  /** Unpacked layers of its image while it runs. */
+  layers: readonly string[];
   nextConsole: number;
   /** Who is attached, with the console they see. */
   readonly attached: Map<Client, Set<number>>;
   readonly waiting: ((code: number) => void)[];
-  stopTimer: NodeJS.Timeout | undefined;
   lastReport: string | undefined;
+  /** Text of the log by descriptor. */
+  readonly decoders: Map<number, StringDecoder>;
+}
+
+function isUp(entry: Entry): boolean {
+  return entry.running !== undefined || entry.starting !== undefined;
 }
 
 const LINUX_ENOENT = 2;
@@ -33,6 +44,8 @@ const LINUX_EACCES = 13;
 const LINUX_ENOEXEC = 8;
 const SIGTERM = 15;
 const SIGKILL = 9;
+/** Longest delay of a timer in milliseconds; Node takes a longer one for none. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /** Says of a failed start what it means for the command: the library OS's errors carry a Linux `errno`. */
 function startError(error: unknown, command: string): Error {
@@ -54,7 +67,8 @@ export class HostService {
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
     for (const state of loadStates(false)) {
-      if (state.config.remove && state.status === "exited") {
+      // Nothing runs yet, and nobody waits for what was only created.
+      if (state.config.remove) {
         deleteRecord(state.id);
         continue;
       }
@@ -65,7 +79,7 @@ export class HostService {
 
   get running(): number {
     let count = 0;
-    for (const entry of this.#entries.values()) if (entry.running !== undefined || entry.starting) count++;
+    for (const entry of this.#entries.values()) if (isUp(entry)) count++;
     return count;
   }
 
@@ -88,8 +102,9 @@ export class HostService {
       create: (config) => this.#create(config),
       start: ({ id }) => this.#start(id),
       attach: ({ id, console }, who) => this.#attach(id, console, who),
-      input: ({ id, console, bytes }) => this.#live(id).input(console, bytes) ?? null,
-      resize: ({ id, console, columns, rows }) => this.#live(id).resize(console, columns, rows) ?? null,
+      // Input may be quicker than the start that it is for.
+      input: async ({ id, console, bytes }) => (await this.#started(id)).input(console, bytes) ?? null,
+      resize: async ({ id, console, columns, rows }) => (await this.#started(id)).resize(console, columns, rows) ?? null,
       exec: (request, who) => this.#exec(request, who),
       list: () => ({ cvms: [...this.#entries.values()].map((entry) => entry.state) }),
       inspect: ({ id }) => this.#inspect(id),
@@ -112,12 +127,14 @@ export class HostService {
     const entry: Entry = {
       state,
       running: undefined,
-      starting: false,
+      starting: undefined,
+      run: 0,
+      layers: [],
       nextConsole: 1,
       attached: new Map(),
       waiting: [],
-      stopTimer: undefined,
       lastReport: undefined,
+      decoders: new Map(),
     };
     this.#entries.set(state.id, entry);
     return entry;
@@ -130,6 +147,17 @@ export class HostService {
         key,
       ).id,
     )!;
+  }
+
+  /** The entry meant, after a start that is under way has succeeded or failed. */
+  async #settled(key: string): Promise<Entry> {
+    const entry = this.#entry(key);
+    await entry.starting?.catch(() => {});
+    return entry;
+  }
+
+  async #started(key: string): Promise<RunningCvm> {
+    return this.#live((await this.#settled(key)).state.id);
   }
 
   #live(key: string): RunningCvm {
@@ -156,56 +184,66 @@ export class HostService {
 
   async #start(key: string): Promise<Results["start"]> {
     const entry = this.#entry(key);
-    const { state } = entry;
-    if (entry.running !== undefined || entry.starting) throw new CliError("conflict", `cVM "${state.config.name}" is running already`);
-    entry.starting = true;
+    if (isUp(entry)) throw new CliError("conflict", `cVM "${entry.state.config.name}" is running already`);
+    const starting = this.#launch(entry).finally(() => {
+      entry.starting = undefined;
+      this.onActivity();
+    });
+    entry.starting = starting;
     this.onActivity();
+    return starting;
+  }
+
+  async #launch(entry: Entry): Promise<Results["start"]> {
+    const { state } = entry;
+    const run = ++entry.run;
+    entry.lastReport = undefined;
+    entry.decoders.clear();
     try {
-      const image = requireImage(state.config.imageId);
-      const layers = await unpackImage(image);
-      const program = programOf(
-        state.config,
-        state.config.argv,
-        state.config.env,
-        state.config.cwd,
-        state.config.user,
-        state.config,
-        layers,
-      );
+      const layers = await unpackImage(requireImage(state.config.imageId));
+      const { config } = state;
+      const program = programOf(config, config.argv, config.env, config.cwd, config.user, config, layers);
+      let early: [number, number] | undefined;
+      const running = await this.#runtime.start(state, layers, join(cvmFolder(state.id), "writable"), program, {
+        output: (console, fd, bytes) => {
+          if (entry.run === run) this.#output(entry, console, fd, bytes);
+        },
+        exit: (console, code, signal) => {
+          if (entry.run !== run) return;
+          if (console !== 0) this.#programEnded(entry, console, signal === 0 ? code : 128 + signal);
+          else if (entry.running !== undefined) this.#ended(entry, code, signal);
+          else early = [code, signal];
+        },
+        report: (text) => {
+          if (entry.run === run) this.#report(entry, text);
+        },
+      });
+      entry.running = running;
+      entry.layers = layers;
       state.status = "running";
       state.started = new Date().toISOString();
       delete state.finished;
       delete state.exitCode;
       delete state.error;
-      let early: [number, number] | undefined;
-      let started = false;
-      const running = await this.#runtime.start(state, layers, join(cvmFolder(state.id), "writable"), program, {
-        output: (console, fd, bytes) => this.#output(entry, console, fd, bytes),
-        exit: (console, code, signal) => {
-          if (console !== 0) this.#programEnded(entry, console, signal === 0 ? code : 128 + signal);
-          else if (started) this.#ended(entry, code, signal);
-          else early = [code, signal];
-        },
-        report: (text) => this.#report(entry, text),
-      });
-      entry.running = running;
       state.address = running.address;
       saveState(state);
-      started = true;
       if (early !== undefined) this.#ended(entry, ...early);
       return { address: running.address };
     } catch (cause) {
       const error = startError(cause, state.config.argv[0]!);
+      entry.run++;
+      const running = entry.running;
+      entry.running = undefined;
+      running?.destroy();
       state.status = "exited";
       state.finished = new Date().toISOString();
       state.exitCode = exitCodeOf(error);
       state.error = messageOf(error);
+      delete state.address;
+      for (const done of entry.waiting.splice(0)) done(state.exitCode);
       if (state.config.remove) this.#forget(entry);
       else saveState(state);
       throw error;
-    } finally {
-      entry.starting = false;
-      this.onActivity();
     }
   }
 
@@ -222,14 +260,28 @@ export class HostService {
   }
 
   #output(entry: Entry, console: number, fd: number, bytes: Uint8Array): void {
-    if (console === 0) appendLog(entry.state.id, fd, bytes);
+    if (console === 0) {
+      // A character may come in two parts.
+      let decoder = entry.decoders.get(fd);
+      if (decoder === undefined) entry.decoders.set(fd, (decoder = new StringDecoder("utf8")));
+      this.#log(entry, fd, decoder.write(bytes));
+    }
     this.#send(entry, console, "output", { id: entry.state.id, console, fd, bytes });
   }
 
   #report(entry: Entry, text: string): void {
     entry.lastReport = text;
-    appendLog(entry.state.id, 2, Buffer.from(text.endsWith("\n") ? text : `${text}\n`));
+    this.#log(entry, 2, text.endsWith("\n") ? text : `${text}\n`);
     this.#send(entry, undefined, "report", { id: entry.state.id, text });
+  }
+
+  /** A full disk stops the log, not the host. */
+  #log(entry: Entry, fd: number, text: string): void {
+    try {
+      appendLog(entry.state.id, fd, text);
+    } catch (error) {
+      process.stderr.write(`log of cVM ${entry.state.id.slice(0, 12)}: ${messageOf(error)}\n`);
+    }
   }
 
   #programEnded(entry: Entry, console: number, code: number): void {
@@ -237,9 +289,8 @@ export class HostService {
   }
 
   #ended(entry: Entry, code: number, signal: number): void {
-    const { state } = entry;
-    clearTimeout(entry.stopTimer);
-    const running = entry.running;
+    const { state, running } = entry;
+    entry.run++;
     entry.running = undefined;
     running?.destroy();
     state.status = "exited";
@@ -247,10 +298,14 @@ export class HostService {
     state.exitCode = signal === 0 ? code : 128 + signal;
     if (signal !== 0 && entry.lastReport !== undefined) state.error = entry.lastReport;
     delete state.address;
+    try {
+      if (state.config.remove) this.#forget(entry);
+      else saveState(state);
+    } catch (error) {
+      process.stderr.write(`state of cVM ${state.id.slice(0, 12)}: ${messageOf(error)}\n`);
+    }
     this.#send(entry, undefined, "exit", { id: state.id, console: 0, code: state.exitCode });
     for (const done of entry.waiting.splice(0)) done(state.exitCode);
-    if (state.config.remove) this.#forget(entry);
-    else saveState(state);
     this.onActivity();
   }
 
@@ -260,24 +315,17 @@ export class HostService {
   }
 
   async #exec(request: ExecParams, client: Client): Promise<Results["exec"]> {
-    const running = this.#live(request.id);
+    const running = await this.#started(request.id);
     const entry = this.#entry(request.id);
     const { config } = entry.state;
-    const layers = await unpackImage(requireImage(config.imageId));
+    const env = [...config.env, ...request.env];
+    const program = programOf(config, request.argv, env, request.cwd ?? config.cwd, request.user ?? config.user, request, entry.layers);
     const console = entry.nextConsole++;
     this.#attach(request.id, console, client);
-    const program = programOf(
-      config,
-      request.argv,
-      [...config.env, ...request.env],
-      request.cwd ?? config.cwd,
-      request.user ?? config.user,
-      request,
-      layers,
-    );
     try {
       await running.exec(console, program);
     } catch (error) {
+      entry.attached.get(client)?.delete(console);
       throw startError(error, request.argv[0]!);
     }
     return { console };
@@ -285,17 +333,22 @@ export class HostService {
 
   async #inspect(key: string): Promise<CvmDetails> {
     const entry = this.#entry(key);
-    const statistics = await entry.running?.statistics();
+    // It may end while it is asked.
+    const statistics = await entry.running?.statistics().catch(() => undefined);
     return statistics === undefined ? entry.state : { ...entry.state, statistics };
   }
 
   async #stop(key: string, seconds: number): Promise<null> {
-    const entry = this.#entry(key);
+    const entry = await this.#settled(key);
     if (entry.running === undefined) return null;
-    const ended = this.#wait(key);
+    const ended = this.#wait(entry.state.id);
+    const timer = setTimeout(() => this.#killNow(entry), Math.min(seconds * 1000, MAX_DELAY_MS));
     entry.running.signal(0, SIGTERM);
-    entry.stopTimer = setTimeout(() => this.#killNow(entry), seconds * 1000);
-    await ended;
+    try {
+      await ended;
+    } finally {
+      clearTimeout(timer);
+    }
     return null;
   }
 
@@ -303,17 +356,18 @@ export class HostService {
     if (entry.running !== undefined) this.#ended(entry, 0, SIGKILL);
   }
 
-  #kill(key: string, signal: number): null {
-    const running = this.#live(key);
+  async #kill(key: string, signal: number): Promise<null> {
+    const running = await this.#started(key);
     if (signal === SIGKILL) this.#killNow(this.#entry(key));
     else running.signal(0, signal);
     return null;
   }
 
-  #remove(key: string, force: boolean): null {
+  async #remove(key: string, force: boolean): Promise<null> {
     const entry = this.#entry(key);
-    if (entry.running !== undefined) {
+    if (isUp(entry)) {
       if (!force) throw new CliError("conflict", `cVM "${entry.state.config.name}" is running: stop it first, or use cvm rm -f`);
+      await this.#settled(entry.state.id);
       this.#killNow(entry);
     }
     if (this.#entries.has(entry.state.id)) this.#forget(entry);
@@ -322,7 +376,7 @@ export class HostService {
 
   async #wait(key: string): Promise<Results["wait"]> {
     const entry = this.#entry(key);
-    if (entry.running === undefined && !entry.starting) return { exitCode: entry.state.exitCode ?? 0 };
+    if (!isUp(entry)) return { exitCode: entry.state.exitCode ?? 0 };
     return new Promise((resolve) => entry.waiting.push((exitCode) => resolve({ exitCode })));
   }
 

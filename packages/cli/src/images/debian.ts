@@ -106,7 +106,9 @@ function isDocumentation(path: string): boolean {
 /** Debian's top-level folders are links into /usr: entries that old packages have there move along. */
 function mergeUsr(tree: Map<string, Entry>): void {
   for (const name of ["bin", "sbin", "lib"]) {
-    for (const [path, entry] of [...tree]) {
+    // A copy: what is added on the way must not be visited.
+    const present = Array.from(tree);
+    for (const [path, entry] of present) {
       if (!path.startsWith(`${name}/`)) continue;
       tree.delete(path);
       if (!tree.has(`usr/${path}`)) tree.set(`usr/${path}`, entry);
@@ -117,7 +119,7 @@ function mergeUsr(tree: Map<string, Entry>): void {
 
 function file(text: string | Uint8Array, mode = 0o644): Entry {
   const data = typeof text === "string" ? new Uint8Array(Buffer.from(text)) : new Uint8Array(text);
-  return { header: { name: "", size: data.length, type: "file", mode, uid: 0, gid: 0, mtime: new Date(0) }, data } as Entry;
+  return { header: { name: "", size: data.length, type: "file", mode, uid: 0, gid: 0, mtime: new Date(0) }, data };
 }
 function symlink(target: string): Entry {
   return { header: { name: "", size: 0, type: "symlink", mode: 0o777, uid: 0, gid: 0, linkname: target, mtime: new Date(0) } };

@@ -21,11 +21,9 @@ export async function makeScratchImage(reference: string, files: readonly Scratc
   }
   const tar = Buffer.from(
     await packTar([
-      ...[...folders]
-        .sort()
-        .map((name) => ({
-          header: { name: `${name}/`, type: "directory" as const, size: 0, mode: name === "tmp" ? 0o1777 : 0o755, mtime: new Date(0) },
-        })),
+      ...[...folders].sort().map((name) => ({
+        header: { name: `${name}/`, type: "directory" as const, size: 0, mode: name === "tmp" ? 0o1777 : 0o755, mtime: new Date(0) },
+      })),
       ...files.map(({ path, data, mode }) => ({
         header: { name: path, type: "file" as const, size: data.length, mode: mode ?? 0o644, mtime: new Date(0) },
         body: new Uint8Array(data),

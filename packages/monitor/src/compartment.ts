@@ -1,3 +1,4 @@
+import type { MemorySharing, SharedObject } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "./abi.ts";
 import { Limits } from "./abi.ts";
@@ -14,6 +15,7 @@ import { Account } from "./scheduler.ts";
 export interface Host {
   readonly machine: MachinePort;
   readonly pages: Pages;
+  readonly sharing: MemorySharing;
   readonly regions: RegionAllocator;
   readonly otypes: Otypes;
   readonly scheduler: Scheduler;
@@ -39,6 +41,8 @@ export class Compartment {
   readonly capabilities: CapabilityTable = new CapabilityTable();
   readonly processes: Map<ProcessId, Process> = new Map();
   readonly threads: Map<ThreadId, Thread> = new Map();
+  /** Memory that its processes share, by the library OS's numbers. */
+  readonly shared: Map<number, SharedObject> = new Map();
   /** Null before it is connected and after the end. */
   libraryOs: LibraryOs | null = null;
   syscalls: ReadonlyMap<number, CompiledSyscall> = new Map();
@@ -93,7 +97,7 @@ export class Compartment {
     if (this.charged + charge > this.budget.memory) return null;
     const child = this.createProcess(length);
     if (child === null) return null;
-    pages.duplicate(base, child.region.base, length);
+    this.host.sharing.fork(parent.shared, child.shared, child.region.base - base, () => pages.duplicate(base, child.region.base, length));
     this.charged += charge;
     return child;
   }
@@ -127,7 +131,8 @@ export class Compartment {
     for (const thread of process.threads) this.endThread(thread);
     if (!this.processes.delete(process.id)) return;
     const { base, length } = process.region;
-    const { pages, regions } = this.host;
+    const { pages, regions, sharing } = this.host;
+    sharing.cut(process.shared, base, base + length);
     this.charged -= pages.charged(base, length);
     pages.release(base, length);
     regions.free(process.region);

@@ -50,12 +50,14 @@ export class Executor {
 
   #run(compartment: Compartment, thread: Thread, fuel: number, until: number): boolean {
     const hart: HartPort = thread.hart;
+    const { sharing } = compartment.host;
     let calls = 0;
     for (;;) {
       if (thread.interrupt) {
         this.#interrupt(compartment, thread);
         if (thread.state !== ThreadState.Running) return false;
       }
+      sharing.enter(thread.process.shared);
       const exit = hart.run(fuel);
       if (exit === Exit.Ecall) {
         this.#gate.call(compartment, thread);

@@ -1,4 +1,4 @@
-import { capability } from "@cvm/cpu";
+import { capability, MemorySharing } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Perm, Prot } from "@cvm/cpu/abi";
 import * as fc from "fast-check";
@@ -38,7 +38,8 @@ let broken: string[];
 beforeEach(() => {
   machine = smallMachine();
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
-  const host = { machine, pages: new Pages(machine), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
+  const pages = new Pages(machine);
+  const host = { machine, pages, sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
   cvm = new Compartment("gate", host, { memory: REGION, addresses: 4 * REGION }, 1, Infinity);
   process = cvm.createProcess(REGION)!;
   problems = [];

@@ -170,6 +170,7 @@ export class Gate {
     }
     if (answer.out !== undefined && thread.process === process) {
       // Others have called since, or the DDC in force has changed.
+      compartment.host.sharing.enter(process.shared);
       this.#memory.enter(hart);
       for (const output of answer.out) if (!this.#store(thread, output)) result = -Errno.EFAULT;
     }

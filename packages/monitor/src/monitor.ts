@@ -1,3 +1,4 @@
+import { MemorySharing } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { Otypes } from "./authority.ts";
 import { isInteger } from "./check.ts";
@@ -74,9 +75,11 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
   const gate = new Gate(new GuestMemory(machine), operations, events);
   const executor = new Executor(clock, gate, operations, events, options.disassemble ?? createDisassembler());
   const scheduler = new Scheduler(clock, (thread, fuel, until) => executor.run(thread, fuel, until));
+  const pages = new Pages(machine);
   const host: Host = {
     machine,
-    pages: new Pages(machine),
+    pages,
+    sharing: new MemorySharing(machine, (address, bytes) => pages.write(address, bytes)),
     regions: new RegionAllocator(machine.memoryBytes),
     otypes: new Otypes(),
     scheduler,

@@ -1,3 +1,4 @@
+import { MemorySharing } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Prot, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -23,7 +24,8 @@ let foreign: Process;
 beforeEach(() => {
   machine = smallMachine();
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
-  host = { machine, pages: new Pages(machine), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
+  const pages = new Pages(machine);
+  host = { machine, pages, sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
   const budget = { memory: 256 << 10, addresses: 8 << 20 };
   mine = new Compartment("mine", host, budget, 1, Infinity);
   other = new Compartment("other", host, budget, 1, Infinity);
@@ -71,6 +73,10 @@ describe("refused without effect:", () => {
     ["copy from outside", { op: "copy", process: 1, from: 1 << 20, to: page, length: 16 }],
     ["unmap outside", { op: "unmap", process: 1, address: 1 << 20, length: page }],
     ["zero of page 0", { op: "zero", process: 1, address: 0, length: page }],
+    ["sharing pages that are not mapped", { op: "share", process: 1, address: 200 * page, length: page, object: 1, offset: 0 }],
+    ["sharing outside", { op: "share", process: 1, address: 1 << 20, length: page, object: 1, offset: 0 }],
+    ["sharing an object with number 0", { op: "share", process: 1, address: page, length: page, object: 0, offset: 0 }],
+    ["sharing from inside of a page", { op: "share", process: 1, address: page, length: page, object: 1, offset: 16 }],
     ["registers of no thread", { op: "registers", thread: 1, registers }],
     ["a thread with short registers", { op: "thread", process: 1, thread: 1, registers: registers.subarray(8) }],
     ["a thread with number 0", { op: "thread", process: 1, thread: 0, registers }],

@@ -17,6 +17,8 @@ export interface OperationsOutcome {
 const DONE: OperationsOutcome = { error: 0, reason: "" };
 /** Most operations in one list. */
 const LIST_MOST = 65536;
+/** Most ranges that one process shares with others. */
+const SHARES_MOST = 16384;
 
 /** Thrown and caught in this file only, while a list is checked. */
 class Refusal extends Error {
@@ -36,6 +38,7 @@ class Overlay {
   readonly placed: Map<ThreadId, Process> = new Map();
   readonly mapped: { readonly process: Process; readonly start: number; readonly end: number }[] = [];
   added: number = 0;
+  shares: number = 0;
   charge: number = 0;
 }
 
@@ -141,6 +144,15 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
     case "zero":
       range(processOf(), op["address"], op["length"], PAGE_SIZE);
       return;
+    case "share": {
+      const process = processOf();
+      const start = range(process, op["address"], op["length"], PAGE_SIZE);
+      if (!isMapped(compartment, overlay, process, start, op["length"] as number)) fail("not mapped");
+      if (!isHandle(op["object"])) fail("object is not 1 … 2^31 - 1");
+      if (!isInteger(op["offset"], 0) || op["offset"] % PAGE_SIZE !== 0) fail("offset is not one of a page");
+      if ((process.shared.pieces.length + overlay.shares++) >= SHARES_MOST) throw new Refusal(-Errno.ENOMEM, `a process shares at most ${SHARES_MOST} ranges`);
+      return;
+    }
     case "copy": {
       const process = processOf();
       const from = range(process, op["from"], op["length"], 1);
@@ -221,11 +233,17 @@ function recharge(compartment: Compartment, start: number, length: number, chang
 }
 
 function carryOut(compartment: Compartment, op: ProcessOp, caller: Caller | null, harts: HartPort[]): void {
-  const { pages } = compartment.host;
-  const base = "process" in op ? compartment.processes.get(op.process)!.region.base : 0;
+  const { pages, sharing } = compartment.host;
+  const process = "process" in op ? compartment.processes.get(op.process)! : null;
+  const base = process?.region.base ?? 0;
+  if (process !== null) sharing.enter(process.shared);
   switch (op.op) {
+    case "share":
+      sharing.add(process!.shared, base + op.address, op.length, op.object, op.offset / PAGE_SIZE);
+      return;
     case "map": {
       const start = base + op.address;
+      sharing.cut(process!.shared, start, start + op.length);
       recharge(compartment, start, op.length, () => {
         pages.map(start, op.length, op.prot, op.keep === true);
         if (op.bytes !== undefined) pages.write(start, op.bytes);
@@ -236,6 +254,7 @@ function carryOut(compartment: Compartment, op: ProcessOp, caller: Caller | null
       recharge(compartment, base + op.address, op.length, () => pages.protect(base + op.address, op.length, op.prot));
       return;
     case "unmap":
+      sharing.cut(process!.shared, base + op.address, base + op.address + op.length);
       recharge(compartment, base + op.address, op.length, () => pages.unmap(base + op.address, op.length));
       return;
     case "zero":

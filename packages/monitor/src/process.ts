@@ -1,3 +1,4 @@
+import type { Sharer } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
 import type { ProcessId, SyscallReply, ThreadId } from "./abi.ts";
 import { codeCapability, dataCapability } from "./authority.ts";
@@ -59,6 +60,8 @@ export class Process {
   readonly ddc: Capability;
   readonly pcc: Capability;
   readonly threads: Set<Thread> = new Set();
+  /** Its memory that others may show too. */
+  readonly shared: Sharer;
 
   constructor(id: ProcessId, owner: Compartment, region: Region) {
     this.id = id;
@@ -66,5 +69,6 @@ export class Process {
     this.region = region;
     this.ddc = dataCapability(region);
     this.pcc = codeCapability(region);
+    this.shared = { pieces: [], objects: owner.shared };
   }
 }

@@ -29,6 +29,8 @@ export interface MappingOptions {
   readonly name: string;
   /** Changes go to the file: MAP_SHARED of a file opened for writing. */
   readonly writable: boolean;
+  /** What a shared mapping shows, by the monitor's number for it: the same for all mappings of one file; 0 for private ones. */
+  readonly object: number;
 }
 
 export interface Mapping extends MappingOptions {
@@ -40,10 +42,31 @@ export interface Mapping extends MappingOptions {
   populated: boolean;
 }
 
-const ANONYMOUS: MappingOptions = { prot: 0, shared: false, file: null, offset: 0, name: "", writable: false };
+const ANONYMOUS: MappingOptions = { prot: 0, shared: false, file: null, offset: 0, name: "", writable: false, object: 0 };
 
 /** RISC-V has no write-only and no write-execute pages: writable ones can be read. */
 const machineProt = (prot: number): number => ((prot & 2) !== 0 ? prot | 1 : prot) & 7;
+
+let objects = 0;
+const objectsOfInodes: WeakMap<object, number> = new WeakMap();
+/** Which address spaces have shared mappings of a file, by the object's number. */
+const showing: Map<number, Set<AddressSpace>> = new Map();
+/** A number for what a shared mapping shows: a file's inode, or (null) memory that only this mapping and its copies in forked children show. */
+export function objectOf(inode: object | null): number {
+  let number = inode === null ? undefined : objectsOfInodes.get(inode);
+  if (number === undefined) {
+    number = ++objects;
+    if (inode !== null) objectsOfInodes.set(inode, number);
+  }
+  return number;
+}
+
+const NOBODY: ReadonlySet<AddressSpace> = new Set();
+/** The address spaces that may have shared mappings of a file. */
+export function mappersOf(inode: object): ReadonlySet<AddressSpace> {
+  const number = objectsOfInodes.get(inode);
+  return number === undefined ? NOBODY : (showing.get(number) ?? NOBODY);
+}
 
 export class AddressSpace {
   /** The monitor's handle. */
@@ -125,6 +148,7 @@ export class AddressSpace {
     const length = mapping.end - mapping.start;
     this.#virtual += sign * length;
     if (mapping.shared && mapping.writable && mapping.file !== null) this.#shared += sign;
+    if (sign > 0) this.#show(mapping);
     if (!mapping.populated) return;
     this.#charged += sign * length;
     if (sign < 0) this.account.give(length);
@@ -138,16 +162,19 @@ export class AddressSpace {
     if (start < LOWEST || start + length > this.bytes || this.#mappings.length >= MOST_MAPPINGS) return -E.NOMEM;
     const mapping: Mapping = { ...ANONYMOUS, ...options, start, end: start + length, populated: (options.prot ?? 0) !== 0 || content !== undefined };
     if (mapping.populated && !this.account.take(length)) return -E.NOMEM;
-    if (mapping.populated) this.#mapOp(start, length, mapping.prot, content, ops);
+    if (mapping.populated) this.#mapOp(mapping, content, ops);
     this.#insert(mapping);
     return 0;
   }
-  #mapOp(address: number, length: number, prot: number, bytes: Uint8Array | undefined, ops: ProcessOp[]): void {
+  #mapOp(mapping: Mapping, bytes: Uint8Array | undefined, ops: ProcessOp[]): void {
+    const { start: address, prot, object, offset } = mapping;
+    const length = mapping.end - address;
     ops.push(
       bytes === undefined
         ? { op: "map", process: this.id, address, length, prot: machineProt(prot) }
         : { op: "map", process: this.id, address, length, prot: machineProt(prot), bytes },
     );
+    if (object !== 0) ops.push({ op: "share", process: this.id, address, length, object, offset });
   }
   #insert(mapping: Mapping): void {
     this.#charge(mapping, 1);
@@ -214,7 +241,7 @@ export class AddressSpace {
         if (mapping.prot !== prot) ops.push({ op: "protect", process: this.id, address: mapping.start, length: mapping.end - mapping.start, prot: machineProt(prot) });
       } else if (prot !== 0) {
         const bytes = mapping.file === null ? undefined : mapping.file.pread(mapping.offset, mapping.end - mapping.start);
-        this.#mapOp(mapping.start, mapping.end - mapping.start, prot, bytes, ops);
+        this.#mapOp({ ...mapping, prot }, bytes, ops);
         mapping.populated = true;
       }
       mapping.prot = prot;
@@ -238,7 +265,10 @@ export class AddressSpace {
       at = to;
       if (!mapping.populated || mapping.shared) continue;
       if (mapping.file === null) ops.push({ op: "zero", process: this.id, address: from, length: to - from });
-      else this.#mapOp(from, to - from, mapping.prot, mapping.file.pread(mapping.offset + from - mapping.start, to - from), ops);
+      else {
+        const offset = mapping.offset + from - mapping.start;
+        this.#mapOp({ ...mapping, start: from, end: to, offset }, mapping.file.pread(offset, to - from), ops);
+      }
     }
     return at < end ? -E.NOMEM : result;
   }
@@ -297,6 +327,23 @@ export class AddressSpace {
     return to;
   }
 
+  #show({ object, file }: Mapping): void {
+    if (object === 0 || file === null) return;
+    let spaces = showing.get(object);
+    if (spaces === undefined) showing.set(object, (spaces = new Set()));
+    spaces.add(this);
+  }
+  /** Lets shared mappings of a file show what was written to it. `bytes` are kept. */
+  fileWritten(inode: object, offset: number, bytes: Uint8Array, ops: ProcessOp[]): void {
+    const object = objectsOfInodes.get(inode);
+    for (const mapping of this.#mappings) {
+      if (mapping.object !== object || !mapping.populated) continue;
+      const from = Math.max(offset, mapping.offset);
+      const to = Math.min(offset + bytes.length, mapping.offset + mapping.end - mapping.start);
+      if (from < to) ops.push({ op: "write", process: this.id, address: mapping.start + from - mapping.offset, bytes: bytes.subarray(from - offset, to - offset), ifMapped: true });
+    }
+  }
+
   /** Writes shared file mappings of a range to their files, as far as they differ and without making these longer. */
   writeBack(host: HostCalls, start = 0, end: number = this.bytes): Awaitable<void> {
     if (this.#shared === 0) return undefined;
@@ -334,6 +381,7 @@ export class AddressSpace {
     space.brk = this.brk;
     space.mmapTop = this.mmapTop;
     space.trampoline = this.trampoline;
+    for (const mapping of space.#mappings) space.#show(mapping);
     return space;
   }
   /** Gives the memory back to the account; the monitor's region is ended apart from this. */
@@ -341,6 +389,10 @@ export class AddressSpace {
     this.account.give(this.#charged);
     this.#charged = 0;
     this.#virtual = 0;
+    for (const { object } of this.#mappings) {
+      const spaces = showing.get(object);
+      if (spaces?.delete(this) === true && spaces.size === 0) showing.delete(object);
+    }
     this.#mappings = [];
     this.#shared = 0;
   }
@@ -361,14 +413,14 @@ export class AddressSpace {
 const hex = (value: number): string => value.toString(16).padStart(8, "0");
 
 function optionsOf(mapping: Mapping): MappingOptions {
-  const { prot, shared, file, offset, name, writable } = mapping;
-  return { prot, shared, file, offset, name, writable };
+  const { prot, shared, file, offset, name, writable, object } = mapping;
+  return { prot, shared, file, offset, name, writable, object };
 }
 
 function mergeable(a: Mapping, b: Mapping): boolean {
   return (
     a.end === b.start && a.prot === b.prot && a.shared === b.shared && a.populated === b.populated && a.name === b.name &&
-    a.writable === b.writable && a.file === b.file && (a.file === null || a.offset + (a.end - a.start) === b.offset)
+    a.writable === b.writable && a.file === b.file && a.object === b.object && ((a.file === null && a.object === 0) || a.offset + (a.end - a.start) === b.offset)
   );
 }
 

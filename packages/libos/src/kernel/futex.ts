@@ -1,4 +1,4 @@
-/** Threads that wait on futex words: futex(2). Private and shared futexes are keyed alike, by address space and address. */
+/** Threads that wait on futex words: futex(2). Private futexes are keyed by address space and address, shared ones by object and offset. */
 import type { Waiter } from "./wait.ts";
 
 const ADDRESSES = 2 ** 40;
@@ -34,6 +34,10 @@ export class FutexTable {
 
   key(space: number, address: number): number {
     return space * ADDRESSES + address;
+  }
+  /** Of a word in memory that processes share. */
+  sharedKey(object: number, offset: number): number {
+    return -(object * ADDRESSES + offset);
   }
   add(waiter: FutexWaiter): void {
     let waiters = this.#waiters.get(waiter.key);

@@ -1,9 +1,10 @@
 /** mmap(2) and relatives. */
-import { LOWEST, PAGE, roundUp, type MappingOptions } from "../kernel/address-space.ts";
+import { LOWEST, objectOf, PAGE, roundUp, type MappingOptions } from "../kernel/address-space.ts";
 import { E } from "../kernel/errno.ts";
 import { Rlimit, type LinuxContext } from "../kernel/process.ts";
 import { whenReady } from "../kernel/ready.ts";
 import type { OpenFile, ProcessOp, Syscall, SyscallOutcome, VfsFile } from "../kernel/types.ts";
+import { entryOf } from "./files/common.ts";
 import { address, call, fd, FULL, int, long, output, partial, refused, ulong } from "./define.ts";
 
 const Map = {
@@ -66,7 +67,7 @@ function mmap(context: LinuxContext, hint: number, bytes: number, prot: number, 
     if (at < 0) return at;
   }
   const options: MappingOptions = {
-    prot: prot & 7, shared, file, offset, name: "",
+    prot: prot & 7, shared, file, offset, name: "", object: shared ? objectOf(file === null ? null : (entryOf(process.fds.get(number)!)?.inode ?? file)) : 0,
     writable: file !== null && (process.fds.get(number)!.flags & O_ACCMODE) === O_RDWR,
   };
   const place = (): SyscallOutcome => {
@@ -114,7 +115,7 @@ export const memorySyscalls: readonly Syscall[] = [
     }));
   }),
   call(222, "mmap", [address("addr"), ulong("length"), int("prot", { flags: protFlags }), int("flags", { flags: mapFlags }), fd("fd"), long("offset")],
-    partial("files are copied at the call; shared mappings reach the file at msync, munmap and exit, and other processes not before; no MAP_HUGETLB; accessible memory counts when it is mapped, with MAP_NORESERVE too"), (context, args) => {
+    partial("files are copied at the call; shared mappings reach the file at msync, munmap and exit, other mappings when their process runs next; no MAP_HUGETLB; accessible memory counts when it is mapped, with MAP_NORESERVE too"), (context, args) => {
     const [hint, length, prot, flags, number, offset] = args as readonly number[] as [number, number, number, number, number, number];
     return mmap(context, hint, length, prot, flags, number, offset);
   }),

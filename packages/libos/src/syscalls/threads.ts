@@ -21,6 +21,12 @@ function readWord(context: LinuxContext, at: number): Awaitable<number | null> {
   return whenReady(context.kernel.host.readMemory(context.process.space, at, 4), (bytes) => (bytes === null ? null : viewOf(bytes).getInt32(0, true)));
 }
 
+/** What a word's waiters are found by: the word itself, in memory that processes share; else its address. FUTEX_PRIVATE_FLAG says that it is not shared. */
+function keyOf({ kernel, process }: LinuxContext, at: number, isPrivate: boolean): number {
+  const mapping = isPrivate ? undefined : process.memory.find(at);
+  return mapping === undefined || mapping.object === 0 ? kernel.futexes.key(process.space, at) : kernel.futexes.sharedKey(mapping.object, mapping.offset + at - mapping.start);
+}
+
 /** Milliseconds to wait from now; Infinity without a timeout; -EFAULT, -EINVAL. */
 function readTimeout(context: LinuxContext, at: number, absolute: boolean, realtime: boolean): Awaitable<number> {
   if (at === 0) return Infinity;
@@ -33,13 +39,13 @@ function readTimeout(context: LinuxContext, at: number, absolute: boolean, realt
   });
 }
 
-function wait(context: LinuxContext, at: number, expected: number, timeoutAt: number, bits: number, absolute: boolean, realtime: boolean): Awaitable<SyscallOutcome> {
+function wait(context: LinuxContext, at: number, expected: number, timeoutAt: number, bits: number, absolute: boolean, realtime: boolean, isPrivate: boolean): Awaitable<SyscallOutcome> {
   if (bits === 0) return -E.INVAL;
-  const { kernel, process, thread } = context;
+  const { kernel, thread } = context;
   return whenReady(readTimeout(context, timeoutAt, absolute, realtime), (timeoutMs): Awaitable<SyscallOutcome> => {
     if (timeoutMs < 0) return timeoutMs;
     // Queued before the word is read: whoever changes the word after that finds the waiter.
-    const waiter = new FutexWaiter(kernel.futexes, kernel.futexes.key(process.space, at), bits);
+    const waiter = new FutexWaiter(kernel.futexes, keyOf(context, at, isPrivate), bits);
     kernel.futexes.add(waiter);
     return whenReady(readWord(context, at), (value): SyscallOutcome => {
       if (waiter.woken) return 0;
@@ -55,7 +61,7 @@ function wait(context: LinuxContext, at: number, expected: number, timeoutAt: nu
 }
 
 /** FUTEX_WAKE_OP: changes the second word, wakes on the first, and on the second when its old value compares. */
-function wakeOp(context: LinuxContext, first: number, count: number, second: number, secondCount: number, encoded: number): Awaitable<SyscallOutcome> {
+function wakeOp(context: LinuxContext, first: number, count: number, second: number, secondCount: number, encoded: number, isPrivate: boolean): Awaitable<SyscallOutcome> {
   const { kernel, process } = context;
   const operation = (encoded >>> 28) & 7;
   const compare = (encoded >>> 24) & 15;
@@ -74,33 +80,33 @@ function wakeOp(context: LinuxContext, first: number, count: number, second: num
     if (!process.memory.allows(second, 4, 2)) return -E.FAULT;
     return whenReady(kernel.host.operate([{ op: "write", process: process.space, address: second, bytes }]), (result) => {
       if (result < 0) return result;
-      const woken = kernel.futexes.wake(kernel.futexes.key(process.space, first), count);
-      return woken + (test ? kernel.futexes.wake(kernel.futexes.key(process.space, second), secondCount) : 0);
+      const woken = kernel.futexes.wake(keyOf(context, first, isPrivate), count);
+      return woken + (test ? kernel.futexes.wake(keyOf(context, second, isPrivate), secondCount) : 0);
     });
   });
 }
 
 function futex(context: LinuxContext, at: number, op: number, value: number, timeoutAt: number, second: number, third: number): Awaitable<SyscallOutcome> {
-  const { kernel, process } = context;
-  const { futexes } = kernel;
+  const { futexes } = context.kernel;
   if (at % 4 !== 0) return -E.INVAL;
+  const isPrivate = (op & PRIVATE) !== 0;
   const realtime = (op & CLOCK_REALTIME) !== 0;
   const command = op & ~(PRIVATE | CLOCK_REALTIME);
   if (realtime && command !== Op.WAIT && command !== Op.WAIT_BITSET) return -E.NOSYS;
   switch (command) {
     case Op.WAIT:
-      return wait(context, at, value, timeoutAt, -1, false, realtime);
+      return wait(context, at, value, timeoutAt, -1, false, realtime, isPrivate);
     case Op.WAIT_BITSET:
-      return wait(context, at, value, timeoutAt, third, true, realtime);
+      return wait(context, at, value, timeoutAt, third, true, realtime, isPrivate);
     case Op.WAKE:
-      return futexes.wake(futexes.key(process.space, at), Math.max(1, value));
+      return futexes.wake(keyOf(context, at, isPrivate), Math.max(1, value));
     case Op.WAKE_BITSET:
-      return third === 0 ? -E.INVAL : futexes.wake(futexes.key(process.space, at), Math.max(1, value), third);
+      return third === 0 ? -E.INVAL : futexes.wake(keyOf(context, at, isPrivate), Math.max(1, value), third);
     case Op.REQUEUE:
     case Op.CMP_REQUEUE: {
       const move = (): number => {
-        const woken = futexes.wake(futexes.key(process.space, at), value);
-        const moved = futexes.requeue(futexes.key(process.space, at), futexes.key(process.space, second), timeoutAt);
+        const woken = futexes.wake(keyOf(context, at, isPrivate), value);
+        const moved = futexes.requeue(keyOf(context, at, isPrivate), keyOf(context, second, isPrivate), timeoutAt);
         return command === Op.REQUEUE ? woken : woken + moved;
       };
       if (second % 4 !== 0 || value < 0 || timeoutAt > 0x7fffffff) return -E.INVAL;
@@ -108,7 +114,7 @@ function futex(context: LinuxContext, at: number, op: number, value: number, tim
       return whenReady(readWord(context, at), (now) => (now === null ? -E.FAULT : now === third ? move() : -E.AGAIN));
     }
     case Op.WAKE_OP:
-      return second % 4 !== 0 ? -E.INVAL : wakeOp(context, at, Math.max(1, value), second, timeoutAt, third);
+      return second % 4 !== 0 ? -E.INVAL : wakeOp(context, at, Math.max(1, value), second, timeoutAt, third, isPrivate);
     default:
       return -E.NOSYS;
   }
@@ -121,7 +127,7 @@ export const threadSyscalls: readonly Syscall[] = [
     return thread.id;
   }),
   call(98, "futex", [address("uaddr"), int("op", { values: futexFlags }), int("val"), address("timeout"), address("uaddr2"), int("val3")],
-    partial("no priority inheritance; not shared between processes"), (context, args) => {
+    partial("no priority inheritance"), (context, args) => {
     const [at, op, value, timeout, second, third] = args as readonly number[] as [number, number, number, number, number, number];
     return context.kernel.later(context.thread, futex(context, at, op, value, timeout, second, third));
   }),

@@ -1,10 +1,13 @@
 /** Moving bytes: read and write in all forms, sendfile, splice, and making them reach the disk. */
-import { Limits, type SyscallReply } from "@cvm/monitor/abi";
+import { Limits, type Awaitable, type SyscallReply } from "@cvm/monitor/abi";
 import { O } from "../../files/constants.ts";
 import { PipeFile } from "../../files/pipe.ts";
 import { TtyFile } from "../../files/tty.ts";
+import { mappersOf } from "../../kernel/address-space.ts";
 import { E } from "../../kernel/errno.ts";
-import type { CallContext, OpenFile, Syscall, SyscallOutcome, SyscallValue } from "../../kernel/types.ts";
+import type { LinuxContext } from "../../kernel/process.ts";
+import { whenReady } from "../../kernel/ready.ts";
+import type { CallContext, OpenFile, ProcessOp, Syscall, SyscallOutcome, SyscallValue } from "../../kernel/types.ts";
 import { answer, both, bytes, entryOf, fd, FULL, input, int, later, long, num, output, partial, uint, ulong, vector } from "./common.ts";
 
 /** Bytes that one round of sendfile, splice or copy_file_range moves: a call may be short. */
@@ -20,6 +23,8 @@ function readCall(context: CallContext, number: number, capacity: number | null,
   if (file === undefined) return -E.BADF;
   if (offset !== null && offset < 0) return -E.INVAL;
   const max = Math.min(capacity ?? 0, Limits.transferBytes);
+  const entry = entryOf(file);
+  if (entry !== null && mappersOf(entry.inode).size > 0) return readMapped(keep(context), file, entry.inode, max, offset);
   const first = file.read(max, offset, context);
   if (typeof first !== "number") return answer(first.length, 1, first);
   if (first !== -E.AGAIN || nonblocking(file)) return first;
@@ -31,6 +36,29 @@ function readCall(context: CallContext, number: number, capacity: number | null,
   return context.kernel.block(context, [file.waiters], retry, file instanceof TtyFile ? file.tty.readTimeout : (file.readTimeout ?? Number.POSITIVE_INFINITY), file instanceof TtyFile ? 0 : -E.AGAIN, true);
 }
 
+/** As the file is with what shared mappings of it hold. */
+function readMapped(context: CallContext, file: OpenFile, inode: object, max: number, offset: number | null): SyscallOutcome {
+  const own = context as LinuxContext;
+  const spaces = [...mappersOf(inode)];
+  const next = (index: number): Awaitable<SyscallOutcome> => {
+    if (index < spaces.length) return whenReady(spaces[index]!.writeBack(own.kernel.host), () => next(index + 1));
+    const result = file.read(max, offset, context);
+    return typeof result === "number" ? result : answer(result.length, 1, result);
+  };
+  return own.kernel.later(own.thread, next(0));
+}
+/** Shared mappings show what was written. */
+function written(file: OpenFile, data: Uint8Array, offset: number | null, count: number): SyscallOutcome {
+  const inode = entryOf(file)?.inode;
+  const spaces = inode === undefined ? undefined : mappersOf(inode);
+  if (spaces === undefined || spaces.size === 0) return count;
+  const end = offset === null ? file.seek(0, 1) : (file.flags & O.APPEND) !== 0 ? file.node!.size() : offset + count;
+  const bytes = data.slice(0, count);
+  const ops: ProcessOp[] = [];
+  for (const space of spaces) space.fileWritten(inode!, end - count, bytes, ops);
+  return { result: count, ops };
+}
+
 /** A blocking write ends when all bytes are gone (pipe(7), socket(7)). */
 function writeCall(context: CallContext, number: number, data: Uint8Array | null, offset: number | null): SyscallOutcome {
   const file = context.process.fds.get(number);
@@ -38,7 +66,7 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
   if (offset !== null && offset < 0) return -E.INVAL;
   if (data === null) return -E.FAULT;
   const first = file.write(data, offset, context);
-  if (first >= data.length || nonblocking(file) || (first < 0 && first !== -E.AGAIN) || file.kind === "file" || file.kind === "memfd") return first;
+  if (first >= data.length || nonblocking(file) || (first < 0 && first !== -E.AGAIN) || file.kind === "file" || file.kind === "memfd") return first > 0 ? written(file, data, offset, first) : first;
   // The rest may be a view that is lent for this call only.
   const rest = data.slice(Math.max(0, first));
   const own = keep(context);

@@ -54,6 +54,7 @@ export function parseVolume(text: string, before: readonly Volume[] = []): Volum
   if (parts.length < 2 || parts.length > 3 || !["ro", "rw"].includes(mode))
     throw new InvalidArgumentError("write SOURCE:TARGET or SOURCE:TARGET:ro.");
   const [source, target] = parts as [string, string];
+  if (source === "") throw new InvalidArgumentError("the source is missing: write SOURCE:TARGET.");
   if (!target.startsWith("/")) throw new InvalidArgumentError(`the target "${target}" must be an absolute path in the cVM.`);
   let folder: string;
   if (/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/u.test(source)) {

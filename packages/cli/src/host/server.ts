@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { listenUnix, openPort } from "@cvm/net";
-import type { Listener } from "@cvm/net";
+import type { Listener, Transport } from "@cvm/net";
 import { messageOf } from "../errors.ts";
 import { socketPath } from "./client.ts";
 import { hostProtocol } from "./link.ts";
@@ -13,13 +13,42 @@ const IDLE_MS = 30_000;
 /** Exit code when another host has the socket. */
 const EXIT_ALREADY_RUNNING = 3;
 
+/**
+ * Serves the links of commands to a host.
+ * @param started the service; a visitor may be quicker than its start: its requests wait
+ * @param onVisitors called with the number of open links whenever it changes
+ */
+export function acceptor(started: Promise<HostService>, onVisitors: (count: number) => void): (transport: Transport) => void {
+  let visitors = 0;
+  return (transport) => {
+    onVisitors(++visitors);
+    const client: Client = {
+      send: (event, data) => {
+        try {
+          port.emit(event, data);
+        } catch (error) {
+          // One command's broken link is no matter of the cVM that sends.
+          port.close(messageOf(error));
+        }
+      },
+    };
+    const handlers = Object.fromEntries(
+      Object.keys(requestSchemas).map((method) => [method, async (params: unknown) => (await started).handle(method, params, client)]),
+    );
+    const port = openPort(transport, hostProtocol, "server", handlers);
+    void port.closed.then(async () => {
+      onVisitors(--visitors);
+      (await started).disconnected(client);
+    });
+  };
+}
+
 /** Runs a host until it is told to stop or has been idle: serves the unix socket. */
 export async function runHost(): Promise<void> {
   const path = socketPath();
   let visitors = 0;
   let idle: NodeJS.Timeout | undefined;
   let service: HostService | undefined;
-  // A visitor may be quicker than the start: its requests wait.
   const started = Promise.withResolvers<HostService>();
   const rest = (): void => {
     clearTimeout(idle);
@@ -32,34 +61,14 @@ export async function runHost(): Promise<void> {
     await listener?.close();
     process.exit(0);
   };
-  const accept = (transport: Parameters<Parameters<typeof listenUnix>[1]>[0]): void => {
-    visitors++;
-    rest();
-    const client: Client = {
-      send: (event, data) => {
-        try {
-          port.emit(event, data);
-        } catch (error) {
-          // One command's broken link is no matter of the cVM that sends.
-          port.close(messageOf(error));
-        }
-      },
-    };
-    const handlers = Object.fromEntries(
-      Object.keys(requestSchemas).map((method) => [
-        method,
-        async (params: unknown) => (await started.promise).handle(method, params, client),
-      ]),
-    );
-    const port = openPort(transport, hostProtocol, "server", handlers);
-    void port.closed.then(() => {
-      visitors--;
-      service?.disconnected(client);
-      rest();
-    });
-  };
   try {
-    listener = await listenUnix(path, accept);
+    listener = await listenUnix(
+      path,
+      acceptor(started.promise, (count) => {
+        visitors = count;
+        rest();
+      }),
+    );
   } catch (error) {
     if ((error as { code?: unknown }).code !== "in-use") throw error;
     process.exit(EXIT_ALREADY_RUNNING);

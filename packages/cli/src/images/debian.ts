@@ -166,11 +166,13 @@ function linkApplets(tree: Map<string, Entry>): void {
 
 /** The applet table of a busybox binary: NUL-terminated names in order, starting with `[`, `[[`, `acpid` or what the build has first. */
 export function appletNames(program: Buffer): string[] {
-  const start = program.indexOf("[\0[[\0", 0, "latin1");
-  if (start < 0) return [];
+  // The name before ends there, so that "x[" is not taken for "[".
+  const start = program.indexOf("\0[\0[[\0", 0, "latin1") + 1;
+  if (start === 0) return [];
   const names: string[] = [];
   for (let at = start; at < program.length;) {
     const end = program.indexOf(0, at);
+    if (end < 0) break;
     const name = program.toString("latin1", at, end);
     if (!/^[a-z0-9[][a-z0-9_.[-]*$/iu.test(name)) break;
     names.push(name);

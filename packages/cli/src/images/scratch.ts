@@ -1,5 +1,6 @@
 import { packTar } from "modern-tar";
 import { zstdCompressSync } from "node:zlib";
+import { CliError } from "../errors.ts";
 import { digestOf, putBlob, putImage } from "./store.ts";
 import type { Image, ImageConfig } from "./store.ts";
 
@@ -12,13 +13,20 @@ export interface ScratchFile {
   readonly mode?: number;
 }
 
-/** Makes an image that holds just these files. Folders are made as needed (0755, root). */
+/**
+ * Makes an image that holds just these files. Folders are made as needed (0755, root).
+ * @throws CliError `invalid` for a reference or a path that is not valid.
+ */
 export async function makeScratchImage(reference: string, files: readonly ScratchFile[], config: ImageConfig["config"]): Promise<Image> {
   const folders = new Set<string>(["tmp", "dev", "proc", "sys", "etc"]);
   for (const { path } of files) {
-    const parts = path.split("/").slice(0, -1);
+    const names = path.split("/");
+    if (names.some((name) => name === "" || name === "." || name === ".."))
+      throw new CliError("invalid", `"${path}" is not the path of a file in an image: write it without a leading slash, . and ..`);
+    const parts = names.slice(0, -1);
     for (let depth = 1; depth <= parts.length; depth++) folders.add(parts.slice(0, depth).join("/"));
   }
+  for (const { path } of files) if (folders.has(path)) throw new CliError("invalid", `"${path}" is a file and a folder of the image`);
   const tar = Buffer.from(
     await packTar([
       ...[...folders].sort().map((name) => ({

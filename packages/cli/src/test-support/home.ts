@@ -5,8 +5,8 @@ import { zstdCompressSync } from "node:zlib";
 import { packTar } from "modern-tar";
 import type { TarEntry } from "modern-tar";
 import { afterEach, beforeEach } from "vitest";
-import { digestOf, putBlob } from "./images/store.ts";
-import type { Descriptor } from "./images/store.ts";
+import { digestOf, putBlob } from "../images/store.ts";
+import type { Descriptor } from "../images/store.ts";
 
 /** Gives each test of a file its own CVM_HOME, removed afterwards; returns a function that names it. */
 export function useTemporaryHome(): () => string {

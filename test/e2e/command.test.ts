@@ -33,7 +33,7 @@ test("an image that does not exist is a clear error", async () => {
 });
 
 test("a signal ends with 128 + n", async () => {
-  expect((await cvm(["run", "--rm", "busybox", "sh", "-c", "kill -TERM $$"])).status).toBe(143);
+  expect((await cvm(["run", "--rm", "busybox", "sh", "-c", "sh -c 'kill -TERM $$'; exit $?"])).status).toBe(143);
 });
 
 test("environment, working directory, user, host name and standard input arrive", async () => {

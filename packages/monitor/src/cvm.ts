@@ -36,7 +36,7 @@ export interface CvmConfig {
   readonly address?: string;
   /** Most bytes of mapped memory of all its processes. */
   readonly memoryBytes: number;
-  /** Most bytes of address range of all its processes; half of the address space unless given. */
+  /** Most bytes of address range of all its processes; three quarters of the address space unless given. */
   readonly addressBytes?: number;
   /** CPU time relative to other cVMs when all want it, > 0; 1 unless given. */
   readonly weight?: number;

@@ -89,7 +89,7 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
   return {
     createCvm(config) {
       checkConfig(config);
-      const budget = { memory: config.memoryBytes, addresses: config.addressBytes ?? Math.floor(machine.memoryBytes / 2) };
+      const budget = { memory: config.memoryBytes, addresses: config.addressBytes ?? Math.floor((machine.memoryBytes * 3) / 4) };
       const compartment = new Compartment(config.name, host, budget, config.weight ?? 1, config.cpus ?? Infinity);
       const cvm = new Cvm(config, { compartment, network, gate, operations });
       cvmOf.set(compartment, cvm);

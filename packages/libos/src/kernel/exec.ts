@@ -11,10 +11,17 @@ import { LinuxThread, type LinuxContext, type LinuxProcess } from "./process.ts"
 import { isPromise, whenReady } from "./ready.ts";
 import { DEFAULT_ACTION, Sig, SIG_DFL, SIG_IGN } from "./signals.ts";
 
+/** The least address range that a program is given when the one it should have is not free. */
+const LEAST_BYTES = 32 * 1024 * 1024;
+
+/** An empty address range as large as the cVM's memory, or a smaller one when there is no room for that. */
+function createSpace(kernel: LinuxKernel, bytes: number): Awaitable<{ readonly space: number; readonly bytes: number }> {
+  return whenReady(kernel.host.createProcess(bytes), (space) => (space > 0 || bytes / 2 < LEAST_BYTES ? { space, bytes } : createSpace(kernel, Math.floor(bytes / 2))));
+}
+
 /** Makes an address space with a loaded program. */
 function load(kernel: LinuxKernel, program: Program, env: readonly string[], process: LinuxProcess): Awaitable<{ readonly memory: AddressSpace; readonly registers: Uint8Array }> {
-  const bytes = kernel.options.memoryBytes;
-  return whenReady(kernel.host.createProcess(bytes), (space) => {
+  return whenReady(createSpace(kernel, kernel.options.memoryBytes), ({ space, bytes }) => {
     if (space <= 0) throw new ExecError("no-memory", `${program.name}: no region of ${bytes} bytes is free`);
     const memory = new AddressSpace(space, bytes, kernel.memory);
     const undo = (): void => {

@@ -1,7 +1,7 @@
 import { createDecoder, createMachine, disassemble, allClauses } from "@cvm/cpu";
 import { createLibraryOs } from "@cvm/libos";
-import { createMonitor } from "@cvm/monitor";
-import type { LibosOptions } from "@cvm/monitor/abi";
+import { connectLibraryOs, createMonitor, overMessagePort, serveLibraryOs } from "@cvm/monitor";
+import type { HostCalls, LibosOptions, LibraryOs } from "@cvm/monitor/abi";
 import { CliError } from "../errors.ts";
 import type { Publication } from "./publish.ts";
 import { publish } from "./publish.ts";
@@ -12,8 +12,26 @@ const MIB = 1024 * 1024;
 /** The whole address space that a 4 GiB memory leaves to cVMs. It is reserved, not touched. */
 const MEMORY_BYTES = 3584 * MIB;
 
-/** One machine with its monitor in this process. */
-export function createRuntime(): Runtime {
+/**
+ * A library OS that the monitor reaches only through a port: every message between the two is serialised and asynchronous,
+ * as if it lived in another process.
+ */
+function behindPort(options: LibosOptions, host: HostCalls, report: (text: string) => void): Promise<LibraryOs> {
+  const { port1: near, port2: far } = new MessageChannel();
+  serveLibraryOs(overMessagePort(far), {
+    create: (calls, sent) => createLibraryOs(sent as LibosOptions, calls),
+    violation: (what) => report(`library OS: the monitor broke the protocol: ${what}`),
+  });
+  return connectLibraryOs(overMessagePort(near), host, { options, violation: (what) => report(`the library OS broke the protocol: ${what}`) });
+}
+
+/**
+ * One machine with its monitor in this process.
+ * @param topology `direct`: library OSes are called; `port`: they are behind a serialising port (CVM_LIBRARY_OS=port)
+ */
+export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?? "direct"): Runtime {
+  if (topology !== "direct" && topology !== "port") throw new CliError("usage", `CVM_LIBRARY_OS is "${topology}": choose direct or port`);
+  const ported = topology === "port";
   const machine = createMachine({ memoryBytes: MEMORY_BYTES });
   const decoder = createDecoder(allClauses);
   const monitor = createMonitor(machine, { disassemble: (word, pc) => disassemble(decoder, word, pc) });
@@ -35,7 +53,7 @@ export function createRuntime(): Runtime {
         name: config.name,
         memoryBytes: config.memoryBytes,
         ...(config.cpus > 0 ? { cpus: config.cpus } : {}),
-        libraryOs: (host, address) => createLibraryOs(options(address), host),
+        libraryOs: (host, address) => (ported ? behindPort(options(address), host, events.report) : createLibraryOs(options(address), host)),
         events: {
           output: events.output,
           exited: (console, code, signal) => {

@@ -10,6 +10,7 @@ const [command, ...rest] = process.argv.slice(2);
 const stats = rest[0] === "--stats";
 const file = rest[stats ? 1 : 0];
 if (command === "--help" || command === "-h") process.stdout.write(USAGE);
+else if (command === "--version") process.stdout.write(`${JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version}\n`);
 else if (command !== "run" || file === undefined) {
   process.stderr.write(USAGE);
   process.exitCode = 2;

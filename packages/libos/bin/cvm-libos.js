@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from "node:fs";
 import { syscallTable } from "../dist/index.js";
 
 const USAGE = `Usage:
@@ -10,6 +11,7 @@ process.stdout.on("error", () => process.exit(0));
 const [command, ...rest] = process.argv.slice(2);
 const json = rest.length === 2 && rest[0] === "--format" && rest[1] === "json";
 if (command === "--help" || command === "-h") process.stdout.write(USAGE);
+else if (command === "--version") process.stdout.write(`${JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version}\n`);
 else if (command !== "syscalls" || (rest.length > 0 && !json)) {
   process.stderr.write(USAGE);
   process.exitCode = 2;

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { connectUnix, connectWebSocket, echoProtocol, listenUnix, listenWebSocket, NetError, openPort, serveEcho } from "../dist/index.js";
 
@@ -39,8 +40,9 @@ async function ping(target, { count }) {
 }
 
 try {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { port: { type: "string" }, unix: { type: "string" }, count: { type: "string", default: "1000" }, help: { type: "boolean", short: "h" } } });
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { port: { type: "string" }, unix: { type: "string" }, count: { type: "string", default: "1000" }, help: { type: "boolean", short: "h" }, version: { type: "boolean" } } });
   if (values.help) process.stdout.write(USAGE);
+  else if (values.version) process.stdout.write(`${JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version}\n`);
   else if (positionals[0] === "echo") await echo(values);
   else if (positionals[0] === "ping") await ping(positionals[1], values);
   else usage();

@@ -11,7 +11,10 @@ import { parseArgs } from "node:util";
 import { requireImage, unpackImage } from "@cvm/cli";
 import { cvmOk, cvm, ensureImage, ensureProgram, freePort, TEST_HOME } from "../test/support/cvm.ts";
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "5" }, requests: { type: "string", default: "100000" } }, allowPositionals: true });
+const { values } = parseArgs({
+  options: { rounds: { type: "string", default: "5" }, requests: { type: "string", default: "100000" } },
+  allowPositionals: true,
+});
 const rounds = Number(values.rounds);
 
 interface Contestant {
@@ -61,7 +64,14 @@ async function contestants(): Promise<Contestant[]> {
     const [layer] = await unpackImage(requireImage("redis"));
     const root = join(layer!, "root");
     const port = await freePort();
-    found.push(server("qemu-riscv64", "qemu-riscv64", ["-L", root, join(root, "usr/bin/redis-server"), ...REDIS_OPTIONS, "--port", String(port)], port));
+    found.push(
+      server(
+        "qemu-riscv64",
+        "qemu-riscv64",
+        ["-L", root, join(root, "usr/bin/redis-server"), ...REDIS_OPTIONS, "--port", String(port)],
+        port,
+      ),
+    );
   }
   for (const one of found) await waitForPort(one.port);
   return found;
@@ -69,7 +79,11 @@ async function contestants(): Promise<Contestant[]> {
 
 /** Requests per second of SET and GET. */
 function measure(port: number, pipeline: number): Record<string, number> {
-  const result = spawnSync("redis-benchmark", ["-p", String(port), "-n", values.requests, "-c", "50", "-P", String(pipeline), "-t", "set,get", "--csv"], { encoding: "utf8", timeout: 300_000 });
+  const result = spawnSync(
+    "redis-benchmark",
+    ["-p", String(port), "-n", values.requests, "-c", "50", "-P", String(pipeline), "-t", "set,get", "--csv"],
+    { encoding: "utf8", timeout: 300_000 },
+  );
   const figures: Record<string, number> = {};
   for (const line of result.stdout.split("\n")) {
     const match = /^"(SET|GET)","([\d.]+)"/u.exec(line);
@@ -99,7 +113,10 @@ try {
   process.stdout.write(`\nrequests/s, 50 clients, median of ${rounds} (lowest … highest)\n`);
   for (const [what, row] of samples) {
     const mine = median(row.get("cVM") ?? []);
-    const cells = [...row].map(([name, list]) => `${name} ${Math.round(median(list))} (${Math.round(Math.min(...list))} … ${Math.round(Math.max(...list))})${name === "cVM" ? "" : ` ratio ${(mine / median(list)).toFixed(3)}`}`);
+    const cells = [...row].map(
+      ([name, list]) =>
+        `${name} ${Math.round(median(list))} (${Math.round(Math.min(...list))} … ${Math.round(Math.max(...list))})${name === "cVM" ? "" : ` ratio ${(mine / median(list)).toFixed(3)}`}`,
+    );
     process.stdout.write(`${what.padEnd(10)} ${cells.join("   ")}\n`);
   }
 } finally {

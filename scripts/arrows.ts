@@ -63,7 +63,7 @@ export function violations(root: string, file: string, source: string): string[]
 
 /** All violations in a checkout. Tests and bin/ folders are not part of a package's arrows. */
 export function check(root: string): string[] {
-  const files = globSync("packages/*/src/**/*.ts", { cwd: root }).filter((file) => !/\.test\.ts$|\/test-support\//u.test(file));
+  const files = globSync("packages/*/src/**/*.ts", { cwd: root }).filter((file) => !/\.test(?:\.\w+)*\.ts$|\/test-support\//u.test(file));
   return files.flatMap((file) => violations(root, join(root, file), readFileSync(join(root, file), "utf8")));
 }
 

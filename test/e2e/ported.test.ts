@@ -12,7 +12,8 @@ import { cvm as run, ensureImage, ensureProgram, freePort, TEST_HOME } from "../
 import type { Result, RunOptions } from "../support/cvm.ts";
 
 const home = mkdtempSync(join(tmpdir(), "cvm-ported-"));
-const cvm = (args: readonly string[], options: RunOptions = {}): Promise<Result> => run(args, { ...options, env: { CVM_HOME: home, CVM_LIBRARY_OS: "port" } });
+const cvm = (args: readonly string[], options: RunOptions = {}): Promise<Result> =>
+  run(args, { ...options, env: { CVM_HOME: home, CVM_LIBRARY_OS: "port" } });
 
 beforeAll(async () => {
   await ensureImage("busybox", ["busybox-static"], "sh");
@@ -28,14 +29,19 @@ afterAll(async () => {
 
 test("busybox: exit codes, pipes and files over the port", async () => {
   expect(await cvm(["run", "--rm", "busybox", "sh", "-c", "exit 7"])).toMatchObject({ status: 7, stderr: "" });
-  const result = await cvm(["run", "--rm", "-i", "busybox", "sh", "-c", "cat > /tmp/f; for i in 3 1 2; do echo $i; done | sort | tr '\\n' ' '; cat /tmp/f"], { input: "typed\n" });
+  const result = await cvm(
+    ["run", "--rm", "-i", "busybox", "sh", "-c", "cat > /tmp/f; for i in 3 1 2; do echo $i; done | sort | tr '\\n' ' '; cat /tmp/f"],
+    { input: "typed\n" },
+  );
   expect(result).toMatchObject({ status: 0, stdout: "1 2 3 typed\n" });
   expect((await cvm(["run", "--rm", "busybox", "no-such-program"])).status).toBe(127);
 });
 
 test("redis over the port: from outside and from a second cVM", async () => {
   const port = await freePort();
-  expect((await cvm(["run", "-d", "--name", "cache", "-p", `127.0.0.1:${port}:6379`, "redis", "redis-server", "--protected-mode", "no"])).status).toBe(0);
+  expect(
+    (await cvm(["run", "-d", "--name", "cache", "-p", `127.0.0.1:${port}:6379`, "redis", "redis-server", "--protected-mode", "no"])).status,
+  ).toBe(0);
   try {
     for (let tries = 0; tries < 100 && !(await cvm(["logs", "cache"])).stdout.includes("Ready to accept connections"); tries++) {
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -43,7 +49,10 @@ test("redis over the port: from outside and from a second cVM", async () => {
     expect((await cvm(["run", "--rm", "redis", "redis-cli", "-h", "cache", "SET", "k", "v"])).stdout.trim()).toBe("OK");
     expect((await cvm(["run", "--rm", "redis", "redis-cli", "-h", "cache", "GET", "k"])).stdout.trim()).toBe("v");
     if (ensureProgram("redis-benchmark", "redis-tools")) {
-      const result = spawnSync("redis-benchmark", ["-p", String(port), "-n", "10000", "-c", "50", "-t", "set,get", "--csv"], { encoding: "utf8", timeout: 60_000 });
+      const result = spawnSync("redis-benchmark", ["-p", String(port), "-n", "10000", "-c", "50", "-t", "set,get", "--csv"], {
+        encoding: "utf8",
+        timeout: 60_000,
+      });
       expect(result.status).toBe(0);
       expect(result.stderr).toBe("");
     }
@@ -52,7 +61,10 @@ test("redis over the port: from outside and from a second cVM", async () => {
   }
 });
 
-test.each(ATTEMPTS.filter(({ name }) => ["load", "widen", "forge", "pointer-read", "pointer-straddle"].includes(name)))("hostile over the port: $title", async (attempt) => {
-  const result = await cvm(["run", "--rm", "hostile", `/hostile/${attempt.name}`]);
-  expect(attempt.held(result), `exit ${result.status}, said: ${result.stderr}${result.stdout}`).toBe(true);
-});
+test.each(ATTEMPTS.filter(({ name }) => ["load", "widen", "forge", "pointer-read", "pointer-straddle"].includes(name)))(
+  "hostile over the port: $title",
+  async (attempt) => {
+    const result = await cvm(["run", "--rm", "hostile", `/hostile/${attempt.name}`]);
+    expect(attempt.held(result), `exit ${result.status}, said: ${result.stderr}${result.stdout}`).toBe(true);
+  },
+);

@@ -27,11 +27,18 @@ describe.skipIf(reason !== null)("guest programs", () => {
     const native = build("native");
     for (const name of NAMES) {
       const result = await runHere(join(native, name));
-      expect(lines(result).filter((line) => !line.endsWith(": ok")), `${name} on this machine`).toEqual(["all ok"]);
+      expect(
+        lines(result).filter((line) => !line.endsWith(": ok")),
+        `${name} on this machine`,
+      ).toEqual(["all ok"]);
       expected.set(name, lines(result));
     }
     const folder = build("static");
-    await makeScratchImage("guests", NAMES.map((path) => ({ path, data: readFileSync(join(folder, path)), mode: 0o755 })), { Env: [], WorkingDir: "/" });
+    await makeScratchImage(
+      "guests",
+      NAMES.map((path) => ({ path, data: readFileSync(join(folder, path)), mode: 0o755 })),
+      { Env: [], WorkingDir: "/" },
+    );
     dynamic = build("dynamic");
     await ensureImage("redis", ["redis-server", "redis-tools"]);
   });

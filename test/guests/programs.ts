@@ -36,7 +36,8 @@ export function whyNot(): string | null {
 export function build(kind: Kind): string {
   const { compiler, flags } = KINDS[kind];
   const hash = createHash("sha256").update(JSON.stringify([FLAGS, LIBRARIES, compiler, flags]));
-  for (const file of ["guest.h", ...NAMES.map((name) => `${name}.c`)]) hash.update(file).update(readFileSync(join(import.meta.dirname, file)));
+  for (const file of ["guest.h", ...NAMES.map((name) => `${name}.c`)])
+    hash.update(file).update(readFileSync(join(import.meta.dirname, file)));
   const folder = join(CACHE, `${kind}-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(folder)) return folder;
   const unfinished = `${folder}.${process.pid}`;

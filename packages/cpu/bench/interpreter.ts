@@ -32,7 +32,18 @@ const folder = mkdtempSync(join(tmpdir(), "cvm-bench-"));
 try {
   const file = join(folder, "mix.elf");
   const source = fileURLToPath(new URL("mix.c", import.meta.url));
-  execFileSync("riscv64-linux-gnu-gcc", ["-O2", "-static", "-nostdlib", "-ffreestanding", "-fno-builtin", "-march=rv64gc", "-Wl,-Ttext-segment=0x10000", "-o", file, source]);
+  execFileSync("riscv64-linux-gnu-gcc", [
+    "-O2",
+    "-static",
+    "-nostdlib",
+    "-ffreestanding",
+    "-fno-builtin",
+    "-march=rv64gc",
+    "-Wl,-Ttext-segment=0x10000",
+    "-o",
+    file,
+    source,
+  ]);
   const elf = readFileSync(file);
   const contestants = [true, false].map((checkLoads) => ({ checkLoads, ...prepare(elf, checkLoads), mips: [] as number[] }));
   let result: bigint | undefined;
@@ -54,7 +65,9 @@ try {
     mips.sort((a, b) => a - b);
     const median = mips[mips.length >> 1]!;
     const best = mips[Math.floor(mips.length * 0.9)]!;
-    console.log(`loads ${checkLoads ? "checked  " : "unchecked"}: median ${median.toFixed(0)} MIPS, ninth decile ${best.toFixed(0)} (${mips[0]!.toFixed(0)} … ${mips.at(-1)!.toFixed(0)})`);
+    console.log(
+      `loads ${checkLoads ? "checked  " : "unchecked"}: median ${median.toFixed(0)} MIPS, ninth decile ${best.toFixed(0)} (${mips[0]!.toFixed(0)} … ${mips.at(-1)!.toFixed(0)})`,
+    );
     return median;
   });
   console.log(`checking loads costs ${((medians[1]! / medians[0]! - 1) * 100).toFixed(1)} %; result ${result!.toString(16)}`);

@@ -1,5 +1,15 @@
 /** Linux for riscv64 as a library OS: one instance per cVM. */
-import { PENDING, type Fault, type HostCalls, type LibosOptions, type LibraryOs, type ProgramOptions, type SyscallCall, type SyscallOutcome, type SyscallReply } from "@cvm/monitor/abi";
+import {
+  PENDING,
+  type Fault,
+  type HostCalls,
+  type LibosOptions,
+  type LibraryOs,
+  type ProgramOptions,
+  type SyscallCall,
+  type SyscallOutcome,
+  type SyscallReply,
+} from "@cvm/monitor/abi";
 import { ExecError } from "./elf/exec-error.ts";
 import { createConsole } from "./files/console.ts";
 import { closeFiles, createFiles } from "./files/mounts.ts";
@@ -47,8 +57,16 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     const pid = kernel.newPid();
     const { uid, gid } = program.user;
     const process = new LinuxProcess(kernel, {
-      pid, parent: null, pgid: pid, sid: pid, memory: new AddressSpace(0, 0, kernel.memory), fds: new DescriptorTable(limits[Rlimit.NOFILE]!.soft), fs: { cwd: program.cwd, root: "/", umask: 0o022 },
-      credentials: { uid, euid: uid, suid: uid, fsuid: uid, gid, egid: gid, sgid: gid, fsgid: gid, groups: [gid] }, console, limits,
+      pid,
+      parent: null,
+      pgid: pid,
+      sid: pid,
+      memory: new AddressSpace(0, 0, kernel.memory),
+      fds: new DescriptorTable(limits[Rlimit.NOFILE]!.soft),
+      fs: { cwd: program.cwd, root: "/", umask: 0o022 },
+      credentials: { uid, euid: uid, suid: uid, fsuid: uid, gid, egid: gid, sgid: gid, fsgid: gid, groups: [gid] },
+      console,
+      limits,
     });
     const thread = new LinuxThread(pid, process);
     const files = createConsole(kernel, console, program.tty, program.stdin, program.columns, program.rows);
@@ -66,7 +84,8 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     kernel.init ??= process;
     try {
       const directory = vfs.stat(program.cwd, "/", true, thread.context);
-      if (typeof directory === "number" || (directory.mode & S_IFMT) !== S_IFDIR) throw new ExecError("not-found", `${program.cwd}: the working directory does not exist`);
+      if (typeof directory === "number" || (directory.mode & S_IFMT) !== S_IFDIR)
+        throw new ExecError("not-found", `${program.cwd}: the working directory does not exist`);
       const started = startProgram(process, thread, program.argv, program.env, program.cwd);
       if (isPromise(started)) return started.then(undefined, failed);
     } catch (error) {
@@ -132,7 +151,8 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     consoleResize: (console, columns, rows) => kernel.consoles.get(console)?.resize(columns, rows),
     signal(console, signal) {
       for (const process of kernel.processes.values()) {
-        if (process.console === console && process.ownsConsole && !process.ended) sendSignal(process, signal, signalInfo({ code: Code.USER }), undefined, true);
+        if (process.console === console && process.ownsConsole && !process.ended)
+          sendSignal(process, signal, signalInfo({ code: Code.USER }), undefined, true);
       }
     },
     incoming: (listener, from, accept) => kernel.network.incoming(listener, from, accept),

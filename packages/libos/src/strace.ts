@@ -9,23 +9,77 @@ const SHOWN_BYTES = 32;
 const SHOWN_STRINGS = 16;
 
 const TEXT: Readonly<Record<string, string>> = {
-  PERM: "Operation not permitted", NOENT: "No such file or directory", SRCH: "No such process", INTR: "Interrupted system call", IO: "Input/output error",
-  NXIO: "No such device or address", TOOBIG: "Argument list too long", NOEXEC: "Exec format error", BADF: "Bad file descriptor", CHILD: "No child processes",
-  AGAIN: "Resource temporarily unavailable", NOMEM: "Cannot allocate memory", ACCES: "Permission denied", FAULT: "Bad address", BUSY: "Device or resource busy",
-  EXIST: "File exists", XDEV: "Invalid cross-device link", NODEV: "No such device", NOTDIR: "Not a directory", ISDIR: "Is a directory", INVAL: "Invalid argument",
-  NFILE: "Too many open files in system", MFILE: "Too many open files", NOTTY: "Inappropriate ioctl for device", TXTBSY: "Text file busy", FBIG: "File too large",
-  NOSPC: "No space left on device", SPIPE: "Illegal seek", ROFS: "Read-only file system", MLINK: "Too many links", PIPE: "Broken pipe",
-  DOM: "Numerical argument out of domain", RANGE: "Numerical result out of range", DEADLK: "Resource deadlock avoided", NAMETOOLONG: "File name too long",
-  NOLCK: "No locks available", NOSYS: "Function not implemented", NOTEMPTY: "Directory not empty", LOOP: "Too many levels of symbolic links", NODATA: "No data available",
-  PROTO: "Protocol error", OVERFLOW: "Value too large for defined data type", NOTSOCK: "Socket operation on non-socket", DESTADDRREQ: "Destination address required",
-  MSGSIZE: "Message too long", PROTOTYPE: "Protocol wrong type for socket", NOPROTOOPT: "Protocol not available", PROTONOSUPPORT: "Protocol not supported",
-  SOCKTNOSUPPORT: "Socket type not supported", OPNOTSUPP: "Operation not supported", AFNOSUPPORT: "Address family not supported by protocol",
-  ADDRINUSE: "Address already in use", ADDRNOTAVAIL: "Cannot assign requested address", NETDOWN: "Network is down", NETUNREACH: "Network is unreachable",
-  CONNABORTED: "Software caused connection abort", CONNRESET: "Connection reset by peer", NOBUFS: "No buffer space available",
-  ISCONN: "Transport endpoint is already connected", NOTCONN: "Transport endpoint is not connected", TIMEDOUT: "Connection timed out", CONNREFUSED: "Connection refused",
-  HOSTUNREACH: "No route to host", ALREADY: "Operation already in progress", INPROGRESS: "Operation now in progress", STALE: "Stale file handle", CANCELED: "Operation canceled",
+  PERM: "Operation not permitted",
+  NOENT: "No such file or directory",
+  SRCH: "No such process",
+  INTR: "Interrupted system call",
+  IO: "Input/output error",
+  NXIO: "No such device or address",
+  TOOBIG: "Argument list too long",
+  NOEXEC: "Exec format error",
+  BADF: "Bad file descriptor",
+  CHILD: "No child processes",
+  AGAIN: "Resource temporarily unavailable",
+  NOMEM: "Cannot allocate memory",
+  ACCES: "Permission denied",
+  FAULT: "Bad address",
+  BUSY: "Device or resource busy",
+  EXIST: "File exists",
+  XDEV: "Invalid cross-device link",
+  NODEV: "No such device",
+  NOTDIR: "Not a directory",
+  ISDIR: "Is a directory",
+  INVAL: "Invalid argument",
+  NFILE: "Too many open files in system",
+  MFILE: "Too many open files",
+  NOTTY: "Inappropriate ioctl for device",
+  TXTBSY: "Text file busy",
+  FBIG: "File too large",
+  NOSPC: "No space left on device",
+  SPIPE: "Illegal seek",
+  ROFS: "Read-only file system",
+  MLINK: "Too many links",
+  PIPE: "Broken pipe",
+  DOM: "Numerical argument out of domain",
+  RANGE: "Numerical result out of range",
+  DEADLK: "Resource deadlock avoided",
+  NAMETOOLONG: "File name too long",
+  NOLCK: "No locks available",
+  NOSYS: "Function not implemented",
+  NOTEMPTY: "Directory not empty",
+  LOOP: "Too many levels of symbolic links",
+  NODATA: "No data available",
+  PROTO: "Protocol error",
+  OVERFLOW: "Value too large for defined data type",
+  NOTSOCK: "Socket operation on non-socket",
+  DESTADDRREQ: "Destination address required",
+  MSGSIZE: "Message too long",
+  PROTOTYPE: "Protocol wrong type for socket",
+  NOPROTOOPT: "Protocol not available",
+  PROTONOSUPPORT: "Protocol not supported",
+  SOCKTNOSUPPORT: "Socket type not supported",
+  OPNOTSUPP: "Operation not supported",
+  AFNOSUPPORT: "Address family not supported by protocol",
+  ADDRINUSE: "Address already in use",
+  ADDRNOTAVAIL: "Cannot assign requested address",
+  NETDOWN: "Network is down",
+  NETUNREACH: "Network is unreachable",
+  CONNABORTED: "Software caused connection abort",
+  CONNRESET: "Connection reset by peer",
+  NOBUFS: "No buffer space available",
+  ISCONN: "Transport endpoint is already connected",
+  NOTCONN: "Transport endpoint is not connected",
+  TIMEDOUT: "Connection timed out",
+  CONNREFUSED: "Connection refused",
+  HOSTUNREACH: "No route to host",
+  ALREADY: "Operation already in progress",
+  INPROGRESS: "Operation now in progress",
+  STALE: "Stale file handle",
+  CANCELED: "Operation canceled",
 };
-const ERRORS: ReadonlyMap<number, string> = new Map(Object.entries(E).map(([name, number]) => [number, `E${name} (${TEXT[name] ?? name})`]));
+const ERRORS: ReadonlyMap<number, string> = new Map(
+  Object.entries(E).map(([name, number]) => [number, `E${name} (${TEXT[name] ?? name})`]),
+);
 /** Calls whose result is an address. */
 const ADDRESS_RESULT: ReadonlySet<string> = new Set(["brk", "mmap", "mremap"]);
 const AT_FDCWD = -100;
@@ -50,7 +104,8 @@ function quote(text: string, cut: boolean): string {
   }
   return `"${shown}"${cut ? "..." : ""}`;
 }
-const quoteBytes = (bytes: Uint8Array): string => quote(Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString("latin1"), bytes.length > SHOWN_BYTES);
+const quoteBytes = (bytes: Uint8Array): string =>
+  quote(Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString("latin1"), bytes.length > SHOWN_BYTES);
 
 /** A number as names of bits or of a value, e.g. `O_RDONLY|O_CLOEXEC`. */
 function number(value: number, { kind, print }: ArgumentDeclaration): string {
@@ -73,7 +128,7 @@ function flags(value: number, names: Readonly<Record<string, number>>): string {
   // A name for several bits goes before those for single ones.
   for (const [name, bits] of [...entries].sort((a, b) => ones(b[1]) - ones(a[1]))) {
     const unsigned = bits >>> 0;
-    if (unsigned !== 0 && ((rest & unsigned) >>> 0) === unsigned) {
+    if (unsigned !== 0 && (rest & unsigned) >>> 0 === unsigned) {
       shown.push(name);
       rest = (rest & ~unsigned) >>> 0;
     }
@@ -118,7 +173,10 @@ function inputValue(value: SyscallValue, declaration: ArgumentDeclaration): stri
 
 function outputValue(value: OutValue["value"] | undefined, result: number, declaration: ArgumentDeclaration): string {
   if (value === undefined) return result < 0 ? "0x0" : "{}";
-  if (value instanceof Uint8Array) return declaration.length !== undefined && "bytes" in declaration.length && declaration.length.bytes === 4 ? `[${new DataView(value.buffer, value.byteOffset).getInt32(0, true)}]` : quoteBytes(value);
+  if (value instanceof Uint8Array)
+    return declaration.length !== undefined && "bytes" in declaration.length && declaration.length.bytes === 4
+      ? `[${new DataView(value.buffer, value.byteOffset).getInt32(0, true)}]`
+      : quoteBytes(value);
   const message: MessageResult = value;
   return `{msg_iov=${quoteBytes(message.data)}, msg_controllen=${message.control.length}, msg_flags=${message.flags}}`;
 }
@@ -142,7 +200,9 @@ export class TracedCall {
     const row = this.#row;
     const result = reply === null ? 0 : typeof reply === "number" ? reply : reply.result;
     const outs = typeof reply === "object" && reply !== null ? reply.out : undefined;
-    const shown = row.arguments.map((declaration, index) => this.#inputs[index] ?? outputValue(outs?.find(({ arg }) => arg === index)?.value, result, declaration));
+    const shown = row.arguments.map(
+      (declaration, index) => this.#inputs[index] ?? outputValue(outs?.find(({ arg }) => arg === index)?.value, result, declaration),
+    );
     if (row.name === "openat" && !MAKES_FILE.test(shown[2] ?? "")) shown.length = 3;
     return `${row.name}(${shown.join(", ")}) = ${reply === null ? "?" : resultText(row.name, result)}`;
   }

@@ -178,7 +178,14 @@ export type ProcessOp =
    * Mapped pages show `object` (a number > 0 of the library OS's choice) from byte `offset` of it on: whoever else shows the same bytes sees the
    * changes when it runs next (MAP_SHARED). Until the pages are unmapped or mapped anew; a forked child shows the same. Page-aligned.
    */
-  | { readonly op: "share"; readonly process: ProcessId; readonly address: number; readonly length: number; readonly object: number; readonly offset: number }
+  | {
+      readonly op: "share";
+      readonly process: ProcessId;
+      readonly address: number;
+      readonly length: number;
+      readonly object: number;
+      readonly offset: number;
+    }
   /** Copies mapped bytes inside the region (mremap); not overlapping. */
   | { readonly op: "copy"; readonly process: ProcessId; readonly from: number; readonly to: number; readonly length: number }
   /** Writes bytes whatever the page's protection (loading, signal frames, set_tid words). `ifMapped`: a fault is ignored instead of refused. */

@@ -39,7 +39,14 @@ beforeEach(() => {
   machine = smallMachine();
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
   const pages = new Pages(machine);
-  const host = { machine, pages, sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
+  const host = {
+    machine,
+    pages,
+    sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)),
+    regions: new RegionAllocator(machine.memoryBytes),
+    otypes: new Otypes(),
+    scheduler,
+  };
   cvm = new Compartment("gate", host, { memory: REGION, addresses: 4 * REGION }, 1, Infinity);
   process = cvm.createProcess(REGION)!;
   problems = [];

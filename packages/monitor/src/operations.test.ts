@@ -25,7 +25,14 @@ beforeEach(() => {
   machine = smallMachine();
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
   const pages = new Pages(machine);
-  host = { machine, pages, sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)), regions: new RegionAllocator(machine.memoryBytes), otypes: new Otypes(), scheduler };
+  host = {
+    machine,
+    pages,
+    sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)),
+    regions: new RegionAllocator(machine.memoryBytes),
+    otypes: new Otypes(),
+    scheduler,
+  };
   const budget = { memory: 256 << 10, addresses: 8 << 20 };
   mine = new Compartment("mine", host, budget, 1, Infinity);
   other = new Compartment("other", host, budget, 1, Infinity);

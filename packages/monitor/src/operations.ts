@@ -150,7 +150,8 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       if (!isMapped(compartment, overlay, process, start, op["length"] as number)) fail("not mapped");
       if (!isHandle(op["object"])) fail("object is not 1 … 2^31 - 1");
       if (!isInteger(op["offset"], 0) || op["offset"] % PAGE_SIZE !== 0) fail("offset is not one of a page");
-      if ((process.shared.pieces.length + overlay.shares++) >= SHARES_MOST) throw new Refusal(-Errno.ENOMEM, `a process shares at most ${SHARES_MOST} ranges`);
+      if (process.shared.pieces.length + overlay.shares++ >= SHARES_MOST)
+        throw new Refusal(-Errno.ENOMEM, `a process shares at most ${SHARES_MOST} ranges`);
       return;
     }
     case "copy": {

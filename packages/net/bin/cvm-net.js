@@ -36,13 +36,25 @@ async function ping(target, { count }) {
   }
   port.close();
   times.sort((a, b) => a - b);
-  console.log(`${times.length} round trips: median ${times[times.length >> 1].toFixed(0)} us, fastest ${times[0].toFixed(0)} us, slowest ${times.at(-1).toFixed(0)} us`);
+  console.log(
+    `${times.length} round trips: median ${times[times.length >> 1].toFixed(0)} us, fastest ${times[0].toFixed(0)} us, slowest ${times.at(-1).toFixed(0)} us`,
+  );
 }
 
 try {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { port: { type: "string" }, unix: { type: "string" }, count: { type: "string", default: "1000" }, help: { type: "boolean", short: "h" }, version: { type: "boolean" } } });
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      port: { type: "string" },
+      unix: { type: "string" },
+      count: { type: "string", default: "1000" },
+      help: { type: "boolean", short: "h" },
+      version: { type: "boolean" },
+    },
+  });
   if (values.help) process.stdout.write(USAGE);
-  else if (values.version) process.stdout.write(`${JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version}\n`);
+  else if (values.version)
+    process.stdout.write(`${JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version}\n`);
   else if (positionals[0] === "echo") await echo(values);
   else if (positionals[0] === "ping") await ping(positionals[1], values);
   else usage();

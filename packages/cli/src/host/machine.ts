@@ -22,7 +22,10 @@ function behindPort(options: LibosOptions, host: HostCalls, report: (text: strin
     create: (calls, sent) => createLibraryOs(sent as LibosOptions, calls),
     violation: (what) => report(`library OS: the monitor broke the protocol: ${what}`),
   });
-  return connectLibraryOs(overMessagePort(near), host, { options, violation: (what) => report(`the library OS broke the protocol: ${what}`) });
+  return connectLibraryOs(overMessagePort(near), host, {
+    options,
+    violation: (what) => report(`the library OS broke the protocol: ${what}`),
+  });
 }
 
 /**
@@ -53,7 +56,8 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
         name: config.name,
         memoryBytes: config.memoryBytes,
         ...(config.cpus > 0 ? { cpus: config.cpus } : {}),
-        libraryOs: (host, address) => (ported ? behindPort(options(address), host, events.report) : createLibraryOs(options(address), host)),
+        libraryOs: (host, address) =>
+          ported ? behindPort(options(address), host, events.report) : createLibraryOs(options(address), host),
         events: {
           output: events.output,
           exited: (console, code, signal) => {

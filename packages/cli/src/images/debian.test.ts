@@ -11,6 +11,9 @@ test("the names of a busybox, from its table to its end", () => {
 test("other texts that look like the table's beginning are passed over", () => {
   expect(appletNames(program(["[", "[[", "ash"], "usage: [\0[[\0no\0junk\0"))).toEqual(["[", "[[", "ash"]);
 });
+test("whatever byte stands before the table", () => {
+  expect(appletNames(program(["[", "[[", "ash", "sh"], "\x7fELF \xc0\xae "))).toEqual(["[", "[[", "ash", "sh"]);
+});
 test("a table that is cut off, and programs without one", () => {
   expect(appletNames(Buffer.from("\0[\0[[\0ash"))).toEqual(["[", "[["]);
   expect(appletNames(Buffer.from("no table"))).toEqual([]);

@@ -166,9 +166,18 @@ function linkApplets(tree: Map<string, Entry>): void {
 
 /** The applet table of a busybox binary: NUL-terminated names in order, starting with `[`, `[[`, `acpid` or what the build has first. */
 export function appletNames(program: Buffer): string[] {
-  // The name before ends there, so that "x[" is not taken for "[".
-  const start = program.indexOf("\0[\0[[\0", 0, "latin1") + 1;
-  if (start === 0) return [];
+  // What stands before the table is arbitrary, and help texts may look like its beginning: the longest list is the table.
+  let longest: string[] = [];
+  for (let start = program.indexOf(TABLE_START, 0, "latin1"); start >= 0; start = program.indexOf(TABLE_START, start + 1, "latin1")) {
+    const names = namesAt(program, start);
+    if (names.length > longest.length) longest = names;
+  }
+  return longest;
+}
+
+const TABLE_START = "[\0[[\0";
+
+function namesAt(program: Buffer, start: number): string[] {
   const names: string[] = [];
   for (let at = start; at < program.length;) {
     const end = program.indexOf(0, at);

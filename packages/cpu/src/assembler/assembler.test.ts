@@ -21,7 +21,13 @@ const split = (row: string): [word: number, text: string] => [Number.parseInt(ro
 
 describe("as GNU as and objdump have it", () => {
   test("every mnemonic but the capability instructions is in the table", () => {
-    const recorded = new Set([...encodings, ...relative, "0 pause"].map((row) => split(row)[1].split(" ")[0]!.replace(/\.(aq|rl|aqrl)$/u, "")));
+    const recorded = new Set(
+      [...encodings, ...relative, "0 pause"].map((row) =>
+        split(row)[1]
+          .split(" ")[0]!
+          .replace(/\.(aq|rl|aqrl)$/u, ""),
+      ),
+    );
     const missing = allClauses.filter(({ name, extension }) => extension !== "Xcheri" && !recorded.has(name)).map(({ name }) => name);
     // binutils 2.40 writes c.nop as c.addi zero,0.
     expect(missing).toEqual(["c.nop", "c.nop"]);
@@ -72,7 +78,11 @@ describe("round trip", () => {
       const { fields, match, length } = encodingOf(clause);
       if (length !== 4) continue;
       const mode: Mode = clause.mode === "cap" ? 1 : 0;
-      const written = new Set(operandsOf(clause).map(({ field }) => field).concat("aq", "rl", "rm"));
+      const written = new Set(
+        operandsOf(clause)
+          .map(({ field }) => field)
+          .concat("aq", "rl", "rm"),
+      );
       for (let round = 0; round < 12; round++) {
         let word = match;
         for (const field of fields) {
@@ -113,7 +123,11 @@ describe("labels", () => {
     a.emit("jal", { rd: 0, target: "start" });
     a.emit("c.j", { target: start });
     a.bind(end);
-    expect(disassembleBytes(decoder, a.assemble(), 0x8000).map(({ text }) => text)).toEqual(["beq a0,zero,0x800a", "jal zero,0x8000", "c.j 0x8000"]);
+    expect(disassembleBytes(decoder, a.assemble(), 0x8000).map(({ text }) => text)).toEqual([
+      "beq a0,zero,0x800a",
+      "jal zero,0x8000",
+      "c.j 0x8000",
+    ]);
     expect(a.addressOf(end)).toBe(0x800a);
   });
 
@@ -126,12 +140,19 @@ describe("labels", () => {
       expect(upper + (low!.word >> 20), String(distance)).toBe(distance);
     }
     expect(disassembleBytes(decoder, assembleText("call f\ntail f\nf: ret")).map(({ text }) => text)).toEqual([
-      "auipc ra,0x0", "jalr ra,16(ra)", "auipc t1,0x0", "jalr zero,8(t1)", "jalr zero,0(ra)",
+      "auipc ra,0x0",
+      "jalr ra,16(ra)",
+      "auipc t1,0x0",
+      "jalr zero,8(t1)",
+      "jalr zero,0(ra)",
     ]);
   });
 
   test("data: addresses, alignment, strings", () => {
-    const bytes = assembleText('.byte 1, -1, \'a\'\n.align 2\nhere: .half 0x1234 # text\n.balign 8\n.dword here + 4, -2\n.asciz "a;#\\n" ; .zero 2', { origin: 0x1000 });
+    const bytes = assembleText(
+      ".byte 1, -1, 'a'\n.align 2\nhere: .half 0x1234 # text\n.balign 8\n.dword here + 4, -2\n.asciz \"a;#\\n\" ; .zero 2",
+      { origin: 0x1000 },
+    );
     expect([...bytes]).toEqual([
       1, 255, 97, 0, 0x34, 0x12, 0, 0, 8, 0x10, 0, 0, 0, 0, 0, 0, 254, 255, 255, 255, 255, 255, 255, 255, 97, 59, 35, 10, 0, 0, 0,
     ]);
@@ -157,8 +178,10 @@ function evaluate(bytes: Uint8Array): bigint {
 
 test("li makes any 64-bit constant in at most eight instructions", () => {
   const values = new Set<bigint>();
-  for (let bit = 0n; bit < 64n; bit++) for (const near of [-2049n, -2048n, -1n, 0n, 1n, 2047n, 2048n]) values.add(BigInt.asIntN(64, (1n << bit) + near));
-  for (const value of [0x123456789abcdef0n, 0xdeadbeefcafebaben, 0x8000000000000001n, 0xfffff800fffff800n]) values.add(BigInt.asIntN(64, value));
+  for (let bit = 0n; bit < 64n; bit++)
+    for (const near of [-2049n, -2048n, -1n, 0n, 1n, 2047n, 2048n]) values.add(BigInt.asIntN(64, (1n << bit) + near));
+  for (const value of [0x123456789abcdef0n, 0xdeadbeefcafebaben, 0x8000000000000001n, 0xfffff800fffff800n])
+    values.add(BigInt.asIntN(64, value));
   for (const value of values) {
     const bytes = new Assembler().li(10, value).assemble();
     expect(evaluate(bytes)).toBe(value);

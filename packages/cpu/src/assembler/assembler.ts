@@ -132,8 +132,10 @@ export class Assembler {
     const has = (field: FieldName): boolean => operands[field] !== undefined || (field === "imm" && operands.target !== undefined);
     const fits = clauses.find((clause) => {
       const fields = encodingOf(clause).fields.map((field) => field.name);
-      return operandsOf(clause).every(({ field, kind }) => kind === "rounding" || kind === "fence" || has(field)) &&
-        Object.keys(operands).every((key) => fields.includes((key === "target" ? "imm" : key) as FieldName));
+      return (
+        operandsOf(clause).every(({ field, kind }) => kind === "rounding" || kind === "fence" || has(field)) &&
+        Object.keys(operands).every((key) => fields.includes((key === "target" ? "imm" : key) as FieldName))
+      );
     });
     this.emitClause(fits ?? clauses[0]!, operands);
     return this;
@@ -151,7 +153,10 @@ export class Assembler {
     this.#encode(clause, { ...given, imm: this.#anyImmediate(clause) });
     this.#put(0, length);
     this.#fixups.push({
-      at, target, addend: 0, what: clause.name,
+      at,
+      target,
+      addend: 0,
+      what: clause.name,
       apply: (address) => {
         const imm = this.#relative(address, at, clause.name);
         const field = encodingOf(clause).fields.find(({ name }) => name === "imm");
@@ -243,11 +248,15 @@ export class Assembler {
     this.emitClause(auipc, { rd: base, imm: 0 });
     this.emitClause(follow, { ...second.operands, imm: 0 });
     this.#fixups.push({
-      at, target, addend, what,
+      at,
+      target,
+      addend,
+      what,
       apply: (address) => {
         const distance = this.#relative(address, at, what);
         const high = Math.floor((distance + 0x800) / 0x1000) * 0x1000;
-        if (high < -(2 ** 31) || high >= 2 ** 31) throw new AssemblerError("target-range", `${what} at ${this.#hex(at)}: ${distance} is beyond 2 GiB`);
+        if (high < -(2 ** 31) || high >= 2 ** 31)
+          throw new AssemblerError("target-range", `${what} at ${this.#hex(at)}: ${distance} is beyond 2 GiB`);
         this.#store(at, 4, this.#encode(auipc, { rd: base, imm: high }));
         this.#store(at + 4, 4, this.#encode(follow, { ...second.operands, imm: distance - high } as Partial<Record<FieldName, number>>));
       },
@@ -273,16 +282,21 @@ export class Assembler {
     const at = this.#length;
     this.#number("dword", 0, 8);
     this.#fixups.push({
-      at, target: value, addend, what: "dword",
+      at,
+      target: value,
+      addend,
+      what: "dword",
       apply: (address) => new DataView(this.#bytes.buffer).setBigUint64(at, BigInt.asUintN(64, address), true),
     });
     return this;
   }
   #number(what: string, value: number | bigint, size: number): this {
     const bits = BigInt(8 * size);
-    if (typeof value === "number" && !Number.isInteger(value)) throw new AssemblerError("data-value", `${what}: ${value} is not a whole number`);
+    if (typeof value === "number" && !Number.isInteger(value))
+      throw new AssemblerError("data-value", `${what}: ${value} is not a whole number`);
     const wanted = BigInt(value);
-    if (wanted < -(1n << (bits - 1n)) || wanted >= 1n << bits) throw new AssemblerError("data-value", `${what}: ${value} has more than ${bits} bits`);
+    if (wanted < -(1n << (bits - 1n)) || wanted >= 1n << bits)
+      throw new AssemblerError("data-value", `${what}: ${value} has more than ${bits} bits`);
     this.#reserve(size);
     const unsigned = BigInt.asUintN(8 * size, wanted);
     for (let at = 0; at < size; at++) this.#bytes[this.#length + at] = Number((unsigned >> BigInt(8 * at)) & 0xffn);
@@ -324,7 +338,10 @@ export class Assembler {
       }
       const label = typeof target === "string" ? this.#labels.get(target) : target;
       if (label?.offset === undefined) {
-        throw new AssemblerError("unknown-label", `${typeof target === "string" ? target : target.name}, used by ${what} at ${this.#hex(at)}`);
+        throw new AssemblerError(
+          "unknown-label",
+          `${typeof target === "string" ? target : target.name}, used by ${what} at ${this.#hex(at)}`,
+        );
       }
       apply(BigInt(this.origin + label.offset + addend));
     }
@@ -333,7 +350,8 @@ export class Assembler {
 
   #relative(address: bigint, at: number, what: string): number {
     const distance = BigInt.asIntN(64, address - BigInt(this.origin + at));
-    if (BigInt.asIntN(33, distance) !== distance) throw new AssemblerError("target-range", `${what} at ${this.#hex(at)}: ${distance} is too far`);
+    if (BigInt.asIntN(33, distance) !== distance)
+      throw new AssemblerError("target-range", `${what} at ${this.#hex(at)}: ${distance} is too far`);
     return Number(distance);
   }
   #hex(at: number): string {

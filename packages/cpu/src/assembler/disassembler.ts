@@ -18,14 +18,21 @@ function operandText(operand: OperandKind, encoding: Encoding, word: number, pc:
   const field = encoding.fields.find(({ name }) => name === operand.field)!;
   const value = extractField(field, word);
   switch (operand.kind) {
-    case "register": return registerName(operand.file, value);
+    case "register":
+      return registerName(operand.file, value);
     // Shift counts are hexadecimal in GNU's style.
-    case "number": return !field.signed && field.scale === 0 && field.width <= 6 && field.name === "imm" ? hex(value) : String(value);
-    case "target": return hex(BigInt.asUintN(64, BigInt(pc) + BigInt(value)));
-    case "upper": return hex((value >>> 12) & 0xfffff);
-    case "csr": return csrNames.get(value) ?? hex(value);
-    case "rounding": return roundingNames[value]!;
-    case "fence": return fenceSet(value);
+    case "number":
+      return !field.signed && field.scale === 0 && field.width <= 6 && field.name === "imm" ? hex(value) : String(value);
+    case "target":
+      return hex(BigInt.asUintN(64, BigInt(pc) + BigInt(value)));
+    case "upper":
+      return hex((value >>> 12) & 0xfffff);
+    case "csr":
+      return csrNames.get(value) ?? hex(value);
+    case "rounding":
+      return roundingNames[value]!;
+    case "fence":
+      return fenceSet(value);
   }
 }
 
@@ -75,7 +82,7 @@ export interface Line {
 export function disassembleBytes(decoder: Decoder, bytes: Uint8Array, pc = 0, mode: Mode = 0): Line[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const lines: Line[] = [];
-  for (let at = 0; at + 2 <= bytes.length; ) {
+  for (let at = 0; at + 2 <= bytes.length;) {
     const low = view.getUint16(at, true);
     const wide = (low & 3) === 3 && at + 4 <= bytes.length;
     const word = wide ? view.getInt32(at, true) : low;

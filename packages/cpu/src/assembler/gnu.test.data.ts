@@ -516,4 +516,3 @@ export const pseudos: readonly string[] = [
   "c0102573 rdtime a0",
   "c0202573 rdinstret a0",
 ];
-

@@ -62,10 +62,12 @@ const TABLE: readonly (readonly [name: string, parameters: string, ...lines: str
   ["rdinstret", "d", "csrrs $d, instret, x0"],
 ];
 
-const byName = new Map(TABLE.map(([name, parameters, ...lines]) => {
-  const names = parameters === "" ? [] : parameters.split(" ");
-  return [`${name}/${names.length}`, { names, lines }] as const;
-}));
+const byName = new Map(
+  TABLE.map(([name, parameters, ...lines]) => {
+    const names = parameters === "" ? [] : parameters.split(" ");
+    return [`${name}/${names.length}`, { names, lines }] as const;
+  }),
+);
 
 /** The lines that a pseudo-instruction with these operands stands for, or undefined. */
 export function expandPseudo(name: string, operands: readonly string[]): string[] | undefined {

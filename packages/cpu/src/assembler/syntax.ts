@@ -10,7 +10,9 @@ export type OperandKind = { readonly field: FieldName } & (
 );
 
 /** A piece of a syntax: an operand, or text that stands for itself. */
-export type SyntaxPiece = { readonly operand: OperandKind; readonly text?: undefined } | { readonly text: string; readonly operand?: undefined };
+export type SyntaxPiece =
+  | { readonly operand: OperandKind; readonly text?: undefined }
+  | { readonly text: string; readonly operand?: undefined };
 
 const WORDS: Readonly<Record<string, OperandKind>> = {
   imm: { field: "imm", kind: "number" },

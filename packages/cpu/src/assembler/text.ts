@@ -77,7 +77,8 @@ function operandValue(a: Assembler, operand: OperandKind, text: string, what: st
       if (number === undefined) throw new AssemblerError("unknown-register", `${what}: ${text}`);
       return { [operand.field]: number };
     }
-    case "number": return { [operand.field]: text === "" ? 0 : whole(numberOf(text, what)) };
+    case "number":
+      return { [operand.field]: text === "" ? 0 : whole(numberOf(text, what)) };
     case "target": {
       const { target, addend } = addressOf(a, text, what);
       if (addend !== 0) throw new AssemblerError("operand-syntax", `${what}: a branch to a label takes no offset`);
@@ -88,9 +89,12 @@ function operandValue(a: Assembler, operand: OperandKind, text: string, what: st
       if (value < -0x80000 || value > 0xfffff) throw new AssemblerError("operand-value", `${what}: ${text} has more than 20 bits`);
       return { imm: (value << 12) | 0 };
     }
-    case "csr": return { imm: csrNumbers.get(text) ?? whole(numberOf(text, what)) };
-    case "rounding": return { rm: roundingNames.indexOf(text.toLowerCase()) };
-    case "fence": return { [operand.field]: setOf(text, what) };
+    case "csr":
+      return { imm: csrNumbers.get(text) ?? whole(numberOf(text, what)) };
+    case "rounding":
+      return { rm: roundingNames.indexOf(text.toLowerCase()) };
+    case "fence":
+      return { [operand.field]: setOf(text, what) };
   }
 }
 
@@ -157,7 +161,10 @@ function clauseInstruction(a: Assembler, name: string, rest: string): void {
     a.emitClause(clause, { ...operands, ...bits });
     return;
   }
-  throw new AssemblerError("operand-syntax", `${name} ${rest}: expected ${clauses.map(({ syntax }) => syntax || "no operands").join(" or ")}`);
+  throw new AssemblerError(
+    "operand-syntax",
+    `${name} ${rest}: expected ${clauses.map(({ syntax }) => syntax || "no operands").join(" or ")}`,
+  );
 }
 
 /** Text between double quotes, with the escapes of C. */
@@ -234,7 +241,7 @@ export function assembleInto(a: Assembler, text: string): void {
   for (const [index, line] of text.split("\n").entries()) {
     try {
       for (let statement of statements(line)) {
-        for (let label; (label = /^([\w.$]+):\s*/u.exec(statement)) !== null && NAME.test(label[1]!); ) {
+        for (let label; (label = /^([\w.$]+):\s*/u.exec(statement)) !== null && NAME.test(label[1]!);) {
           a.label(label[1]!);
           statement = statement.slice(label[0].length);
         }

@@ -2,7 +2,16 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import {
-  alignmentMask, decodeBounds, exponentOf, fastRepresentable, flagOf, otypeOf, permsOf, representable, reservedOf, roundedLength,
+  alignmentMask,
+  decodeBounds,
+  exponentOf,
+  fastRepresentable,
+  flagOf,
+  otypeOf,
+  permsOf,
+  representable,
+  reservedOf,
+  roundedLength,
 } from "./encoding.ts";
 import { rawSetBounds } from "./raw.ts";
 

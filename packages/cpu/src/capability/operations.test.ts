@@ -3,9 +3,33 @@ import { describe, expect, test } from "vitest";
 import type { Capability } from "../abi.ts";
 import { OTYPE_MAX, OTYPE_SENTRY, Perm } from "../abi.ts";
 import {
-  allows, andPerms, buildCap, clearTag, conditionalSeal, copyType, derive, equal, format, fromMemory, incOffset, isSealed, nullCapability,
-  representableAlignment, representableLength, representableMask, root, seal, sealEntry, setAddress, setBounds, setBoundsExact, setFlag,
-  setOffset, testSubset, toMemory, unseal,
+  allows,
+  andPerms,
+  buildCap,
+  clearTag,
+  conditionalSeal,
+  copyType,
+  derive,
+  equal,
+  format,
+  fromMemory,
+  incOffset,
+  isSealed,
+  nullCapability,
+  representableAlignment,
+  representableLength,
+  representableMask,
+  root,
+  seal,
+  sealEntry,
+  setAddress,
+  setBounds,
+  setBoundsExact,
+  setFlag,
+  setOffset,
+  testSubset,
+  toMemory,
+  unseal,
 } from "./index.ts";
 import { fromRaw, toRaw } from "./operations.ts";
 import { rawBuildCap, rawSetBounds, ROOT_HI } from "./raw.ts";
@@ -92,8 +116,15 @@ describe("sealing", () => {
     for (const sealed of [seal(code, authority), sealEntry(code)]) {
       expect(isSealed(sealed)).toBe(true);
       const changed = [
-        setAddress(sealed, 0x4004), incOffset(sealed, 4), incOffset(sealed, 0), setOffset(sealed, 4), setBounds(sealed, 16).capability,
-        andPerms(sealed, -1), setFlag(sealed, 1), sealEntry(sealed), copyType(sealed, sealed),
+        setAddress(sealed, 0x4004),
+        incOffset(sealed, 4),
+        incOffset(sealed, 0),
+        setOffset(sealed, 4),
+        setBounds(sealed, 16).capability,
+        andPerms(sealed, -1),
+        setFlag(sealed, 1),
+        sealEntry(sealed),
+        copyType(sealed, sealed),
       ];
       expect(changed.map((c) => c.tag)).toEqual(changed.map(() => false));
     }
@@ -141,9 +172,17 @@ describe("properties", () => {
     fc.assert(
       fc.property(derived, address, (cap, n) => {
         const results = [
-          setAddress(cap, n), incOffset(cap, n), setOffset(cap, n), setBounds(cap, n).capability, setBoundsExact(cap, n),
-          andPerms(cap, Number(n & 0x7ffffn)), setFlag(cap, 1), sealEntry(cap), copyType(cap, seal(root(), setAddress(root(), n))),
-          buildCap(cap, fromMemory(n << 3n, n, false)), buildCap(cap, clearTag(root())),
+          setAddress(cap, n),
+          incOffset(cap, n),
+          setOffset(cap, n),
+          setBounds(cap, n).capability,
+          setBoundsExact(cap, n),
+          andPerms(cap, Number(n & 0x7ffffn)),
+          setFlag(cap, 1),
+          sealEntry(cap),
+          copyType(cap, seal(root(), setAddress(root(), n))),
+          buildCap(cap, fromMemory(n << 3n, n, false)),
+          buildCap(cap, clearTag(root())),
         ];
         for (const result of results) {
           if (!result.tag) continue;
@@ -171,7 +210,11 @@ describe("properties", () => {
     fc.assert(
       fc.property(fc.bigInt(0n, (1n << 64n) - 1n), address, fc.boolean(), (hi, at, narrow) => {
         // Half of them from valid fields, so that many are derivable.
-        const wanted = { tag: false, hi: narrow ? toRaw(setBounds(setAddress(root(), at), hi >> 40n).capability).hi ^ (hi & 3n << 46n) : hi, address: at };
+        const wanted = {
+          tag: false,
+          hi: narrow ? toRaw(setBounds(setAddress(root(), at), hi >> 40n).capability).hi ^ (hi & (3n << 46n)) : hi,
+          address: at,
+        };
         const result = rawBuildCap(all, wanted);
         if (!result.tag) return;
         built += 1;
@@ -207,7 +250,10 @@ describe("properties", () => {
       fc.property(address, fc.bigInt(1n, 1n << 40n), (a, n) => {
         const length = representableLength(n);
         const base = (a >> 1n) & representableMask(n);
-        expect(setBounds(setAddress(root(), base), length)).toMatchObject({ exact: true, capability: { tag: true, base, top: base + length } });
+        expect(setBounds(setAddress(root(), base), length)).toMatchObject({
+          exact: true,
+          capability: { tag: true, base, top: base + length },
+        });
       }),
       { numRuns: 1000 },
     );

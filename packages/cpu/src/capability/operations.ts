@@ -7,11 +7,37 @@
  */
 import type { Capability } from "../abi.ts";
 import { OTYPE_MAX, OTYPE_SENTRY, OTYPE_UNSEALED, Perm } from "../abi.ts";
-import { alignmentMask, decodeBounds, encodeBounds, flagOf, MASK64, otypeOf, permsOf, roundedLength, withBounds, withFlag, withOtype, withPerms } from "./encoding.ts";
+import {
+  alignmentMask,
+  decodeBounds,
+  encodeBounds,
+  flagOf,
+  MASK64,
+  otypeOf,
+  permsOf,
+  roundedLength,
+  withBounds,
+  withFlag,
+  withOtype,
+  withPerms,
+} from "./encoding.ts";
 import type { Raw } from "./raw.ts";
 import {
-  rawAndPerms, rawBuildCap, rawConditionalSeal, rawCopyType, rawEqual, rawIncOffset, rawIsSubset, rawSeal, rawSealEntry, rawSetAddress,
-  rawSetBounds, rawSetFlag, rawSetOffset, rawUnseal, ROOT_HI,
+  rawAndPerms,
+  rawBuildCap,
+  rawConditionalSeal,
+  rawCopyType,
+  rawEqual,
+  rawIncOffset,
+  rawIsSubset,
+  rawSeal,
+  rawSealEntry,
+  rawSetAddress,
+  rawSetBounds,
+  rawSetFlag,
+  rawSetOffset,
+  rawUnseal,
+  ROOT_HI,
 } from "./raw.ts";
 
 /** Decompresses what a register or memory holds. */
@@ -186,12 +212,21 @@ export function clearTag(capability: Capability): Capability {
 /** True when a tagged, unsealed capability allows all of `perms` on [address, address + length). */
 export function allows(capability: Capability, address: number | bigint, length: number | bigint, perms: number): boolean {
   const start = BigInt(address);
-  return capability.tag && !isSealed(capability) && (capability.perms & perms) === perms
-    && start >= capability.base && start + BigInt(length) <= capability.top;
+  return (
+    capability.tag &&
+    !isSealed(capability) &&
+    (capability.perms & perms) === perms &&
+    start >= capability.base &&
+    start + BigInt(length) <= capability.top
+  );
 }
 
 const LETTERS: readonly (readonly [number, string])[] = [
-  [Perm.Load, "r"], [Perm.Store, "w"], [Perm.Execute, "x"], [Perm.LoadCap, "R"], [Perm.StoreCap, "W"],
+  [Perm.Load, "r"],
+  [Perm.Store, "w"],
+  [Perm.Execute, "x"],
+  [Perm.LoadCap, "R"],
+  [Perm.StoreCap, "W"],
 ];
 
 /**

@@ -4,7 +4,18 @@
  */
 import { OTYPE_MAX, OTYPE_SENTRY, OTYPE_UNSEALED, Perm } from "../abi.ts";
 import {
-  decodeBounds, encodeBounds, fastRepresentable, flagOf, MASK64, otypeOf, permsOf, representable, withBounds, withFlag, withOtype, withPerms,
+  decodeBounds,
+  encodeBounds,
+  fastRepresentable,
+  flagOf,
+  MASK64,
+  otypeOf,
+  permsOf,
+  representable,
+  withBounds,
+  withFlag,
+  withOtype,
+  withPerms,
 } from "./encoding.ts";
 
 /** A capability as it is held; any bit pattern is possible when the tag is clear. */
@@ -70,8 +81,12 @@ export function rawSetBounds(cap: Raw, length: bigint): { readonly capability: R
 
 /** CSeal: with the otype that `authority`'s address names. */
 export function rawSeal(cap: Raw, authority: Raw): Raw {
-  const permitted = authority.tag && !rawIsSealed(authority) && (permsOf(authority.hi) & Perm.Seal) !== 0
-    && rawInBounds(authority, authority.address, 1n) && authority.address <= BigInt(OTYPE_MAX);
+  const permitted =
+    authority.tag &&
+    !rawIsSealed(authority) &&
+    (permsOf(authority.hi) & Perm.Seal) !== 0 &&
+    rawInBounds(authority, authority.address, 1n) &&
+    authority.address <= BigInt(OTYPE_MAX);
   return {
     tag: cap.tag && !rawIsSealed(cap) && permitted,
     hi: withOtype(cap.hi, Number(authority.address & 0x3ffffn)),
@@ -89,8 +104,13 @@ export function rawConditionalSeal(cap: Raw, authority: Raw): Raw {
 /** CUnseal: Global stays only if `authority` has it too. */
 export function rawUnseal(cap: Raw, authority: Raw): Raw {
   const otype = otypeOf(cap.hi);
-  const permitted = authority.tag && otype >= 0 && !rawIsSealed(authority) && authority.address === BigInt(otype)
-    && (permsOf(authority.hi) & Perm.Unseal) !== 0 && rawInBounds(authority, authority.address, 1n);
+  const permitted =
+    authority.tag &&
+    otype >= 0 &&
+    !rawIsSealed(authority) &&
+    authority.address === BigInt(otype) &&
+    (permsOf(authority.hi) & Perm.Unseal) !== 0 &&
+    rawInBounds(authority, authority.address, 1n);
   const mask = (permsOf(authority.hi) & Perm.Global) !== 0 ? Perm.All : Perm.All & ~Perm.Global;
   return {
     tag: cap.tag && permitted,

@@ -28,11 +28,13 @@ export function loadElf(machine: MachinePort, elf: Uint8Array, base: number, len
     if (view.getUint32(at, true) !== PT_LOAD) continue;
     const flags = view.getUint32(at + 4, true);
     const [offset, address, fileSize, memorySize] = [number(at + 8), number(at + 16), number(at + 32), number(at + 40)];
-    if (address + memorySize > length || offset + fileSize > elf.length || fileSize > memorySize) throw new RangeError("a segment does not fit");
+    if (address + memorySize > length || offset + fileSize > elf.length || fileSize > memorySize)
+      throw new RangeError("a segment does not fit");
     machine.storeRange(base + address, elf.subarray(offset, offset + fileSize));
     machine.zeroRange(base + address + fileSize, memorySize - fileSize);
     const prot = ((flags & 4) === 0 ? 0 : Prot.Read) | ((flags & 2) === 0 ? 0 : Prot.Write) | ((flags & 1) === 0 ? 0 : Prot.Execute);
-    for (let page = Math.floor(address / PAGE_SIZE); page * PAGE_SIZE < address + memorySize; page++) prots.set(page, (prots.get(page) ?? 0) | prot);
+    for (let page = Math.floor(address / PAGE_SIZE); page * PAGE_SIZE < address + memorySize; page++)
+      prots.set(page, (prots.get(page) ?? 0) | prot);
     end = Math.max(end, address + memorySize);
   }
   for (const [page, prot] of prots) machine.protect(base + page * PAGE_SIZE, PAGE_SIZE, prot);

@@ -28,7 +28,8 @@ function elfOf(text: string): Uint8Array {
 describe("running one program alone", () => {
   test("writes and exits", () => {
     let output = "";
-    const result = runElf(elfOf(`
+    const result = runElf(
+      elfOf(`
       li a0, 1
       la a1, text
       li a2, 6
@@ -37,7 +38,9 @@ describe("running one program alone", () => {
       addi a0, a0, 36
       li a7, 93
       ecall
-    text: .ascii "hello\\n"`), (descriptor, bytes) => (output += `${descriptor}:${new TextDecoder().decode(bytes)}`));
+    text: .ascii "hello\\n"`),
+      (descriptor, bytes) => (output += `${descriptor}:${new TextDecoder().decode(bytes)}`),
+    );
     expect(result.problem).toBeUndefined();
     expect(output).toBe("1:hello\n");
     expect(result.status).toBe(42);

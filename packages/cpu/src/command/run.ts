@@ -44,7 +44,11 @@ export function runElf(elf: Uint8Array, write: (descriptor: number, bytes: Uint8
     if (code === Exit.Fuel) continue;
     if (code === Exit.Trap) {
       const cause = Object.entries(Cause).find(([, number]) => number === hart.trapCause)?.[0] ?? String(hart.trapCause);
-      return { status: 139, instructions: hart.instructions, problem: `${cause} at pc 0x${hart.pc.toString(16)}, value 0x${hart.trapValue.toString(16)}` };
+      return {
+        status: 139,
+        instructions: hart.instructions,
+        problem: `${cause} at pc 0x${hart.pc.toString(16)}, value 0x${hart.trapValue.toString(16)}`,
+      };
     }
     const [a0, a1, a2] = [hart.getInt(10), hart.getInt(11), hart.getInt(12)];
     let result = -ENOSYS;

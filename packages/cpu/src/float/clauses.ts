@@ -2,8 +2,20 @@
 import type { Clause, Extension } from "../isa/clause.ts";
 import type { Semantics } from "../isa/ir.ts";
 import {
-  addition, classification, comparison, division, fromInteger, fused, minMax, multiplication, signInjection, squareRoot, toInteger,
-  type Fused, type IntegerKind, type Width,
+  addition,
+  classification,
+  comparison,
+  division,
+  fromInteger,
+  fused,
+  minMax,
+  multiplication,
+  signInjection,
+  squareRoot,
+  toInteger,
+  type Fused,
+  type IntegerKind,
+  type Width,
 } from "./semantics.ts";
 
 const OP_FP = "1010011";
@@ -11,7 +23,11 @@ const OP_FP = "1010011";
 /** Arithmetic, comparisons, sign injection, classification and integer conversions of a width. */
 export function floatClauses(extension: Extension, w: Width): Clause[] {
   const clause = (name: string, encoding: string, syntax: string, semantics: (s: Semantics) => void): Clause => ({
-    name: `${name}.${w.suffix}`, extension, encoding, syntax, semantics,
+    name: `${name}.${w.suffix}`,
+    extension,
+    encoding,
+    syntax,
+    semantics,
   });
   const binary = (name: string, funct5: string, semantics: (s: Semantics) => void): Clause =>
     clause(name, `${funct5}${w.fmt} rs2 rs1 rm rd ${OP_FP}`, "fd, fs1, fs2, rm", semantics);
@@ -19,7 +35,12 @@ export function floatClauses(extension: Extension, w: Width): Clause[] {
     clause(name, `${funct5}${w.fmt} rs2 rs1 ${funct3} rd ${OP_FP}`, `${rd}, fs1, fs2`, semantics);
   const fourth = (name: Fused, opcode: string): Clause =>
     clause(`f${name}`, `rs3 ${w.fmt} rs2 rs1 rm rd ${opcode}`, "fd, fs1, fs2, fs3, rm", fused(w, name));
-  const integers: readonly (readonly [IntegerKind, string])[] = [["w", "00000"], ["wu", "00001"], ["l", "00010"], ["lu", "00011"]];
+  const integers: readonly (readonly [IntegerKind, string])[] = [
+    ["w", "00000"],
+    ["wu", "00001"],
+    ["l", "00010"],
+    ["lu", "00011"],
+  ];
 
   return [
     fourth("madd", "1000011"),
@@ -40,7 +61,9 @@ export function floatClauses(extension: Extension, w: Width): Clause[] {
     fixed("flt", "10100", "001", comparison(w, "lt"), "rd"),
     fixed("feq", "10100", "010", comparison(w, "eq"), "rd"),
     clause("fclass", `11100${w.fmt} 00000 rs1 001 rd ${OP_FP}`, "rd, fs1", classification(w)),
-    ...integers.map(([kind, code]) => clause(`fcvt.${kind}`, `11000${w.fmt} ${code} rs1 rm rd ${OP_FP}`, "rd, fs1, rm", toInteger(w, kind))),
+    ...integers.map(([kind, code]) =>
+      clause(`fcvt.${kind}`, `11000${w.fmt} ${code} rs1 rm rd ${OP_FP}`, "rd, fs1, rm", toInteger(w, kind)),
+    ),
     ...integers.map(([kind, code]): Clause => ({
       name: `fcvt.${w.suffix}.${kind}`,
       extension,

@@ -17,16 +17,18 @@ function intrinsic(lead: 0 | 1 | 2, count: number, operation: Operation): Intrin
   return {
     params,
     result: "i64",
-    make: (context: IntrinsicContext) => (hart: number, ...args: (number | bigint)[]): bigint => {
-      const status: FloatStatus = { rm: lead > 0 ? (args[0] as number) : 0, flags: 0 };
-      const registers = args.slice(lead).map((register) => BigInt.asUintN(64, register as bigint));
-      const result = operation(status, registers, lead > 1 ? (args[1] as number) : 0);
-      if (status.flags !== 0) {
-        const at = hart + State.fflags;
-        context.view.setInt32(at, context.view.getInt32(at, true) | status.flags, true);
-      }
-      return BigInt.asIntN(64, result);
-    },
+    make:
+      (context: IntrinsicContext) =>
+      (hart: number, ...args: (number | bigint)[]): bigint => {
+        const status: FloatStatus = { rm: lead > 0 ? (args[0] as number) : 0, flags: 0 };
+        const registers = args.slice(lead).map((register) => BigInt.asUintN(64, register as bigint));
+        const result = operation(status, registers, lead > 1 ? (args[1] as number) : 0);
+        if (status.flags !== 0) {
+          const at = hart + State.fflags;
+          context.view.setInt32(at, context.view.getInt32(at, true) | status.flags, true);
+        }
+        return BigInt.asIntN(64, result);
+      },
   };
 }
 
@@ -41,8 +43,10 @@ function table(type: "f32" | "f64", f: FloatFormat): Record<string, Intrinsic> {
   const narrow = type === "f32";
   const get = (register: bigint): bigint => (narrow ? soft.unbox(register) : register);
   const put = (bits: bigint): bigint => (narrow ? soft.box(bits) : bits);
-  const binary = (op: (f: FloatFormat, s: FloatStatus, a: bigint, b: bigint) => bigint): Operation =>
-    (s, [a, b]) => put(op(f, s, get(a!), get(b!)));
+  const binary =
+    (op: (f: FloatFormat, s: FloatStatus, a: bigint, b: bigint) => bigint): Operation =>
+    (s, [a, b]) =>
+      put(op(f, s, get(a!), get(b!)));
   const entries: Record<string, Intrinsic> = {
     add: intrinsic(1, 2, binary(soft.add)),
     sub: intrinsic(1, 2, binary(soft.sub)),
@@ -51,7 +55,8 @@ function table(type: "f32" | "f64", f: FloatFormat): Record<string, Intrinsic> {
     sqrt: intrinsic(1, 1, (s, [a]) => put(soft.sqrt(f, s, get(a!)))),
     // signs: bit 0 turns the product's sign, bit 1 that of the addend.
     fma: intrinsic(2, 3, (s, [a, b, c], signs) =>
-      put(soft.fma(f, s, (signs & 1) === 0 ? get(a!) : get(a!) ^ f.sign, get(b!), (signs & 2) === 0 ? get(c!) : get(c!) ^ f.sign))),
+      put(soft.fma(f, s, (signs & 1) === 0 ? get(a!) : get(a!) ^ f.sign, get(b!), (signs & 2) === 0 ? get(c!) : get(c!) ^ f.sign)),
+    ),
     min: intrinsic(0, 2, binary(soft.min)),
     max: intrinsic(0, 2, binary(soft.max)),
     eq: intrinsic(0, 2, (s, [a, b]) => (soft.eq(f, s, get(a!), get(b!)) ? 1n : 0n)),

@@ -123,16 +123,36 @@ export class OperandSource {
     const last = this.#last.get(f) ?? 0n;
     let bits: bigint;
     switch (this.below(12)) {
-      case 0: bits = this.bits(f.width); break;
-      case 1: bits = sign | this.pick(EDGES.get(f)!); break;
-      case 2: bits = sign | exponent(f.bias - 40 + this.below(90)) | fraction; break;
-      case 3: bits = sign | exponent(f.bias - 40 + this.below(90)) | short(); break;
-      case 4: bits = sign | exponent(this.below(2 * f.bias)) | short(); break;
-      case 5: bits = sign | (fraction >> BigInt(this.below(f.precision))); break;
-      case 6: bits = sign | exponent(this.below(4)) | fraction; break;
-      case 7: bits = (last ^ BigInt(this.below(16))) ^ sign; break;
-      case 8: bits = sign | exponent((f.bias >> 1) + this.below(f.bias)) | fraction; break;
-      case 9: bits = last ^ sign ^ exponent(this.below(7)); break;
+      case 0:
+        bits = this.bits(f.width);
+        break;
+      case 1:
+        bits = sign | this.pick(EDGES.get(f)!);
+        break;
+      case 2:
+        bits = sign | exponent(f.bias - 40 + this.below(90)) | fraction;
+        break;
+      case 3:
+        bits = sign | exponent(f.bias - 40 + this.below(90)) | short();
+        break;
+      case 4:
+        bits = sign | exponent(this.below(2 * f.bias)) | short();
+        break;
+      case 5:
+        bits = sign | (fraction >> BigInt(this.below(f.precision)));
+        break;
+      case 6:
+        bits = sign | exponent(this.below(4)) | fraction;
+        break;
+      case 7:
+        bits = last ^ BigInt(this.below(16)) ^ sign;
+        break;
+      case 8:
+        bits = sign | exponent((f.bias >> 1) + this.below(f.bias)) | fraction;
+        break;
+      case 9:
+        bits = last ^ sign ^ exponent(this.below(7));
+        break;
       default: {
         const value = (this.below(4001) - 2000) / this.pick([1, 1, 2, 8, 10, 3]);
         bits = f === binary64 ? bitsOf(value) : soft.convert(binary64, binary32, { rm: RoundingMode.RNE, flags: 0 }, bitsOf(value));
@@ -173,7 +193,8 @@ export class OperandSource {
     }
     return {
       a: name === "fcvt.s.d" && this.below(2) === 0 ? this.#nearSingle() : a,
-      b, c,
+      b,
+      c,
       x: this.integer(),
       rm: this.pick([0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 7]),
       frm: this.pick([0, 0, 0, 1, 2, 3, 4, 5, 6, 7]),
@@ -192,21 +213,62 @@ function bitsOf(value: number): bigint {
   return scratch.getBigUint64(0);
 }
 
-const INTEGER_EDGES: readonly bigint[] = [0n, -1n, 1n << 63n, (1n << 63n) - 1n, 1n << 31n, (1n << 31n) - 1n, (1n << 32n) - 1n, (1n << 53n) + 1n, (1n << 24n) + 1n];
+const INTEGER_EDGES: readonly bigint[] = [
+  0n,
+  -1n,
+  1n << 63n,
+  (1n << 63n) - 1n,
+  1n << 31n,
+  (1n << 31n) - 1n,
+  (1n << 32n) - 1n,
+  (1n << 53n) + 1n,
+  (1n << 24n) + 1n,
+];
 
 function edges(f: FloatFormat): bigint[] {
   const one = BigInt(f.bias) << f.fractionBits;
   const power = (n: number): bigint => BigInt(f.bias + n) << f.fractionBits;
   const normal = 1n << f.fractionBits;
   const list = [
-    0n, 1n, 2n, normal - 1n, normal, normal + 1n, f.infinity - 1n, f.infinity, f.canonicalNaN, f.infinity | 1n, f.infinity | f.quiet | 5n,
-    one, one + 1n, one - 1n, power(-1), power(1), power(31), power(31) - 1n, power(32), power(32) - 1n, power(63), power(63) - 1n, power(64), power(64) - 1n,
+    0n,
+    1n,
+    2n,
+    normal - 1n,
+    normal,
+    normal + 1n,
+    f.infinity - 1n,
+    f.infinity,
+    f.canonicalNaN,
+    f.infinity | 1n,
+    f.infinity | f.quiet | 5n,
+    one,
+    one + 1n,
+    one - 1n,
+    power(-1),
+    power(1),
+    power(31),
+    power(31) - 1n,
+    power(32),
+    power(32) - 1n,
+    power(63),
+    power(63) - 1n,
+    power(64),
+    power(64) - 1n,
   ];
   // The ends of binary32 and of the 32-bit integers within binary64.
   if (f === binary64) {
     list.push(
-      0x47ef_ffff_e000_0000n, 0x47ef_ffff_f000_0000n, power(-126), power(-126) - 1n, power(-149), power(-150),
-      bitsOf(2 ** 31 - 1), bitsOf(2 ** 32 - 1), bitsOf(2 ** 31 - 0.5), bitsOf(2 ** 32 - 0.5), bitsOf(2 ** 31 + 0.5),
+      0x47ef_ffff_e000_0000n,
+      0x47ef_ffff_f000_0000n,
+      power(-126),
+      power(-126) - 1n,
+      power(-149),
+      power(-150),
+      bitsOf(2 ** 31 - 1),
+      bitsOf(2 ** 32 - 1),
+      bitsOf(2 ** 31 - 0.5),
+      bitsOf(2 ** 32 - 0.5),
+      bitsOf(2 ** 31 + 0.5),
     );
   }
   return list;
@@ -218,18 +280,46 @@ function corners(f: FloatFormat): [bigint, bigint, bigint][] {
   const normal = 1n << f.fractionBits;
   return [
     // Products and quotients that round up to the smallest normal number: tiny, unless they would round up with any exponent.
-    [normal, one - 1n, 0n], [normal + 1n, one - 1n, 0n], [normal + 1n, one - 2n, 0n], [normal, one + 1n, 0n], [normal - 1n, one + 1n, 0n],
-    [normal - 1n, one, normal], [power(-60), normal + 1n, normal], [power(-60), normal, normal - 1n],
-    [(normal << 1n) - 1n, power(1), 0n], [normal + 3n, power(1) - 1n, 0n],
+    [normal, one - 1n, 0n],
+    [normal + 1n, one - 1n, 0n],
+    [normal + 1n, one - 2n, 0n],
+    [normal, one + 1n, 0n],
+    [normal - 1n, one + 1n, 0n],
+    [normal - 1n, one, normal],
+    [power(-60), normal + 1n, normal],
+    [power(-60), normal, normal - 1n],
+    [(normal << 1n) - 1n, power(1), 0n],
+    [normal + 3n, power(1) - 1n, 0n],
     // Factors at the ends of the range whose product is ordinary.
-    [f.infinity - 1n, normal + 5n, one], [f.infinity - 1n, power(-f.bias >> 1) | 1n, one], [f.infinity - 1n, one - 1n, f.infinity - 1n],
+    [f.infinity - 1n, normal + 5n, one],
+    [f.infinity - 1n, power(-f.bias >> 1) | 1n, one],
+    [f.infinity - 1n, one - 1n, f.infinity - 1n],
     // Zeros of both signs.
-    [0n, one, 0n], [one, 0n, 0n], [0n, 0n, 0n], [one + 1n, one + 1n, 0n], [0n, one, normal - 1n], [0n, f.infinity - 1n, f.infinity - 1n],
+    [0n, one, 0n],
+    [one, 0n, 0n],
+    [0n, 0n, 0n],
+    [one + 1n, one + 1n, 0n],
+    [0n, one, normal - 1n],
+    [0n, f.infinity - 1n, f.infinity - 1n],
     // Products that the addend cancels exactly, or to the last place.
-    [one, one, one], [one + 2n, one, one + 2n], [power(30) + 1n, power(-30), one + 1n], [one + 1n, one - 1n, one],
-    [one + 1n, one + 1n, one + 2n], [power(10), power(10), power(20) - 1n], [one, one, power(-f.precision)], [one + 1n, one, power(-f.precision)],
-    [0n, f.infinity, f.canonicalNaN], [f.infinity, one, f.infinity], [f.infinity, 0n, f.infinity | 1n],
+    [one, one, one],
+    [one + 2n, one, one + 2n],
+    [power(30) + 1n, power(-30), one + 1n],
+    [one + 1n, one - 1n, one],
+    [one + 1n, one + 1n, one + 2n],
+    [power(10), power(10), power(20) - 1n],
+    [one, one, power(-f.precision)],
+    [one + 1n, one, power(-f.precision)],
+    [0n, f.infinity, f.canonicalNaN],
+    [f.infinity, one, f.infinity],
+    [f.infinity, 0n, f.infinity | 1n],
   ];
 }
-const CORNERS: ReadonlyMap<FloatFormat, [bigint, bigint, bigint][]> = new Map([[binary32, corners(binary32)], [binary64, corners(binary64)]]);
-const EDGES: ReadonlyMap<FloatFormat, readonly bigint[]> = new Map([[binary32, edges(binary32)], [binary64, edges(binary64)]]);
+const CORNERS: ReadonlyMap<FloatFormat, [bigint, bigint, bigint][]> = new Map([
+  [binary32, corners(binary32)],
+  [binary64, corners(binary64)],
+]);
+const EDGES: ReadonlyMap<FloatFormat, readonly bigint[]> = new Map([
+  [binary32, edges(binary32)],
+  [binary64, edges(binary64)],
+]);

@@ -127,10 +127,7 @@ class FloatBuilder {
    * so the comparison with y tells; testing both ways needs no ordering.
    */
   exactSum(r: Expr, a: Expr, b: Expr): Expr {
-    return this.and(
-      this.op2("eq", this.op2("sub", r, a), b),
-      this.op2("eq", this.op2("sub", r, b), a),
-    );
+    return this.and(this.op2("eq", this.op2("sub", r, a), b), this.op2("eq", this.op2("sub", r, b), a));
   }
   /** Trailing zeros of a binary64 significand (too few for subnormal numbers never: those have fewer bits still). */
   #trailing(a: Expr): Expr {
@@ -146,7 +143,11 @@ class FloatBuilder {
   exactProduct(x: Expr, y: Expr, z: Expr): Expr {
     return this.w.type === "f32"
       ? this.op2("eq", this.op2("mul", this.promote(x), this.promote(y)), this.promote(z))
-      : this.and(this.op2("eq", this.op2("mul", x, y), z), this.shortProduct(x, y), this.op2("gt", this.abs(z), this.constant(this.w.smallest)));
+      : this.and(
+          this.op2("eq", this.op2("mul", x, y), z),
+          this.shortProduct(x, y),
+          this.op2("gt", this.abs(z), this.constant(this.w.smallest)),
+        );
   }
   /**
    * A two-sum: the rounded sum and its exact error (Knuth). Addition never underflows, so this holds for all finite sums.
@@ -304,11 +305,16 @@ function fusedDouble(s: Semantics, b: FloatBuilder, rm: Expr, operands: readonly
   const [x, y, z] = operands.map((a) => s.let(a)) as [Expr, Expr, Expr];
   const below = (a: Expr, limit: number): Expr => s.op("f64.lt", b.abs(a), s.f64(limit));
   const product = s.let(s.op("f64.mul", x, y));
-  const fast = s.let(b.and(
-    b.not(rm),
-    below(x, 2 ** 990), below(y, 2 ** 990), below(product, 2 ** 1000), below(z, 2 ** 1000),
-    b.or(s.op("f64.gt", b.abs(product), s.f64(2 ** -960)), b.isZero(x), b.isZero(y)),
-  ));
+  const fast = s.let(
+    b.and(
+      b.not(rm),
+      below(x, 2 ** 990),
+      below(y, 2 ** 990),
+      below(product, 2 ** 1000),
+      below(z, 2 ** 1000),
+      b.or(s.op("f64.gt", b.abs(product), s.f64(2 ** -960)), b.isZero(x), b.isZero(y)),
+    ),
+  );
   const r = s.let(product);
   s.if(fast, () => {
     const split = (a: Expr): [Expr, Expr] => {
@@ -401,7 +407,13 @@ export function classification(w: Width): (s: Semantics) => void {
     const magnitude = s.let(s.op("i64.and", bits, s.i64((1n << (width - 1n)) - 1n)));
     const than = (op: "i64.gt_u" | "i64.ge_u" | "i64.eq", limit: bigint): Expr => s.op(op, magnitude, s.i64(limit));
     // 7 infinite, 6 normal, 5 subnormal, 4 zero; mirrored for negative numbers.
-    const kind = s.let(s.select(than("i64.eq", infinity), s.i64(7), s.select(than("i64.ge_u", smallest), s.i64(6), s.select(than("i64.eq", 0n), s.i64(4), s.i64(5)))));
+    const kind = s.let(
+      s.select(
+        than("i64.eq", infinity),
+        s.i64(7),
+        s.select(than("i64.ge_u", smallest), s.i64(6), s.select(than("i64.eq", 0n), s.i64(4), s.i64(5))),
+      ),
+    );
     const negative = s.op("i32.wrap_i64", s.op("i64.shr_u", bits, s.i64(width - 1n)));
     const number = s.op("i64.shl", s.i64(1), s.select(negative, s.op("i64.sub", s.i64(7), kind), kind));
     const nan = s.select(than("i64.ge_u", quiet), s.i64(512), s.i64(256));
@@ -461,10 +473,10 @@ export function fromInteger(w: Width, kind: IntegerKind): (s: Semantics) => void
     }
     const back = wide
       ? b.and(
-        s.op("i64.eq", s.op(`i64.trunc_sat_${w.type}_${sign}`, r), x),
-        // The saturated conversion back would take the next power of two for the largest integers.
-        b.op2("lt", r, b.constant(2 ** (unsigned ? 64 : 63))),
-      )
+          s.op("i64.eq", s.op(`i64.trunc_sat_${w.type}_${sign}`, r), x),
+          // The saturated conversion back would take the next power of two for the largest integers.
+          b.op2("lt", r, b.constant(2 ** (unsigned ? 64 : 63))),
+        )
       : s.op("f64.eq", b.promote(r), s.op(`f64.convert_i32_${sign}`, x));
     const exact = b.and(back, s.op("i32.le_u", rm, s.i32(4)));
     s.if(
@@ -501,6 +513,10 @@ export function narrow(): (s: Semantics) => void {
     const r = s.let(s.op("f32.demote_f64", x));
     const exact = b.and(s.op("f64.eq", b.promote(r), x), s.op("i32.le_u", rm, s.i32(4)));
     const fast = s.let(b.and(b.normal(r), b.not(rm), b.inexactSet()));
-    s.if(b.or(fast, exact), () => b.write(r), () => b.slow(rm, "f64_to_f32", [s.f("rs1")]));
+    s.if(
+      b.or(fast, exact),
+      () => b.write(r),
+      () => b.slow(rm, "f64_to_f32", [s.f("rs1")]),
+    );
   };
 }

@@ -40,18 +40,42 @@ function operands(f: FloatFormat, seed: bigint): () => bigint {
   const random = generator(seed);
   const one = BigInt(f.bias) << f.fractionBits;
   const minNormal = 1n << f.fractionBits;
-  const edges = [0n, 1n, 2n, minNormal - 1n, minNormal, minNormal + 1n, f.infinity - 1n, f.infinity - 2n, one, one + 1n, one - 1n, one + minNormal];
+  const edges = [
+    0n,
+    1n,
+    2n,
+    minNormal - 1n,
+    minNormal,
+    minNormal + 1n,
+    f.infinity - 1n,
+    f.infinity - 2n,
+    one,
+    one + 1n,
+    one - 1n,
+    one + minNormal,
+  ];
   return () => {
     const sign = random(1) << BigInt(f.width - 1);
     const fraction = random(f.precision - 1);
     switch (Number(random(3))) {
-      case 0: return sign | edges[Number(random(8)) % edges.length]!;
-      case 1: return sign | (fraction >> (random(8) % f.fractionBits));
-      case 2: return sign | ((random(2) << f.fractionBits) + fraction);
-      case 3: return sign | ((one + ((random(6) - 32n) << f.fractionBits)) & f.infinity) | ((fraction >> (random(8) % f.fractionBits)) << 1n & f.fractionMask);
-      case 4: return sign | (f.infinity - ((1n + random(3)) << f.fractionBits)) | fraction;
-      case 5: return sign | (BigInt(f.bias >> 1) << f.fractionBits) + (random(4) << f.fractionBits) | fraction;
-      case 6: return sign | (one + ((random(6) - 32n) << f.fractionBits)) | fraction;
+      case 0:
+        return sign | edges[Number(random(8)) % edges.length]!;
+      case 1:
+        return sign | (fraction >> (random(8) % f.fractionBits));
+      case 2:
+        return sign | ((random(2) << f.fractionBits) + fraction);
+      case 3:
+        return (
+          sign |
+          ((one + ((random(6) - 32n) << f.fractionBits)) & f.infinity) |
+          (((fraction >> (random(8) % f.fractionBits)) << 1n) & f.fractionMask)
+        );
+      case 4:
+        return sign | (f.infinity - ((1n + random(3)) << f.fractionBits)) | fraction;
+      case 5:
+        return sign | ((BigInt(f.bias >> 1) << f.fractionBits) + (random(4) << f.fractionBits)) | fraction;
+      case 6:
+        return sign | (one + ((random(6) - 32n) << f.fractionBits)) | fraction;
       default: {
         const any = random(f.width);
         return (any & f.infinity) === f.infinity ? any & ~(1n << f.fractionBits) : any;
@@ -90,10 +114,8 @@ function pick(f: FloatFormat, x: Exact, rm: number, extra: number): { pattern: b
   const value = valueOf(f, low, extra);
   if (x.compare(value) === 0) return { pattern: low, exact: true };
   const side = x.compare((value + valueOf(f, low + 1n, extra)) / 2n);
-  const up = rm === RTZ ? false
-    : rm === RDN ? x.negative
-    : rm === RUP ? !x.negative
-    : side > 0 || (side === 0 && (rm === RMM || (low & 1n) === 1n));
+  const up =
+    rm === RTZ ? false : rm === RDN ? x.negative : rm === RUP ? !x.negative : side > 0 || (side === 0 && (rm === RMM || (low & 1n) === 1n));
   return { pattern: up ? low + 1n : low, exact: false };
 }
 function reference(f: FloatFormat, x: Exact, rm: number): { bits: bigint; flags: number } {
@@ -115,7 +137,7 @@ function exactly(f: FloatFormat, a: bigint): bigint {
   return (a & f.sign) === 0n ? magnitude : -magnitude;
 }
 function rational(numerator: bigint, denominator: bigint): Exact {
-  const negative = (numerator < 0n) !== (denominator < 0n);
+  const negative = numerator < 0n !== denominator < 0n;
   const n = numerator < 0n ? -numerator : numerator;
   const d = denominator < 0n ? -denominator : denominator;
   return { negative, compare: (scaled) => (n > scaled * d ? 1 : n < scaled * d ? -1 : 0) };
@@ -128,7 +150,10 @@ function run(rm: number, operation: (s: FloatStatus) => bigint): { bits: bigint;
 }
 const hex = (result: { bits: bigint; flags: number }): string => `${result.bits.toString(16)} flags ${result.flags}`;
 
-describe.each([["binary32", binary32, 1500n], ["binary64", binary64, 700n]] as const)("%s against exact rationals", (_name, f, count) => {
+describe.each([
+  ["binary32", binary32, 1500n],
+  ["binary64", binary64, 700n],
+] as const)("%s against exact rationals", (_name, f, count) => {
   const unit = 1n << BigInt(SCALE);
   const check = (what: string, rm: number, x: Exact, operation: (s: FloatStatus) => bigint): void => {
     expect(hex(run(rm, operation)), `${what} mode ${rm}`).toBe(hex(reference(f, x, rm)));
@@ -179,8 +204,18 @@ describe.each([["binary32", binary32, 1500n], ["binary64", binary64, 700n]] as c
       const nearest = rest > half || (rest === half && (rm === RMM ? x > 0n : (floor & 1n) === 1n)) ? floor + 1n : floor;
       const ceil = rest === 0n ? floor : floor + 1n;
       const rounded = rm === RTZ ? (x < 0n ? ceil : floor) : rm === RDN ? floor : rm === RUP ? ceil : nearest;
-      for (const [min, max] of [[-(2n ** 31n), 2n ** 31n - 1n], [0n, 2n ** 32n - 1n], [-(2n ** 63n), 2n ** 63n - 1n], [0n, 2n ** 64n - 1n]] as const) {
-        const wanted = rounded < min ? { bits: min, flags: NV } : rounded > max ? { bits: max, flags: NV } : { bits: rounded, flags: rest === 0n ? 0 : NX };
+      for (const [min, max] of [
+        [-(2n ** 31n), 2n ** 31n - 1n],
+        [0n, 2n ** 32n - 1n],
+        [-(2n ** 63n), 2n ** 63n - 1n],
+        [0n, 2n ** 64n - 1n],
+      ] as const) {
+        const wanted =
+          rounded < min
+            ? { bits: min, flags: NV }
+            : rounded > max
+              ? { bits: max, flags: NV }
+              : { bits: rounded, flags: rest === 0n ? 0 : NX };
         expect(hex(run(rm, (s) => soft.toInteger(f, s, a, min, max))), `${a.toString(16)} to integer, mode ${rm}`).toBe(hex(wanted));
       }
     }

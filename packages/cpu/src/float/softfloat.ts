@@ -43,7 +43,12 @@ function format(width: number, precision: number): FloatFormat {
   const infinity = BigInt(2 * bias + 1) << fractionBits;
   const quiet = 1n << (fractionBits - 1n);
   return {
-    width, precision, bias, fractionBits, infinity, quiet,
+    width,
+    precision,
+    bias,
+    fractionBits,
+    infinity,
+    quiet,
     fractionMask: (1n << fractionBits) - 1n,
     sign: 1n << BigInt(width - 1),
     canonicalNaN: infinity | quiet,
@@ -158,9 +163,14 @@ function invalid(f: FloatFormat, s: FloatStatus): bigint {
 
 /** Exact sum of two finite numbers given as sign, significand, exponent; rounded once. */
 function addFinite(
-  f: FloatFormat, s: FloatStatus,
-  negativeA: boolean, significandA: bigint, exponentA: number,
-  negativeB: boolean, significandB: bigint, exponentB: number,
+  f: FloatFormat,
+  s: FloatStatus,
+  negativeA: boolean,
+  significandA: bigint,
+  exponentA: number,
+  negativeB: boolean,
+  significandB: bigint,
+  exponentB: number,
 ): bigint {
   const exponent = Math.min(exponentA, exponentB);
   const a = significandA << BigInt(exponentA - exponent);
@@ -179,11 +189,7 @@ export function add(f: FloatFormat, s: FloatStatus, a: bigint, b: bigint): bigin
   if (isNaNBits(f, a) || isNaNBits(f, b)) return propagateNaN(f, s, a, b);
   if (isInfinite(f, a)) return isInfinite(f, b) && a !== b ? invalid(f, s) : a;
   if (isInfinite(f, b)) return b;
-  return addFinite(
-    f, s,
-    isNegative(f, a), significandOf(f, a), exponentOf(f, a),
-    isNegative(f, b), significandOf(f, b), exponentOf(f, b),
-  );
+  return addFinite(f, s, isNegative(f, a), significandOf(f, a), exponentOf(f, a), isNegative(f, b), significandOf(f, b), exponentOf(f, b));
 }
 
 /** a - b. */
@@ -261,9 +267,14 @@ export function fma(f: FloatFormat, s: FloatStatus, a: bigint, b: bigint, c: big
   }
   if (isInfinite(f, c)) return c;
   return addFinite(
-    f, s,
-    negative, significandOf(f, a) * significandOf(f, b), exponentOf(f, a) + exponentOf(f, b),
-    isNegative(f, c), significandOf(f, c), exponentOf(f, c),
+    f,
+    s,
+    negative,
+    significandOf(f, a) * significandOf(f, b),
+    exponentOf(f, a) + exponentOf(f, b),
+    isNegative(f, c),
+    significandOf(f, c),
+    exponentOf(f, c),
   );
 }
 

@@ -1,6 +1,18 @@
 /** Turns the intermediate form of one clause into WebAssembly whose operands come from the record at `ip`. */
 import type { Expr, RegField, Stmt } from "../isa/ir.ts";
-import { ACTIVE_HART, Fast, GUEST, PAGE_FAST, Record, RECORD_BYTES, State, stateType, X, X_DISCARD, type StateField } from "../machine/layout.ts";
+import {
+  ACTIVE_HART,
+  Fast,
+  GUEST,
+  PAGE_FAST,
+  Record,
+  RECORD_BYTES,
+  State,
+  stateType,
+  X,
+  X_DISCARD,
+  type StateField,
+} from "../machine/layout.ts";
 import type { Code, Label } from "../wasm/code.ts";
 import { Reach, type Handler } from "./handlers.ts";
 
@@ -435,7 +447,12 @@ export class Emitter {
    * comparison with a window made of DDC's bounds and one test of the page's state. `afterSlow` emits what follows on the
    * slow path, where the address is in a local; it may leave.
    */
-  #address(address: Expr, size: number, options: { load: boolean; store: boolean; aligned: boolean }, afterSlow?: (absolute: number) => void): void {
+  #address(
+    address: Expr,
+    size: number,
+    options: { load: boolean; store: boolean; aligned: boolean },
+    afterSlow?: (absolute: number) => void,
+  ): void {
     const c = this.#code;
     const f = this.#f;
     const offset = c.local("i64");

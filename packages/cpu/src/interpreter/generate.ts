@@ -170,8 +170,23 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   c.memory("i32.load16_u", Record.handler);
   c.brTable(labels, labels[Builtin.Illegal]!);
   const frame: Frame = {
-    code: c, ip, count, fuel, target, linkSlot, link, next, trap, jump, jumpFree, jumped, ecall, outOfFuel,
-    leaveFast: general ? undefined : leaveFast, checkLoads, functions,
+    code: c,
+    ip,
+    count,
+    fuel,
+    target,
+    linkSlot,
+    link,
+    next,
+    trap,
+    jump,
+    jumpFree,
+    jumped,
+    ecall,
+    outOfFuel,
+    leaveFast: general ? undefined : leaveFast,
+    checkLoads,
+    functions,
   };
   handlers.forEach((handler, number) => {
     c.end();
@@ -307,7 +322,11 @@ export interface InterpreterModule {
  * Makes the interpreter's module. TypeError when a clause calls an intrinsic that does not exist or uses the
  * intermediate form in a way that the generator does not support.
  */
-export function generateInterpreter(table: HandlerTable, intrinsics: IntrinsicTable, options: { readonly checkLoads: boolean }): InterpreterModule {
+export function generateInterpreter(
+  table: HandlerTable,
+  intrinsics: IntrinsicTable,
+  options: { readonly checkLoads: boolean },
+): InterpreterModule {
   const builder = new ModuleBuilder();
   const type = (params: FunctionType["params"], result: FunctionType["result"]): FunctionType => ({ params, result });
   const decode = builder.import("run", "decode", type(["i32"], "none"));

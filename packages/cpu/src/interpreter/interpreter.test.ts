@@ -1,5 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { CapCause, CapReg, Cause, Exit, Perm, Prot, type Capability, type HartPort, type MachineOptions, type MachinePort } from "../abi.ts";
+import {
+  CapCause,
+  CapReg,
+  Cause,
+  Exit,
+  Perm,
+  Prot,
+  type Capability,
+  type HartPort,
+  type MachineOptions,
+  type MachinePort,
+} from "../abi.ts";
 import { Assembler, assembleInto } from "../assembler/index.ts";
 import * as capability from "../capability/index.ts";
 import { allClauses } from "../isa/index.ts";
@@ -174,7 +185,8 @@ describe("integer programs", () => {
   });
 
   test("jumps and branches between pages, forwards and backwards", () => {
-    const p = load(`
+    const p = load(
+      `
       li a1, 5
       li a0, 0
     near: addi a0, a0, 1
@@ -184,7 +196,9 @@ describe("integer programs", () => {
     ${"c.nop\n".repeat(200)}
     far: addi a1, a1, -1
       blt zero, a0, near
-      ebreak`, { at: CODE + 0xf00 });
+      ebreak`,
+      { at: CODE + 0xf00 },
+    );
     expectEcall(p);
     expect(p.hart.getInt(10)).toBe(6);
   });
@@ -193,7 +207,14 @@ describe("integer programs", () => {
 describe("confinement", () => {
   const last = BASE + LENGTH - 1;
   test.each([
-    ["lb", 1], ["lh", 2], ["lw", 4], ["ld", 8], ["sb", 1], ["sh", 2], ["sw", 4], ["sd", 8],
+    ["lb", 1],
+    ["lh", 2],
+    ["lw", 4],
+    ["ld", 8],
+    ["sb", 1],
+    ["sh", 2],
+    ["sw", 4],
+    ["sd", 8],
   ] as const)("%s is bounded exactly at DDC's first and last byte", (name, size) => {
     // Representable bounds in the middle of pages that allow everything.
     const length = 0xfe0;
@@ -209,7 +230,9 @@ describe("confinement", () => {
       if (code === Exit.Ecall) return "allowed";
       expect(p.hart.pc).toBe(p.label("at"));
       expect(p.hart.getInt(11)).toBe(0x55);
-      return p.hart.trapCause === Cause.Cheri && p.hart.trapValue === CHERI(CapReg.Ddc, CapCause.Length) ? "length" : `cause ${p.hart.trapCause}`;
+      return p.hart.trapCause === Cause.Cheri && p.hart.trapValue === CHERI(CapReg.Ddc, CapCause.Length)
+        ? "length"
+        : `cause ${p.hart.trapCause}`;
     };
     expect(outcome(0)).toBe("allowed");
     expect(outcome(-1)).toBe("length");
@@ -592,7 +615,9 @@ describe("capability registers", () => {
 
 describe("derived from clauses", () => {
   test("changing a clause's meaning changes the interpreter", () => {
-    const clauses = allClauses.map((clause) => (clause.name === "add" ? { ...clause, semantics: allClauses.find(({ name }) => name === "sub")!.semantics! } : clause));
+    const clauses = allClauses.map((clause) =>
+      clause.name === "add" ? { ...clause, semantics: allClauses.find(({ name }) => name === "sub")!.semantics! } : clause,
+    );
     const text = "li a0, 7\n li a1, 5\n add a2, a0, a1\n c.add a0, a1\n ecall";
     const changed = load(text, { interpreter: new Interpreter(clauses) });
     expectEcall(changed);

@@ -30,4 +30,5 @@ const FIRST_THEN: Readonly<Record<string, string>> = {
 
 /** The pairs as [first, second]. */
 export const PAIRS: readonly (readonly [first: string, second: string])[] = Object.entries(FIRST_THEN).flatMap(([first, seconds]) =>
-  seconds.split(" ").map((second): [string, string] => [first, second]));
+  seconds.split(" ").map((second): [string, string] => [first, second]),
+);

@@ -3,7 +3,8 @@ import { Cause, Exit, Prot } from "../abi.ts";
 import { Bench, CODE, DATA, s32, s64, u64, VALUES } from "./bench.test.data.ts";
 
 const bench = new Bench();
-const little = (value: bigint, size: number): Uint8Array => Uint8Array.from({ length: size }, (_, at) => Number((u64(value) >> BigInt(8 * at)) & 0xffn));
+const little = (value: bigint, size: number): Uint8Array =>
+  Uint8Array.from({ length: size }, (_, at) => Number((u64(value) >> BigInt(8 * at)) & 0xffn));
 const memory = (size: number): bigint => bench.machine.readBytes(DATA, size).reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
 
 /** Old value and operand, both signed numbers of the width. */
@@ -19,7 +20,10 @@ const OPERATIONS: Record<string, (old: bigint, operand: bigint, width: number) =
   amomaxu: (a, b, width) => (BigInt.asUintN(width, a) > BigInt.asUintN(width, b) ? a : b),
 };
 
-describe.each([["w", 4], ["d", 8]] as const)("amo….%s", (suffix, size) => {
+describe.each([
+  ["w", 4],
+  ["d", 8],
+] as const)("amo….%s", (suffix, size) => {
   test.each(Object.keys(OPERATIONS))("%s", (name) => {
     bench.text(`${name}.${suffix}.aqrl a0, a2, (a1)\necall`);
     for (const old of VALUES) {

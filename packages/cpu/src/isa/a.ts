@@ -14,8 +14,11 @@ const WIDTHS: readonly Width[] = [
 
 function atomic(name: string, funct5: string, width: Width, operands: string, syntax: string, semantics: (s: Semantics) => void): Clause {
   return {
-    name: `${name}.${width.suffix}`, extension: "A",
-    encoding: `${funct5} aq rl ${operands} ${width.funct3} rd 0101111`, syntax, semantics,
+    name: `${name}.${width.suffix}`,
+    extension: "A",
+    encoding: `${funct5} aq rl ${operands} ${width.funct3} rd 0101111`,
+    syntax,
+    semantics,
   };
 }
 
@@ -32,10 +35,15 @@ function amo(name: string, funct5: string, op: (s: Semantics, old: Expr, operand
   );
 }
 
-const plain = (op: BinaryOp) => (s: Semantics, old: Expr, operand: Expr): Expr => s.op(op, old, operand);
+const plain =
+  (op: BinaryOp) =>
+  (s: Semantics, old: Expr, operand: Expr): Expr =>
+    s.op(op, old, operand);
 /** Sign extension keeps the order of unsigned words too. */
-const choose = (op: BinaryOp) => (s: Semantics, old: Expr, operand: Expr): Expr =>
-  s.select(s.op(op, old, operand), old, operand);
+const choose =
+  (op: BinaryOp) =>
+  (s: Semantics, old: Expr, operand: Expr): Expr =>
+    s.select(s.op(op, old, operand), old, operand);
 
 /** Reservations are kept by absolute address, so that those made through a capability are the same ones. -1: none. */
 const absolute = (s: Semantics, address: Expr): Expr => s.op("i64.add", s.state("ddcAddress", "i64"), address);

@@ -15,9 +15,36 @@ export const DATA = 0x10_0000;
 /** Boundaries, and numbers from a fixed generator. */
 export const VALUES: readonly bigint[] = ((): bigint[] => {
   const values = [
-    0n, 1n, 2n, -1n, -2n, 3n, 7n, 31n, 32n, 33n, 63n, 64n, 0x7fn, 0x80n, 0xffn, 0x7fffn, 0x8000n, 0xffffn,
-    0x7fffffffn, 0x80000000n, 0xffffffffn, 0x100000000n, -0x80000000n, -0x80000001n, 0x7fffffffffffffffn, -0x8000000000000000n,
-    0x0102030405060708n, 0x8000000080000000n, 0x00ff00000000ff00n, -0x100000000n,
+    0n,
+    1n,
+    2n,
+    -1n,
+    -2n,
+    3n,
+    7n,
+    31n,
+    32n,
+    33n,
+    63n,
+    64n,
+    0x7fn,
+    0x80n,
+    0xffn,
+    0x7fffn,
+    0x8000n,
+    0xffffn,
+    0x7fffffffn,
+    0x80000000n,
+    0xffffffffn,
+    0x100000000n,
+    -0x80000000n,
+    -0x80000001n,
+    0x7fffffffffffffffn,
+    -0x8000000000000000n,
+    0x0102030405060708n,
+    0x8000000080000000n,
+    0x00ff00000000ff00n,
+    -0x100000000n,
   ].map(s64);
   let seed = 0x9e3779b97f4a7c15n;
   for (let at = 0; at < 10; at++) {
@@ -84,7 +111,10 @@ export function registerCases(bench: Bench, cases: Readonly<Record<string, Binar
         bench.run({ 11: a, 12: b, 14: b, 15: a, 16: a });
         const expected = s64(reference(a, b));
         if (bench.x(10) !== expected || bench.x(11) !== expected || bench.x(14) !== expected) {
-          expect([10, 11, 14].map((n) => bench.x(n)), `${name} ${a} ${b}`).toEqual([expected, expected, expected]);
+          expect(
+            [10, 11, 14].map((n) => bench.x(n)),
+            `${name} ${a} ${b}`,
+          ).toEqual([expected, expected, expected]);
         }
       }
       expect(bench.x(16), `${name} ${a} ${a}`).toBe(s64(reference(a, a)));

@@ -59,7 +59,11 @@ export class Bench {
   /** Runs one instruction that must raise this CHERI exception in this register. */
   refuses(name: string, operands: Partial<Operands>, register: number, code: number): void {
     expect(this.run(word(name, operands)), name).toBe(Exit.Trap);
-    expect({ cause: this.hart.trapCause, value: this.hart.trapValue, pc: this.hart.pc }).toEqual({ cause: Cause.Cheri, value: (register << 5) | code, pc: CODE });
+    expect({ cause: this.hart.trapCause, value: this.hart.trapValue, pc: this.hart.pc }).toEqual({
+      cause: Cause.Cheri,
+      value: (register << 5) | code,
+      pc: CODE,
+    });
   }
   /** A capability over data memory. */
   data(offset = 0, length: number = DATA_BYTES, perms: number = RWC): Capability {

@@ -6,8 +6,24 @@ import { CapCause, CapReg, Cause, OTYPE_SENTRY, OTYPE_UNSEALED, Perm } from "../
 import { alignmentMask, decodeBounds, flagOf, MASK64, otypeOf, permsOf, roundedLength } from "../capability/encoding.ts";
 import type { Raw } from "../capability/raw.ts";
 import {
-  rawAndPerms, rawBuildCap, rawConditionalSeal, rawCopyType, rawEqual, rawInBounds, rawIncOffset, rawIsSealed, rawIsSubset, rawNull, rawSeal,
-  rawSealEntry, rawSetAddress, rawSetBounds, rawSetFlag, rawSetOffset, rawUnseal, rawWithoutSeal,
+  rawAndPerms,
+  rawBuildCap,
+  rawConditionalSeal,
+  rawCopyType,
+  rawEqual,
+  rawInBounds,
+  rawIncOffset,
+  rawIsSealed,
+  rawIsSubset,
+  rawNull,
+  rawSeal,
+  rawSealEntry,
+  rawSetAddress,
+  rawSetBounds,
+  rawSetFlag,
+  rawSetOffset,
+  rawUnseal,
+  rawWithoutSeal,
 } from "../capability/raw.ts";
 import { capabilityRules, integerRules, NONE } from "./cheri-trapping.ts";
 import { CheriState } from "./cheri-state.ts";

@@ -67,8 +67,11 @@ describe("jumps", () => {
     expect(bench.hart.pc).toBe(CODE + 4);
     expect(bench.hart.pcc).toMatchObject({ base: 0n, top: BigInt(MiB), otype: OTYPE_UNSEALED });
     for (const [target, cause] of [
-      [cap.clearTag(code()), CapCause.Tag], [cap.seal(code(), authority), CapCause.Seal], [bench.data(), CapCause.PermitExecute],
-      [cap.setAddress(code(), CODE + 0x1000), CapCause.Length], [cap.setAddress(code(), CODE - 2), CapCause.Length],
+      [cap.clearTag(code()), CapCause.Tag],
+      [cap.seal(code(), authority), CapCause.Seal],
+      [bench.data(), CapCause.PermitExecute],
+      [cap.setAddress(code(), CODE + 0x1000), CapCause.Length],
+      [cap.setAddress(code(), CODE - 2), CapCause.Length],
     ] as const) {
       bench.hart.setCapability(5, target);
       bench.hart.setX(1, 7n);

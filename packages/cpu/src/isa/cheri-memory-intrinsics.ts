@@ -245,5 +245,13 @@ const cloadtags: Intrinsic = {
 
 /** What cheri-memory.ts and cheri-mode.ts call. */
 export const cheriMemoryIntrinsics: IntrinsicTable = {
-  cload, cstore, cloadres, cstorecond, cloadcap, cstorecap, cstorecondcap, cswapcap, cloadtags,
+  cload,
+  cstore,
+  cloadres,
+  cstorecond,
+  cloadcap,
+  cstorecap,
+  cstorecondcap,
+  cswapcap,
+  cloadtags,
 };

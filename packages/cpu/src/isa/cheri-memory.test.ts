@@ -55,13 +55,18 @@ describe("memory", () => {
     const bad = cap.incOffset(bench.data(0, 16, Perm.Global), 5);
     const sealed = cap.sealEntry(bad);
     const ladder: [string, Capability, number][] = [
-      ["ld.cap", cap.clearTag(sealed), CapCause.Tag], ["ld.cap", sealed, CapCause.Seal], ["ld.cap", bad, CapCause.PermitLoad],
-      ["sd.cap", bad, CapCause.PermitStore], ["lc.cap", bad, CapCause.PermitLoad], ["sc.cap", bad, CapCause.PermitStore],
+      ["ld.cap", cap.clearTag(sealed), CapCause.Tag],
+      ["ld.cap", sealed, CapCause.Seal],
+      ["ld.cap", bad, CapCause.PermitLoad],
+      ["sd.cap", bad, CapCause.PermitStore],
+      ["lc.cap", bad, CapCause.PermitLoad],
+      ["sc.cap", bad, CapCause.PermitStore],
       ["sc.cap", cap.incOffset(bench.data(0, 16, Perm.Store), 5), CapCause.PermitStoreCap],
       ["sc.cap", cap.incOffset(bench.data(0, 16, Perm.Store | Perm.StoreCap), 5), CapCause.PermitStoreLocalCap],
       ["sc.cap", cap.incOffset(bench.data(0, 16), 5), CapCause.Length],
       ["lc.cap", cap.incOffset(bench.data(0, 16), 5), CapCause.Length],
-      ["cloadtags", bench.data(0, 64, Perm.Load), CapCause.PermitLoadCap], ["cloadtags", bench.data(0, 63), CapCause.Length],
+      ["cloadtags", bench.data(0, 64, Perm.Load), CapCause.PermitLoadCap],
+      ["cloadtags", bench.data(0, 63), CapCause.Length],
     ];
     bench.hart.setCapability(6, bench.data(0, 16, Perm.Load)); // local
     for (const [name, authority, code] of ladder) {
@@ -69,10 +74,14 @@ describe("memory", () => {
       bench.refuses(name, { rd: 7, rs1: 5, rs2: 6 }, 5, code);
     }
     for (const [name, authority, cause] of [
-      ["lc.cap", cap.incOffset(bench.data(), 8), Cause.LoadMisaligned], ["sc.cap", cap.incOffset(bench.data(), 8), Cause.StoreMisaligned],
-      ["cloadtags", cap.incOffset(bench.data(), 16), Cause.LoadMisaligned], ["lr.d.cap", cap.incOffset(bench.data(), 4), Cause.LoadMisaligned],
-      ["lc.cap", cap.setAddress(bench.all, 0x8_0000), Cause.LoadPage], ["sc.cap", cap.setAddress(bench.all, 0x8_0000), Cause.StorePage],
-      ["sd.cap", cap.setAddress(bench.all, CODE), Cause.StorePage], ["ld.cap", cap.setAddress(bench.all, 0x8_0000), Cause.LoadPage],
+      ["lc.cap", cap.incOffset(bench.data(), 8), Cause.LoadMisaligned],
+      ["sc.cap", cap.incOffset(bench.data(), 8), Cause.StoreMisaligned],
+      ["cloadtags", cap.incOffset(bench.data(), 16), Cause.LoadMisaligned],
+      ["lr.d.cap", cap.incOffset(bench.data(), 4), Cause.LoadMisaligned],
+      ["lc.cap", cap.setAddress(bench.all, 0x8_0000), Cause.LoadPage],
+      ["sc.cap", cap.setAddress(bench.all, 0x8_0000), Cause.StorePage],
+      ["sd.cap", cap.setAddress(bench.all, CODE), Cause.StorePage],
+      ["ld.cap", cap.setAddress(bench.all, 0x8_0000), Cause.LoadPage],
     ] as const) {
       bench.hart.setCapability(5, authority);
       expect(bench.run(word(name, { rd: 7, rs1: 5, rs2: 6 })), name).toBe(Exit.Trap);
@@ -82,7 +91,11 @@ describe("memory", () => {
 
   test("capabilities pass through memory; the tag needs load-capability permission", () => {
     const stored = cap.setAddress(bench.data(0x200, 0x80), DATA + 0x210);
-    for (const [store, load, operands] of [["sc.cap", "lc.cap", {}], ["sc.ddc", "lc.ddc", {}], ["sc", "lc", { imm: 0 }]] as const) {
+    for (const [store, load, operands] of [
+      ["sc.cap", "lc.cap", {}],
+      ["sc.ddc", "lc.ddc", {}],
+      ["sc", "lc", { imm: 0 }],
+    ] as const) {
       bench.machine.zeroRange(DATA, 0x40);
       const explicit = store.endsWith(".cap");
       if (explicit) bench.hart.setCapability(5, bench.data());
@@ -115,8 +128,18 @@ describe("memory", () => {
 
   test("a store of any size and kind clears the tag of every granule it touches, and of no other", () => {
     const stores: [string, number, "ddc" | "cap"][] = [
-      ["sb", 1, "ddc"], ["sh", 2, "ddc"], ["sw", 4, "ddc"], ["sd", 8, "ddc"], ["fsw", 4, "ddc"], ["fsd", 8, "ddc"], ["sb.ddc", 1, "ddc"], ["sd.ddc", 8, "ddc"],
-      ["sb.cap", 1, "cap"], ["sh.cap", 2, "cap"], ["sw.cap", 4, "cap"], ["sd.cap", 8, "cap"],
+      ["sb", 1, "ddc"],
+      ["sh", 2, "ddc"],
+      ["sw", 4, "ddc"],
+      ["sd", 8, "ddc"],
+      ["fsw", 4, "ddc"],
+      ["fsd", 8, "ddc"],
+      ["sb.ddc", 1, "ddc"],
+      ["sd.ddc", 8, "ddc"],
+      ["sb.cap", 1, "cap"],
+      ["sh.cap", 2, "cap"],
+      ["sw.cap", 4, "cap"],
+      ["sd.cap", 8, "cap"],
     ];
     const valid = bench.data();
     // In the middle of a page, and across the border of two.
@@ -134,7 +157,11 @@ describe("memory", () => {
         }
       }
     }
-    for (const [name, operands] of [["amoswap.d", { rs2: 6 }], ["amoadd.w", { rs2: 0 }], ["sc.d", { rs2: 6 }]] as const) {
+    for (const [name, operands] of [
+      ["amoswap.d", { rs2: 6 }],
+      ["amoadd.w", { rs2: 0 }],
+      ["sc.d", { rs2: 6 }],
+    ] as const) {
       bench.machine.storeCapability(DATA, valid);
       bench.hart.setX(5, BigInt(DATA));
       expect(bench.run(word("lr.d", { rd: 7, rs1: 5 }), word(name, { rd: 7, rs1: 5, ...operands }))).toBe(Exit.Ecall);
@@ -151,7 +178,9 @@ describe("memory", () => {
     bench.machine.zeroRange(DATA, 32);
     bench.hart.setX(5, BigInt(DATA));
     bench.hart.setCapability(6, stored);
-    expect(bench.run(word("lr.c", { rd: 7, rs1: 5 }), word("sc.c", { rd: 8, rs1: 5, rs2: 6 }), word("sc.c", { rd: 9, rs1: 5, rs2: 0 }))).toBe(Exit.Ecall);
+    expect(
+      bench.run(word("lr.c", { rd: 7, rs1: 5 }), word("sc.c", { rd: 8, rs1: 5, rs2: 6 }), word("sc.c", { rd: 9, rs1: 5, rs2: 0 })),
+    ).toBe(Exit.Ecall);
     expect([bench.hart.getX(8), bench.hart.getX(9)]).toEqual([0n, 1n]);
     expect(bench.machine.loadCapability(DATA)).toEqual(stored);
     bench.hart.setCapability(5, bench.data());

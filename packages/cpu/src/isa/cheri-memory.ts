@@ -59,10 +59,26 @@ function store(name: string, operation: number, via: Authority, semantics: (s: S
 }
 
 const LOADS: readonly (readonly [name: string, operation: number, size: AccessSize, signed: boolean])[] = [
-  ["lb", 0, 1, true], ["lh", 1, 2, true], ["lw", 2, 4, true], ["ld", 3, 8, true], ["lbu", 4, 1, false], ["lhu", 5, 2, false], ["lwu", 6, 4, false],
+  ["lb", 0, 1, true],
+  ["lh", 1, 2, true],
+  ["lw", 2, 4, true],
+  ["ld", 3, 8, true],
+  ["lbu", 4, 1, false],
+  ["lhu", 5, 2, false],
+  ["lwu", 6, 4, false],
 ];
-const STORES: readonly (readonly [name: string, operation: number, size: AccessSize])[] = [["sb", 0, 1], ["sh", 1, 2], ["sw", 2, 4], ["sd", 3, 8]];
-const RESERVED: readonly (readonly [name: string, operation: number, size: AccessSize])[] = [["b", 0, 1], ["h", 1, 2], ["w", 2, 4], ["d", 3, 8]];
+const STORES: readonly (readonly [name: string, operation: number, size: AccessSize])[] = [
+  ["sb", 0, 1],
+  ["sh", 1, 2],
+  ["sw", 2, 4],
+  ["sd", 3, 8],
+];
+const RESERVED: readonly (readonly [name: string, operation: number, size: AccessSize])[] = [
+  ["b", 0, 1],
+  ["h", 1, 2],
+  ["w", 2, 4],
+  ["d", 3, 8],
+];
 
 /** lr with any authority: the result is sign-extended. */
 export function loadReserved(s: Semantics, via: Authority, size: AccessSize): void {
@@ -92,12 +108,15 @@ export function swapCapability(s: Semantics, via: Authority): void {
 
 const explicit: readonly Clause[] = [
   ...LOADS.map(([name, operation, size, signed]) =>
-    load(`${name}.ddc`, operation, throughDdc, (s) => s.setX("rd", s.load(size, signed, s.x("rs1"))))),
+    load(`${name}.ddc`, operation, throughDdc, (s) => s.setX("rd", s.load(size, signed, s.x("rs1")))),
+  ),
   ...LOADS.map(([name, operation, size, signed]) =>
-    load(`${name}.cap`, operation | 8, throughCs1, (s, via) => s.setX("rd", loadVia(s, via, size, signed ? Access.Signed : 0)))),
+    load(`${name}.cap`, operation | 8, throughCs1, (s, via) => s.setX("rd", loadVia(s, via, size, signed ? Access.Signed : 0))),
+  ),
   ...STORES.map(([name, operation, size]) => store(`${name}.ddc`, operation, throughDdc, (s) => s.store(size, s.x("rs1"), s.x("rs2")))),
   ...STORES.map(([name, operation, size]) =>
-    store(`${name}.cap`, operation | 8, throughCs1, (s, via) => storeVia(s, via, size, s.x("rs2")))),
+    store(`${name}.cap`, operation | 8, throughCs1, (s, via) => storeVia(s, via, size, s.x("rs2"))),
+  ),
   load("lc.ddc", 0x17, throughDdc, loadCapability),
   load("lc.cap", 0x1f, throughCs1, loadCapability),
   store("sc.ddc", 0x04, throughDdc, storeCapability),
@@ -107,13 +126,17 @@ const explicit: readonly Clause[] = [
 /** Their store-conditionals write the result to the register that held the value. */
 const reservations: readonly Clause[] = [
   ...RESERVED.map(([width, operation, size]) =>
-    load(`lr.${width}.ddc`, 0x10 | operation, throughDdc, (s, via) => loadReserved(s, via, size))),
+    load(`lr.${width}.ddc`, 0x10 | operation, throughDdc, (s, via) => loadReserved(s, via, size)),
+  ),
   ...RESERVED.map(([width, operation, size]) =>
-    load(`lr.${width}.cap`, 0x18 | operation, throughCs1, (s, via) => loadReserved(s, via, size))),
+    load(`lr.${width}.cap`, 0x18 | operation, throughCs1, (s, via) => loadReserved(s, via, size)),
+  ),
   ...RESERVED.map(([width, operation, size]) =>
-    store(`sc.${width}.ddc`, 0x10 | operation, throughDdc, (s, via) => storeConditional(s, via, size, "rs2"))),
+    store(`sc.${width}.ddc`, 0x10 | operation, throughDdc, (s, via) => storeConditional(s, via, size, "rs2")),
+  ),
   ...RESERVED.map(([width, operation, size]) =>
-    store(`sc.${width}.cap`, 0x18 | operation, throughCs1, (s, via) => storeConditional(s, via, size, "rs2"))),
+    store(`sc.${width}.cap`, 0x18 | operation, throughCs1, (s, via) => storeConditional(s, via, size, "rs2")),
+  ),
   load("lr.c.ddc", 0x14, throughDdc, loadReservedCapability),
   load("lr.c.cap", 0x1c, throughCs1, loadReservedCapability),
   store("sc.c.ddc", 0x14, throughDdc, (s, via) => storeConditionalCapability(s, via, "rs2")),

@@ -8,7 +8,17 @@ import { Cause } from "../abi.ts";
 import type { Clause } from "./clause.ts";
 import type { AccessSize, BinaryOp, Expr, Semantics } from "./ir.ts";
 import type { Authority } from "./cheri-memory.ts";
-import { Access, atomics, loadCapability, loadReserved, loadVia, storeCapability, storeConditional, storeVia, throughCs1Imm } from "./cheri-memory.ts";
+import {
+  Access,
+  atomics,
+  loadCapability,
+  loadReserved,
+  loadVia,
+  storeCapability,
+  storeConditional,
+  storeVia,
+  throughCs1Imm,
+} from "./cheri-memory.ts";
 
 /** cs1 without an offset: atomics. */
 const throughCs1: Authority = { register: (s) => s.field("rs1"), offset: (s) => s.i64(0) };
@@ -20,20 +30,38 @@ function short(name: string, encoding: string, syntax: string, to: string, opera
   return { name, extension: "Xcheri", encoding, syntax, mode: "cap", expands: { to, operands } };
 }
 
-const loads: readonly Clause[] = ([
-  ["clb", "000", 1, true], ["clh", "001", 2, true], ["clw", "010", 4, true], ["cld", "011", 8, true],
-  ["clbu", "100", 1, false], ["clhu", "101", 2, false], ["clwu", "110", 4, false],
-] as const).map(([name, funct3, size, signed]) =>
+const loads: readonly Clause[] = (
+  [
+    ["clb", "000", 1, true],
+    ["clh", "001", 2, true],
+    ["clw", "010", 4, true],
+    ["cld", "011", 8, true],
+    ["clbu", "100", 1, false],
+    ["clhu", "101", 2, false],
+    ["clwu", "110", 4, false],
+  ] as const
+).map(([name, funct3, size, signed]) =>
   clause(name, `imm[11:0] rs1 ${funct3} rd 0000011`, "rd, imm(cs1)", (s) =>
-    s.setX("rd", loadVia(s, throughCs1Imm, size, signed ? Access.Signed : 0))));
+    s.setX("rd", loadVia(s, throughCs1Imm, size, signed ? Access.Signed : 0)),
+  ),
+);
 
-const stores: readonly Clause[] = ([["csb", "000", 1], ["csh", "001", 2], ["csw", "010", 4], ["csd", "011", 8]] as const).map(([name, funct3, size]) =>
-  clause(name, `imm[11:5] rs2 rs1 ${funct3} imm[4:0] 0100011`, "rs2, imm(cs1)", (s) => storeVia(s, throughCs1Imm, size, s.x("rs2"))));
+const stores: readonly Clause[] = (
+  [
+    ["csb", "000", 1],
+    ["csh", "001", 2],
+    ["csw", "010", 4],
+    ["csd", "011", 8],
+  ] as const
+).map(([name, funct3, size]) =>
+  clause(name, `imm[11:5] rs2 rs1 ${funct3} imm[4:0] 0100011`, "rs2, imm(cs1)", (s) => storeVia(s, throughCs1Imm, size, s.x("rs2"))),
+);
 
 const NAN_BOX = -0x1_0000_0000n;
 const floats: readonly Clause[] = [
   clause("cflw", "imm[11:0] rs1 010 rd 0000111", "fd, imm(cs1)", (s) =>
-    s.setF("rd", s.op("i64.or", loadVia(s, throughCs1Imm, 4), s.i64(NAN_BOX)))),
+    s.setF("rd", s.op("i64.or", loadVia(s, throughCs1Imm, 4), s.i64(NAN_BOX))),
+  ),
   clause("cfld", "imm[11:0] rs1 011 rd 0000111", "fd, imm(cs1)", (s) => s.setF("rd", loadVia(s, throughCs1Imm, 8))),
   clause("cfsw", "imm[11:5] rs2 rs1 010 imm[4:0] 0100111", "fs2, imm(cs1)", (s) => storeVia(s, throughCs1Imm, 4, s.f("rs2"))),
   clause("cfsd", "imm[11:5] rs2 rs1 011 imm[4:0] 0100111", "fs2, imm(cs1)", (s) => storeVia(s, throughCs1Imm, 8, s.f("rs2"))),
@@ -41,26 +69,42 @@ const floats: readonly Clause[] = [
 
 /** Operand order: the value in memory, rs2; both already cut to the width and extended as the operation wants. */
 const AMOS: readonly (readonly [name: string, funct5: string, op: BinaryOp | "swap" | "choose", comparison?: BinaryOp])[] = [
-  ["swap", "00001", "swap"], ["add", "00000", "i64.add"], ["xor", "00100", "i64.xor"], ["and", "01100", "i64.and"], ["or", "01000", "i64.or"],
-  ["min", "10000", "choose", "i64.lt_s"], ["max", "10100", "choose", "i64.gt_s"], ["minu", "11000", "choose", "i64.lt_u"], ["maxu", "11100", "choose", "i64.gt_u"],
+  ["swap", "00001", "swap"],
+  ["add", "00000", "i64.add"],
+  ["xor", "00100", "i64.xor"],
+  ["and", "01100", "i64.and"],
+  ["or", "01000", "i64.or"],
+  ["min", "10000", "choose", "i64.lt_s"],
+  ["max", "10100", "choose", "i64.gt_s"],
+  ["minu", "11000", "choose", "i64.lt_u"],
+  ["maxu", "11100", "choose", "i64.gt_u"],
 ];
 
 function amo(s: Semantics, size: AccessSize, op: BinaryOp | "swap" | "choose", comparison?: BinaryOp): void {
   const old = loadVia(s, throughCs1, size, Access.Signed | Access.Aligned | Access.ForStore);
   // Sign-extending both keeps the order of 32-bit numbers, signed and unsigned.
   const operand = s.let(size === 4 ? s.sext32(s.x("rs2")) : s.x("rs2"));
-  const result: Expr = op === "swap" ? operand : op === "choose" ? s.select(s.op(comparison!, old, operand), old, operand) : s.op(op, old, operand);
+  const result: Expr =
+    op === "swap" ? operand : op === "choose" ? s.select(s.op(comparison!, old, operand), old, operand) : s.op(op, old, operand);
   storeVia(s, throughCs1, size, result, Access.Aligned);
   s.setX("rd", old);
 }
 
-const WIDTHS: readonly (readonly [suffix: string, funct3: string, size: AccessSize])[] = [["w", "010", 4], ["d", "011", 8]];
+const WIDTHS: readonly (readonly [suffix: string, funct3: string, size: AccessSize])[] = [
+  ["w", "010", 4],
+  ["d", "011", 8],
+];
 const memory: readonly Clause[] = [
   ...WIDTHS.flatMap(([suffix, funct3, size]) => [
     clause(`clr.${suffix}`, `00010 aq rl 00000 rs1 ${funct3} rd 0101111`, "rd, (cs1)", (s) => loadReserved(s, throughCs1, size)),
-    clause(`csc.${suffix}`, `00011 aq rl rs2 rs1 ${funct3} rd 0101111`, "rd, rs2, (cs1)", (s) => storeConditional(s, throughCs1, size, "rd")),
+    clause(`csc.${suffix}`, `00011 aq rl rs2 rs1 ${funct3} rd 0101111`, "rd, rs2, (cs1)", (s) =>
+      storeConditional(s, throughCs1, size, "rd"),
+    ),
     ...AMOS.map(([name, funct5, op, comparison]) =>
-      clause(`camo${name}.${suffix}`, `${funct5} aq rl rs2 rs1 ${funct3} rd 0101111`, "rd, rs2, (cs1)", (s) => amo(s, size, op, comparison))),
+      clause(`camo${name}.${suffix}`, `${funct5} aq rl rs2 rs1 ${funct3} rd 0101111`, "rd, rs2, (cs1)", (s) =>
+        amo(s, size, op, comparison),
+      ),
+    ),
   ]),
   ...atomics("cap", throughCs1, "(cs1)", ["clr.b", "csc.b", "clr.h", "csc.h", "clr.c", "csc.c", "camoswap.c"]),
   clause("clc", "imm[11:0] rs1 010 rd 0001111", "cd, imm(cs1)", (s) => loadCapability(s, throughCs1Imm)),
@@ -70,10 +114,12 @@ const memory: readonly Clause[] = [
 const control: readonly Clause[] = [
   clause("auipcc", "imm[31:12] rd 0010111", "cd, imm", (s) => s.run("auipcc", [s.field("rd"), s.imm, s.pc])),
   clause("cjal", "imm[20|10:1|11|19:12] rd 1101111", "cd, target", (s) =>
-    s.run("cjal", [s.field("rd"), s.imm, s.pc, s.nextPc], { mayTrap: true, changesPc: true })),
+    s.run("cjal", [s.field("rd"), s.imm, s.pc, s.nextPc], { mayTrap: true, changesPc: true }),
+  ),
   // As jalr.cap; a sentry with an immediate that is not 0 is a seal violation.
   clause("cjalr", "imm[11:0] rs1 000 rd 1100111", "cd, imm(cs1)", (s) =>
-    s.run("cjalr", [s.field("rd"), s.field("rs1"), s.imm, s.nextPc], { mayTrap: true, changesPc: true })),
+    s.run("cjalr", [s.field("rd"), s.field("rs1"), s.imm, s.nextPc], { mayTrap: true, changesPc: true }),
+  ),
 ];
 
 const compressed: readonly Clause[] = [

@@ -17,10 +17,50 @@ describe("monotonicity", () => {
     cap.seal(bench.data(0x8000, 0x100), cap.setAddress(cap.root(), 900)),
   ];
   const TWO = ["cmove", "ccleartag", "csealentry"];
-  const INTEGER = ["csetbounds", "csetboundsexact", "candperm", "csetflags", "csetoffset", "csetaddr", "cincoffset", "cfromptr", "csethigh"];
+  const INTEGER = [
+    "csetbounds",
+    "csetboundsexact",
+    "candperm",
+    "csetflags",
+    "csetoffset",
+    "csetaddr",
+    "cincoffset",
+    "cfromptr",
+    "csethigh",
+  ];
   const PAIR = ["cseal", "cunseal", "cbuildcap", "ccopytype", "ccseal"];
-  const MEMORY = ["sb.cap", "sh.cap", "sw.cap", "sd.cap", "sc.cap", "lc.cap", "ld.cap", "sc", "lc", "sd", "sb", "amoswap.c", "sc.c", "lr.c", "amoswap.d"];
-  const INTEGERS = [0n, 1n, 15n, 16n, 0x800n, BigInt(DATA), BigInt(DATA + 0x10), 20n, 900n, -1n, 1n << 62n, 0x7fffn, 0xffff_0000_0000_0000n];
+  const MEMORY = [
+    "sb.cap",
+    "sh.cap",
+    "sw.cap",
+    "sd.cap",
+    "sc.cap",
+    "lc.cap",
+    "ld.cap",
+    "sc",
+    "lc",
+    "sd",
+    "sb",
+    "amoswap.c",
+    "sc.c",
+    "lr.c",
+    "amoswap.d",
+  ];
+  const INTEGERS = [
+    0n,
+    1n,
+    15n,
+    16n,
+    0x800n,
+    BigInt(DATA),
+    BigInt(DATA + 0x10),
+    20n,
+    900n,
+    -1n,
+    1n << 62n,
+    0x7fffn,
+    0xffff_0000_0000_0000n,
+  ];
   const register = fc.integer({ min: 5, max: 12 });
   const step = fc.oneof(
     fc.record({ name: fc.constantFrom(...TWO), rd: register, rs1: register }),

@@ -159,10 +159,20 @@ describe("results are those of the capability module", () => {
 describe("registers", () => {
   test("an integer write drops metadata, whatever writes", () => {
     const writers: [string, Partial<Operands>][] = [
-      ["addi", { rd: 5, rs1: 5, imm: 0 }], ["add", { rd: 5, rs1: 5, rs2: 0 }], ["ld", { rd: 5, rs1: 6 }], ["lui", { rd: 5, imm: 0x1000 }],
-      ["auipc", { rd: 5, imm: 0x1000 }], ["mul", { rd: 5, rs1: 5, rs2: 5 }], ["lr.d", { rd: 5, rs1: 6 }], ["amoadd.d", { rd: 5, rs1: 6, rs2: 0 }],
-      ["fmv.x.d", { rd: 5, rs1: 1 }], ["csrrs", { rd: 5, rs1: 0, imm: 3 }], ["cgetaddr", { rd: 5, rs1: 5 }], ["ld.cap", { rd: 5, rs1: 5 }],
-      ["jal", { rd: 5, imm: 4 }], ["jalr.pcc", { rd: 5, rs1: 7 }],
+      ["addi", { rd: 5, rs1: 5, imm: 0 }],
+      ["add", { rd: 5, rs1: 5, rs2: 0 }],
+      ["ld", { rd: 5, rs1: 6 }],
+      ["lui", { rd: 5, imm: 0x1000 }],
+      ["auipc", { rd: 5, imm: 0x1000 }],
+      ["mul", { rd: 5, rs1: 5, rs2: 5 }],
+      ["lr.d", { rd: 5, rs1: 6 }],
+      ["amoadd.d", { rd: 5, rs1: 6, rs2: 0 }],
+      ["fmv.x.d", { rd: 5, rs1: 1 }],
+      ["csrrs", { rd: 5, rs1: 0, imm: 3 }],
+      ["cgetaddr", { rd: 5, rs1: 5 }],
+      ["ld.cap", { rd: 5, rs1: 5 }],
+      ["jal", { rd: 5, imm: 4 }],
+      ["jalr.pcc", { rd: 5, rs1: 7 }],
     ];
     for (const [name, operands] of writers) {
       bench.hart.setCapability(5, bench.data());
@@ -176,7 +186,11 @@ describe("registers", () => {
 
   test("c0 stays NULL", () => {
     bench.hart.setCapability(5, bench.data());
-    for (const [name, operands] of [["cmove", { rd: 0, rs1: 5 }], ["cspecialrw", { rd: 0, rs1: 0, imm: 1 }], ["lc.cap", { rd: 0, rs1: 5 }]] as const) {
+    for (const [name, operands] of [
+      ["cmove", { rd: 0, rs1: 5 }],
+      ["cspecialrw", { rd: 0, rs1: 0, imm: 1 }],
+      ["lc.cap", { rd: 0, rs1: 5 }],
+    ] as const) {
       bench.one(name, operands);
       bench.one("cmove", { rd: 6, rs1: 0 });
       expect(bench.hart.getCapability(6), name).toEqual(cap.nullCapability());

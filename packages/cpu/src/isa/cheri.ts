@@ -136,7 +136,8 @@ const control: readonly Clause[] = [
   },
   // Exceptions in order: tag, seal (a sentry is allowed), execute permission, unaligned base (with relocation), length.
   two("jalr.cap", 0x0c, "cd, cs1", (s) =>
-    s.run("cjalr", [s.field("rd"), s.field("rs1"), s.i64(0), s.nextPc], { mayTrap: true, changesPc: true })),
+    s.run("cjalr", [s.field("rd"), s.field("rs1"), s.i64(0), s.nextPc], { mayTrap: true, changesPc: true }),
+  ),
   two("jalr.pcc", 0x14, "rd, rs1", (s) => {
     const target = s.let(s.x("rs1"));
     s.setX("rd", s.nextPc);

@@ -30,7 +30,10 @@ export interface Clause {
   /** Exactly one of `semantics` and `expands` is present. */
   readonly semantics?: (s: Semantics) => void;
   /** A compressed form: the clause that it stands for, and its operands by field (a field of this encoding, or a constant). */
-  readonly expands?: { readonly to: string; readonly operands: Readonly<Partial<Record<"rd" | "rs1" | "rs2" | "rs3" | "rm" | "imm", string | number>>> };
+  readonly expands?: {
+    readonly to: string;
+    readonly operands: Readonly<Partial<Record<"rd" | "rs1" | "rs2" | "rs3" | "rm" | "imm", string | number>>>;
+  };
   /** Only this mode decodes it; both unless given. `cap`: capability mode (PCC.flag = 1). */
   readonly mode?: "int" | "cap";
 }

@@ -15,8 +15,13 @@ import type { IntrinsicContext, IntrinsicTable } from "./intrinsics.ts";
 
 /** Numbers of registers by name, as assembler and disassembler write them. */
 export const csrNumbers: ReadonlyMap<string, number> = new Map<string, number>([
-  ["fflags", 0x001], ["frm", 0x002], ["fcsr", 0x003], ["uccsr", 0x8c0],
-  ["cycle", 0xc00], ["time", 0xc01], ["instret", 0xc02],
+  ["fflags", 0x001],
+  ["frm", 0x002],
+  ["fcsr", 0x003],
+  ["uccsr", 0x8c0],
+  ["cycle", 0xc00],
+  ["time", 0xc01],
+  ["instret", 0xc02],
   ...Array.from({ length: 29 }, (_, at): [string, number] => [`hpmcounter${at + 3}`, 0xc03 + at]),
 ]);
 
@@ -42,16 +47,22 @@ function read(context: IntrinsicContext, hart: number, csr: number): bigint {
   const fflags = (): number => view.getInt32(hart + State.fflags, true);
   const frm = (): number => view.getInt32(hart + State.frm, true);
   switch (csr) {
-    case 0x001: return BigInt(fflags());
-    case 0x002: return BigInt(frm());
-    case 0x003: return BigInt(fflags() | (frm() << 5));
+    case 0x001:
+      return BigInt(fflags());
+    case 0x002:
+      return BigInt(frm());
+    case 0x003:
+      return BigInt(fflags() | (frm() << 5));
     case 0x8c0:
       if (withoutSystemRegs(context, hart)) return 0n;
       return 1n | (context.tagClearing ? 1n << 31n : 0n) | (context.relocation ? 0n : 1n << 30n);
     case 0xc00:
-    case 0xc02: return view.getBigInt64(hart + State.instret, true);
-    case 0xc01: return BigInt(Math.floor(performance.now() * TICKS_PER_MS));
-    default: return isCounter(csr) ? 0n : illegal(context, hart);
+    case 0xc02:
+      return view.getBigInt64(hart + State.instret, true);
+    case 0xc01:
+      return BigInt(Math.floor(performance.now() * TICKS_PER_MS));
+    default:
+      return isCounter(csr) ? 0n : illegal(context, hart);
   }
 }
 
@@ -72,7 +83,8 @@ function write(context: IntrinsicContext, hart: number, csr: number, value: bigi
     case 0x8c0:
       withoutSystemRegs(context, hart);
       break;
-    default: illegal(context, hart);
+    default:
+      illegal(context, hart);
   }
 }
 
@@ -80,7 +92,8 @@ function write(context: IntrinsicContext, hart: number, csr: number, value: bigi
 export const csrIntrinsics: IntrinsicTable = {
   csrRead: { params: ["i32"], result: "i64", make: (context) => (hart: number, csr: number) => read(context, hart, csr) },
   csrWrite: {
-    params: ["i32", "i64"], result: "none",
+    params: ["i32", "i64"],
+    result: "none",
     make: (context) => (hart: number, csr: number, value: bigint) => write(context, hart, csr, value),
   },
 };

@@ -87,10 +87,16 @@ test("the tables find what a search through all clauses finds", () => {
   const slow = (word: number, mode: Mode): number => {
     const fits = allClauses.filter((clause) => {
       const encoding = encodingOf(clause);
-      return (clause.mode === undefined || (clause.mode === "cap") === (mode === 1)) &&
-        (encoding.length === 4) === ((word & 3) === 3) && matches(encoding, encoding.length === 4 ? word : word & 0xffff);
+      return (
+        (clause.mode === undefined || (clause.mode === "cap") === (mode === 1)) &&
+        (encoding.length === 4) === ((word & 3) === 3) &&
+        matches(encoding, encoding.length === 4 ? word : word & 0xffff)
+      );
     });
-    fits.sort((a, b) => bits(encodingOf(b).mask >>> 0) - bits(encodingOf(a).mask >>> 0) || (b.mode === undefined ? 0 : 1) - (a.mode === undefined ? 0 : 1));
+    fits.sort(
+      (a, b) =>
+        bits(encodingOf(b).mask >>> 0) - bits(encodingOf(a).mask >>> 0) || (b.mode === undefined ? 0 : 1) - (a.mode === undefined ? 0 : 1),
+    );
     return fits.length === 0 ? -1 : allClauses.indexOf(fits[0]!);
   };
   let seed = 1;
@@ -99,7 +105,8 @@ test("the tables find what a search through all clauses finds", () => {
     for (let round = 0; round < 20; round++) {
       seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) | 0;
       const word = encoding.match | (seed & ~encoding.mask) | (encoding.length === 2 ? seed << 16 : 0);
-      for (const mode of [0, 1] as const) expect(decoder.written(word, mode), clause.name + (word >>> 0).toString(16)).toBe(slow(word, mode));
+      for (const mode of [0, 1] as const)
+        expect(decoder.written(word, mode), clause.name + (word >>> 0).toString(16)).toBe(slow(word, mode));
     }
   }
 });
@@ -110,10 +117,12 @@ test("no two clauses claim a word with equal right", () => {
   for (const [at, a] of allClauses.entries()) {
     for (const b of allClauses.slice(at + 1)) {
       const [x, y] = [encodingOf(a), encodingOf(b)];
-      if (x.length !== y.length || ((x.match ^ y.match) & x.mask & y.mask) !== 0 || modes(a) !== modes(b) || bits(x.mask) !== bits(y.mask)) continue;
+      if (x.length !== y.length || ((x.match ^ y.match) & x.mask & y.mask) !== 0 || modes(a) !== modes(b) || bits(x.mask) !== bits(y.mask))
+        continue;
       // Same shape: only exclusions may keep them apart.
       const apart = [...x.exclusions, ...y.exclusions].some(({ mask, match }) =>
-        [x, y].some((side) => (mask & side.mask) === mask && (side.match & mask) === match));
+        [x, y].some((side) => (mask & side.mask) === mask && (side.match & mask) === match),
+      );
       expect(apart, `${a.name} and ${b.name}`).toBe(true);
     }
   }
@@ -123,7 +132,10 @@ test("every compressed form stands for a clause with semantics", () => {
   for (const clause of allClauses) {
     expect((clause.semantics === undefined) !== (clause.expands === undefined), clause.name).toBe(true);
     if (clause.expands === undefined) continue;
-    for (const mode of [0, 1] as const) expect(allClauses[clauseIndex(allClauses, clause.expands.to, clause.mode === "cap" ? 1 : clause.mode === "int" ? 0 : mode)]?.semantics).toBeDefined();
+    for (const mode of [0, 1] as const)
+      expect(
+        allClauses[clauseIndex(allClauses, clause.expands.to, clause.mode === "cap" ? 1 : clause.mode === "int" ? 0 : mode)]?.semantics,
+      ).toBeDefined();
   }
 });
 

@@ -172,7 +172,12 @@ export function createDecoder(clauses: readonly Clause[]): Decoder {
       }
     }
     return {
-      narrow: table(all.filter(({ match }) => (match & 3) !== 3), 32, 0xe003, (key) => ((key & 0x1c) << 11) | (key & 3)),
+      narrow: table(
+        all.filter(({ match }) => (match & 3) !== 3),
+        32,
+        0xe003,
+        (key) => ((key & 0x1c) << 11) | (key & 3),
+      ),
       wide: fine,
     };
   });

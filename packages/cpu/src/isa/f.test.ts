@@ -40,36 +40,42 @@ const clauses = [...fClauses, ...dClauses];
 const writesInteger = (clause: Clause): boolean => clause.syntax.startsWith("rd");
 const hasMode = (clause: Clause): boolean => clause.encoding.includes(" rm ");
 
-describe.each(clauses.filter(({ name }) => !/^f[ls][wd]$/u.test(name)).map((clause) => [clause.name, clause] as const))("%s", (name, clause) => {
-  test.each([["NX clear", 0], ["NX set", 1]])("result and flags as in software, %s", (_what, nx) => {
-    const source = new OperandSource(BigInt(name.length * 1000 + name.charCodeAt(1) * 10 + nx + 1));
-    // f1 = op f2, f3, f4; x5 = op f2, f3; f1 = op x6
-    const fields = { rd: writesInteger(clause) ? XD : FD, rs1: clause.syntax.includes("fs1") ? 2 : 6, rs2: 3, rs3: 4 };
-    program(Array.from({ length: 8 }, (_, rm) => word(clause, { ...fields, rm })));
-    for (let i = 0; i < 1500; i += 1) {
-      const operands = source.operands(name);
-      const { a, b, c, x, rm, frm } = operands;
-      // NX alone mostly; other flags must stay as well.
-      const flags = source.below(8) === 0 ? (source.below(16) << 1) | nx : nx;
-      hart.setF(1, 0x1111n);
-      hart.setX(5, 0x1111n);
-      hart.setF(2, a);
-      hart.setF(3, b);
-      hart.setF(4, c);
-      hart.setX(6, x);
-      hart.fcsr = (frm << 5) | flags;
-      hart.pc = CODE + (hasMode(clause) ? 8 * rm : 0);
-      const exit = hart.run(1000);
-      const result = hex(writesInteger(clause) ? hart.getX(XD) : hart.getF(FD));
-      const got = { exit, cause: exit === Exit.Trap ? hart.trapCause : -1, result, fcsr: hart.fcsr };
-      const wanted = reference(name, operands);
-      const trap = { exit: Exit.Trap, cause: Cause.IllegalInstruction, result: "1111", fcsr: (frm << 5) | flags };
-      expect(got, `${hex(a)} ${hex(b)} ${hex(c)} x ${hex(x)} rm ${rm} frm ${frm}`).toEqual(
-        wanted === undefined ? trap : { exit: Exit.Ecall, cause: -1, result: hex(wanted.rd), fcsr: (frm << 5) | flags | wanted.flags },
-      );
-    }
-  });
-});
+describe.each(clauses.filter(({ name }) => !/^f[ls][wd]$/u.test(name)).map((clause) => [clause.name, clause] as const))(
+  "%s",
+  (name, clause) => {
+    test.each([
+      ["NX clear", 0],
+      ["NX set", 1],
+    ])("result and flags as in software, %s", (_what, nx) => {
+      const source = new OperandSource(BigInt(name.length * 1000 + name.charCodeAt(1) * 10 + nx + 1));
+      // f1 = op f2, f3, f4; x5 = op f2, f3; f1 = op x6
+      const fields = { rd: writesInteger(clause) ? XD : FD, rs1: clause.syntax.includes("fs1") ? 2 : 6, rs2: 3, rs3: 4 };
+      program(Array.from({ length: 8 }, (_, rm) => word(clause, { ...fields, rm })));
+      for (let i = 0; i < 1500; i += 1) {
+        const operands = source.operands(name);
+        const { a, b, c, x, rm, frm } = operands;
+        // NX alone mostly; other flags must stay as well.
+        const flags = source.below(8) === 0 ? (source.below(16) << 1) | nx : nx;
+        hart.setF(1, 0x1111n);
+        hart.setX(5, 0x1111n);
+        hart.setF(2, a);
+        hart.setF(3, b);
+        hart.setF(4, c);
+        hart.setX(6, x);
+        hart.fcsr = (frm << 5) | flags;
+        hart.pc = CODE + (hasMode(clause) ? 8 * rm : 0);
+        const exit = hart.run(1000);
+        const result = hex(writesInteger(clause) ? hart.getX(XD) : hart.getF(FD));
+        const got = { exit, cause: exit === Exit.Trap ? hart.trapCause : -1, result, fcsr: hart.fcsr };
+        const wanted = reference(name, operands);
+        const trap = { exit: Exit.Trap, cause: Cause.IllegalInstruction, result: "1111", fcsr: (frm << 5) | flags };
+        expect(got, `${hex(a)} ${hex(b)} ${hex(c)} x ${hex(x)} rm ${rm} frm ${frm}`).toEqual(
+          wanted === undefined ? trap : { exit: Exit.Ecall, cause: -1, result: hex(wanted.rd), fcsr: (frm << 5) | flags | wanted.flags },
+        );
+      }
+    });
+  },
+);
 
 describe("loads and stores", () => {
   const byName = (name: string): Clause => clauses.find((clause) => clause.name === name)!;

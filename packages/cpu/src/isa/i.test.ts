@@ -74,14 +74,17 @@ describe("branches", () => {
   };
   test.each(Object.keys(taken))("%s", (name) => {
     bench.text(`${name} a1, a2, yes\nli a0, 0\necall\nyes: li a0, 1\necall`);
-    for (const a of VALUES) for (const b of VALUES) {
-      bench.run({ 11: a, 12: b });
-      expect(bench.x(10), `${name} ${a} ${b}`).toBe(bool(taken[name]!(a, b)));
-    }
+    for (const a of VALUES)
+      for (const b of VALUES) {
+        bench.run({ 11: a, 12: b });
+        expect(bench.x(10), `${name} ${a} ${b}`).toBe(bool(taken[name]!(a, b)));
+      }
   });
 
   test("backwards, and over pages", () => {
-    bench.text("li a0, 0\nj first\n.zero 4096\nlast: addi a0, a0, 100\necall\n.zero 2048\nfirst: addi a0, a0, 1\nli t0, 5\nbne a0, t0, first\nj last");
+    bench.text(
+      "li a0, 0\nj first\n.zero 4096\nlast: addi a0, a0, 100\necall\n.zero 2048\nfirst: addi a0, a0, 1\nli t0, 5\nbne a0, t0, first\nj last",
+    );
     expect(bench.run()).toBe(Exit.Ecall);
     expect(bench.x(10)).toBe(105n);
   });
@@ -110,9 +113,16 @@ describe("jumps", () => {
 
 describe("memory", () => {
   const bytes = Uint8Array.of(0x80, 0x7f, 0xff, 0x01, 0xfe, 0xdc, 0x3b, 0x9a, 0x11, 0x92, 0x63, 0xe4, 0x00, 0x10, 0xb5, 0xc6, 0x77);
-  const raw = (at: number, size: number): bigint => bytes.slice(at, at + size).reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+  const raw = (at: number, size: number): bigint =>
+    bytes.slice(at, at + size).reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
   test.each([
-    ["lb", 1, true], ["lh", 2, true], ["lw", 4, true], ["ld", 8, true], ["lbu", 1, false], ["lhu", 2, false], ["lwu", 4, false],
+    ["lb", 1, true],
+    ["lh", 2, true],
+    ["lw", 4, true],
+    ["ld", 8, true],
+    ["lbu", 1, false],
+    ["lhu", 2, false],
+    ["lwu", 4, false],
   ] as const)("%s at every alignment, with positive and negative offsets", (name, size, signed) => {
     bench.machine.storeRange(DATA, bytes);
     for (let at = 0; at <= 8; at++) {
@@ -123,7 +133,12 @@ describe("memory", () => {
       }
     }
   });
-  test.each([["sb", 1], ["sh", 2], ["sw", 4], ["sd", 8]] as const)("%s writes its bytes and no others, across a page too", (name, size) => {
+  test.each([
+    ["sb", 1],
+    ["sh", 2],
+    ["sw", 4],
+    ["sd", 8],
+  ] as const)("%s writes its bytes and no others, across a page too", (name, size) => {
     for (const at of [DATA, DATA + 1, DATA + 7, DATA + 4096 - 3]) {
       bench.machine.storeRange(at - 8, new Uint8Array(24).fill(0xaa));
       bench.text(`${name} a0, -4(a1)\necall`);
@@ -153,7 +168,10 @@ describe("system", () => {
   });
   test("code that a program writes runs after fence.i", () => {
     // addi a0, x0, 1 becomes addi a0, x0, 2 on the second pass.
-    bench.text("la t0, there\nli t2, 0\nagain: fence.i\nthere: addi a0, x0, 1\nbnez t2, done\nli t2, 1\nli t1, 0x00200513\nsw t1, 0(t0)\nj again\ndone: ecall", true);
+    bench.text(
+      "la t0, there\nli t2, 0\nagain: fence.i\nthere: addi a0, x0, 1\nbnez t2, done\nli t2, 1\nli t1, 0x00200513\nsw t1, 0(t0)\nj again\ndone: ecall",
+      true,
+    );
     expect(bench.run()).toBe(Exit.Ecall);
     expect(bench.x(10)).toBe(2n);
   });
@@ -161,7 +179,9 @@ describe("system", () => {
 
 describe("control and status registers", () => {
   test("fflags, frm and fcsr are parts of one", () => {
-    bench.text("csrrwi x0, fcsr, 0\nli a0, 0xff\ncsrrw a1, fcsr, a0\ncsrr a2, fflags\ncsrr a3, frm\ncsrrci a4, fflags, 3\ncsrrsi a5, frm, 1\ncsrr a6, fcsr\nli a0, -1\ncsrw fflags, a0\ncsrc frm, a0\ncsrr a7, fcsr\necall");
+    bench.text(
+      "csrrwi x0, fcsr, 0\nli a0, 0xff\ncsrrw a1, fcsr, a0\ncsrr a2, fflags\ncsrr a3, frm\ncsrrci a4, fflags, 3\ncsrrsi a5, frm, 1\ncsrr a6, fcsr\nli a0, -1\ncsrw fflags, a0\ncsrc frm, a0\ncsrr a7, fcsr\necall",
+    );
     expect(bench.run()).toBe(Exit.Ecall);
     expect([11, 12, 13, 14, 15, 16, 17].map((n) => bench.x(n))).toEqual([0n, 0x1fn, 7n, 0x1fn, 7n, 0xfcn, 0x1fn]);
   });
@@ -178,13 +198,20 @@ describe("control and status registers", () => {
     expect(bench.x(13)).toBeGreaterThan(0n);
     expect(bench.x(14)).toBe(0n);
   });
-  test.each(["csrw cycle, a0", "csrrw a0, time, x0", "csrrsi a0, instret, 1", "csrrc a0, cycle, a1", "csrr a0, 0x300", "csrr a0, 0xc20", "csrw 0x105, a0", "csrr a0, 0"])(
-    "%s is illegal and changes nothing", (text) => {
-      bench.text(text);
-      expect(bench.run({ 10: 77n, 11: 1n })).toBe(Exit.Trap);
-      expect([bench.hart.trapCause, bench.pc, bench.x(10)]).toEqual([Cause.IllegalInstruction, CODE, 77n]);
-    },
-  );
+  test.each([
+    "csrw cycle, a0",
+    "csrrw a0, time, x0",
+    "csrrsi a0, instret, 1",
+    "csrrc a0, cycle, a1",
+    "csrr a0, 0x300",
+    "csrr a0, 0xc20",
+    "csrw 0x105, a0",
+    "csrr a0, 0",
+  ])("%s is illegal and changes nothing", (text) => {
+    bench.text(text);
+    expect(bench.run({ 10: 77n, 11: 1n })).toBe(Exit.Trap);
+    expect([bench.hart.trapCause, bench.pc, bench.x(10)]).toEqual([Cause.IllegalInstruction, CODE, 77n]);
+  });
   test("uccsr says: tag clearing, relocation, on; it needs access to system registers", () => {
     bench.text("csrr a0, uccsr\necall");
     expect(bench.run()).toBe(Exit.Ecall);
@@ -199,13 +226,17 @@ describe("control and status registers", () => {
 });
 
 test("hints do nothing", () => {
-  bench.text("c.nop 5\nc.li zero, 7\nc.lui zero, 3\nc.mv zero, a0\nc.add zero, a0\nc.slli zero, 3\nc.slli a0, 0\nc.srli a0, 0\nc.srai a0, 0\nc.addi a0, 0\necall");
+  bench.text(
+    "c.nop 5\nc.li zero, 7\nc.lui zero, 3\nc.mv zero, a0\nc.add zero, a0\nc.slli zero, 3\nc.slli a0, 0\nc.srli a0, 0\nc.srai a0, 0\nc.addi a0, 0\necall",
+  );
   expect(bench.run({ 10: -5n })).toBe(Exit.Ecall);
   expect([bench.x(0), bench.x(10), bench.pc]).toEqual([0n, -5n, CODE + 20]);
 });
 
 test("compressed arithmetic does what it stands for", () => {
-  bench.text("c.li a0, -3\nc.mv a1, a0\nc.addi a1, 10\nc.sub a0, a1\nc.mv a2, a0\nc.addw a2, a1\nc.lui a3, 0xfffe0\nc.srai a3, 4\nc.mv a4, a3\nc.srli a4, 60\nc.andi a4, 7\nc.slli a4, 33\nc.addiw a4, 1\nc.addi4spn s0, sp, 16\nc.addi16sp sp, -512\necall");
+  bench.text(
+    "c.li a0, -3\nc.mv a1, a0\nc.addi a1, 10\nc.sub a0, a1\nc.mv a2, a0\nc.addw a2, a1\nc.lui a3, 0xfffe0\nc.srai a3, 4\nc.mv a4, a3\nc.srli a4, 60\nc.andi a4, 7\nc.slli a4, 33\nc.addiw a4, 1\nc.addi4spn s0, sp, 16\nc.addi16sp sp, -512\necall",
+  );
   expect(bench.run({ 2: 0x1000n })).toBe(Exit.Ecall);
   expect([10, 11, 12, 13, 14, 8, 2].map((n) => bench.x(n))).toEqual([-10n, 7n, -3n, s64(-0x20000n >> 4n), 1n, 0x1010n, 0xe00n]);
 });

@@ -11,15 +11,27 @@ const extend = (s: Semantics, value: Expr): Expr => s.op("i64.extend_i32_s", val
 const address = (s: Semantics): Expr => s.op("i64.add", s.x("rs1"), s.imm);
 
 type Binary = (s: Semantics, a: Expr, b: Expr) => Expr;
-const plain = (op: BinaryOp): Binary => (s, a, b) => s.op(op, a, b);
-const compare = (op: BinaryOp): Binary => (s, a, b) => s.bool(s.op(op, a, b));
+const plain =
+  (op: BinaryOp): Binary =>
+  (s, a, b) =>
+    s.op(op, a, b);
+const compare =
+  (op: BinaryOp): Binary =>
+  (s, a, b) =>
+    s.bool(s.op(op, a, b));
 /** A 32-bit operator on the low halves; the result is sign-extended. */
-const onWords = (op: BinaryOp): Binary => (s, a, b) => extend(s, s.op(op, word(s, a), word(s, b)));
+const onWords =
+  (op: BinaryOp): Binary =>
+  (s, a, b) =>
+    extend(s, s.op(op, word(s, a), word(s, b)));
 
 /** rd = rs1 op rs2. */
 function register(name: string, funct7: string, funct3: string, opcode: string, op: Binary): Clause {
   return {
-    name, extension: "I", encoding: `${funct7} rs2 rs1 ${funct3} rd ${opcode}`, syntax: "rd, rs1, rs2",
+    name,
+    extension: "I",
+    encoding: `${funct7} rs2 rs1 ${funct3} rd ${opcode}`,
+    syntax: "rd, rs1, rs2",
     semantics: (s) => s.setX("rd", op(s, s.x("rs1"), s.x("rs2"))),
   };
 }
@@ -27,28 +39,40 @@ function register(name: string, funct7: string, funct3: string, opcode: string, 
 /** rd = rs1 op imm; `fixed` is the part of the encoding that holds the immediate. */
 function immediate(name: string, fixed: string, funct3: string, opcode: string, op: Binary): Clause {
   return {
-    name, extension: "I", encoding: `${fixed} rs1 ${funct3} rd ${opcode}`, syntax: "rd, rs1, imm",
+    name,
+    extension: "I",
+    encoding: `${fixed} rs1 ${funct3} rd ${opcode}`,
+    syntax: "rd, rs1, imm",
     semantics: (s) => s.setX("rd", op(s, s.x("rs1"), s.imm)),
   };
 }
 
 function load(name: string, funct3: string, size: AccessSize, signed: boolean): Clause {
   return {
-    name, extension: "I", encoding: `imm[11:0] rs1 ${funct3} rd 0000011`, syntax: "rd, imm(rs1)",
+    name,
+    extension: "I",
+    encoding: `imm[11:0] rs1 ${funct3} rd 0000011`,
+    syntax: "rd, imm(rs1)",
     semantics: (s) => s.setX("rd", s.load(size, signed, address(s))),
   };
 }
 
 function store(name: string, funct3: string, size: AccessSize): Clause {
   return {
-    name, extension: "I", encoding: `imm[11:5] rs2 rs1 ${funct3} imm[4:0] 0100011`, syntax: "rs2, imm(rs1)",
+    name,
+    extension: "I",
+    encoding: `imm[11:5] rs2 rs1 ${funct3} imm[4:0] 0100011`,
+    syntax: "rs2, imm(rs1)",
     semantics: (s) => s.store(size, address(s), s.x("rs2")),
   };
 }
 
 function branch(name: string, funct3: string, op: BinaryOp): Clause {
   return {
-    name, extension: "I", encoding: `imm[12|10:5] rs2 rs1 ${funct3} imm[4:1|11] 1100011`, syntax: "rs1, rs2, target",
+    name,
+    extension: "I",
+    encoding: `imm[12|10:5] rs2 rs1 ${funct3} imm[4:1|11] 1100011`,
+    syntax: "rs1, rs2, target",
     semantics: (s) => s.branch(s.op(op, s.x("rs1"), s.x("rs2"))),
   };
 }
@@ -60,22 +84,34 @@ const OP_IMM_32 = "0011011";
 
 export const iClauses: readonly Clause[] = [
   {
-    name: "lui", extension: "I", encoding: "imm[31:12] rd 0110111", syntax: "rd, upper",
+    name: "lui",
+    extension: "I",
+    encoding: "imm[31:12] rd 0110111",
+    syntax: "rd, upper",
     semantics: (s) => s.setX("rd", s.imm),
   },
   {
-    name: "auipc", extension: "I", encoding: "imm[31:12] rd 0010111", syntax: "rd, upper",
+    name: "auipc",
+    extension: "I",
+    encoding: "imm[31:12] rd 0010111",
+    syntax: "rd, upper",
     semantics: (s) => s.setX("rd", s.op("i64.add", s.pc, s.imm)),
   },
   {
-    name: "jal", extension: "I", encoding: "imm[20|10:1|11|19:12] rd 1101111", syntax: "rd, target",
+    name: "jal",
+    extension: "I",
+    encoding: "imm[20|10:1|11|19:12] rd 1101111",
+    syntax: "rd, target",
     semantics: (s) => {
       s.setX("rd", s.nextPc);
       s.jump();
     },
   },
   {
-    name: "jalr", extension: "I", encoding: "imm[11:0] rs1 000 rd 1100111", syntax: "rd, imm(rs1)",
+    name: "jalr",
+    extension: "I",
+    encoding: "imm[11:0] rs1 000 rd 1100111",
+    syntax: "rd, imm(rs1)",
     semantics: (s) => {
       // rd may be rs1.
       const target = s.let(address(s));

@@ -14,6 +14,16 @@ import { zicsrClauses } from "./zicsr.ts";
 import { zifenceiClauses } from "./zifencei.ts";
 
 export const allClauses: readonly Clause[] = [
-  ...iClauses, ...mClauses, ...aClauses, ...fClauses, ...dClauses, ...cClauses,
-  ...zicsrClauses, ...zifenceiClauses, ...zbaClauses, ...zbbClauses, ...zbsClauses, ...cheriClauses,
+  ...iClauses,
+  ...mClauses,
+  ...aClauses,
+  ...fClauses,
+  ...dClauses,
+  ...cClauses,
+  ...zicsrClauses,
+  ...zifenceiClauses,
+  ...zbaClauses,
+  ...zbbClauses,
+  ...zbsClauses,
+  ...cheriClauses,
 ];

@@ -11,20 +11,83 @@ export type RegField = "rd" | "rs1" | "rs2" | "rs3";
 
 /** WebAssembly operators with one operand, by their text name. */
 export type UnaryOp =
-  | "i64.eqz" | "i32.eqz" | "i64.clz" | "i64.ctz" | "i64.popcnt" | "i32.clz" | "i32.ctz" | "i32.popcnt"
-  | "i32.wrap_i64" | "i64.extend_i32_s" | "i64.extend_i32_u"
-  | "i64.extend8_s" | "i64.extend16_s" | "i64.extend32_s"
-  | "f64.reinterpret_i64" | "i64.reinterpret_f64" | "f32.reinterpret_i32" | "i32.reinterpret_f32"
-  | "f64.promote_f32" | "f32.demote_f64" | "f64.sqrt" | "f32.sqrt" | "f64.abs" | "f32.abs" | "f64.neg" | "f32.neg"
-  | "f64.nearest" | "f64.trunc" | "f64.floor" | "f64.ceil" | "f32.nearest" | "f32.trunc" | "f32.floor" | "f32.ceil"
-  | "f64.convert_i64_s" | "f64.convert_i64_u" | "f64.convert_i32_s" | "f64.convert_i32_u"
-  | "f32.convert_i64_s" | "f32.convert_i64_u" | "f32.convert_i32_s" | "f32.convert_i32_u"
-  | "i64.trunc_sat_f64_s" | "i64.trunc_sat_f64_u" | "i64.trunc_sat_f32_s" | "i64.trunc_sat_f32_u"
-  | "i32.trunc_sat_f64_s" | "i32.trunc_sat_f64_u" | "i32.trunc_sat_f32_s" | "i32.trunc_sat_f32_u";
+  | "i64.eqz"
+  | "i32.eqz"
+  | "i64.clz"
+  | "i64.ctz"
+  | "i64.popcnt"
+  | "i32.clz"
+  | "i32.ctz"
+  | "i32.popcnt"
+  | "i32.wrap_i64"
+  | "i64.extend_i32_s"
+  | "i64.extend_i32_u"
+  | "i64.extend8_s"
+  | "i64.extend16_s"
+  | "i64.extend32_s"
+  | "f64.reinterpret_i64"
+  | "i64.reinterpret_f64"
+  | "f32.reinterpret_i32"
+  | "i32.reinterpret_f32"
+  | "f64.promote_f32"
+  | "f32.demote_f64"
+  | "f64.sqrt"
+  | "f32.sqrt"
+  | "f64.abs"
+  | "f32.abs"
+  | "f64.neg"
+  | "f32.neg"
+  | "f64.nearest"
+  | "f64.trunc"
+  | "f64.floor"
+  | "f64.ceil"
+  | "f32.nearest"
+  | "f32.trunc"
+  | "f32.floor"
+  | "f32.ceil"
+  | "f64.convert_i64_s"
+  | "f64.convert_i64_u"
+  | "f64.convert_i32_s"
+  | "f64.convert_i32_u"
+  | "f32.convert_i64_s"
+  | "f32.convert_i64_u"
+  | "f32.convert_i32_s"
+  | "f32.convert_i32_u"
+  | "i64.trunc_sat_f64_s"
+  | "i64.trunc_sat_f64_u"
+  | "i64.trunc_sat_f32_s"
+  | "i64.trunc_sat_f32_u"
+  | "i32.trunc_sat_f64_s"
+  | "i32.trunc_sat_f64_u"
+  | "i32.trunc_sat_f32_s"
+  | "i32.trunc_sat_f32_u";
 
 type IntOp =
-  | "add" | "sub" | "mul" | "div_s" | "div_u" | "rem_s" | "rem_u" | "and" | "or" | "xor" | "shl" | "shr_s" | "shr_u" | "rotl" | "rotr"
-  | "eq" | "ne" | "lt_s" | "lt_u" | "gt_s" | "gt_u" | "le_s" | "le_u" | "ge_s" | "ge_u";
+  | "add"
+  | "sub"
+  | "mul"
+  | "div_s"
+  | "div_u"
+  | "rem_s"
+  | "rem_u"
+  | "and"
+  | "or"
+  | "xor"
+  | "shl"
+  | "shr_s"
+  | "shr_u"
+  | "rotl"
+  | "rotr"
+  | "eq"
+  | "ne"
+  | "lt_s"
+  | "lt_u"
+  | "gt_s"
+  | "gt_u"
+  | "le_s"
+  | "le_u"
+  | "ge_s"
+  | "ge_u";
 type FloatOp = "add" | "sub" | "mul" | "div" | "min" | "max" | "copysign" | "eq" | "ne" | "lt" | "gt" | "le" | "ge";
 
 /** WebAssembly operators with two operands, by their text name. */
@@ -65,7 +128,15 @@ export type Stmt =
    * changed. `signed` extends to 64 bits. `aligned`: misaligned addresses trap. `forStore`: store permission and page
    * state are checked too (AMO), with store causes.
    */
-  | { readonly k: "load"; readonly id: number; readonly size: AccessSize; readonly signed: boolean; readonly address: Expr; readonly aligned: boolean; readonly forStore: boolean }
+  | {
+      readonly k: "load";
+      readonly id: number;
+      readonly size: AccessSize;
+      readonly signed: boolean;
+      readonly address: Expr;
+      readonly aligned: boolean;
+      readonly forStore: boolean;
+    }
   /** Checked store through DDC; clears the tags of every granule that it touches. */
   | { readonly k: "store"; readonly size: AccessSize; readonly address: Expr; readonly value: Expr; readonly aligned: boolean }
   | { readonly k: "if"; readonly cond: Expr; readonly then: readonly Stmt[]; readonly else: readonly Stmt[] }
@@ -81,7 +152,15 @@ export type Stmt =
    * Calls a named intrinsic: a function of `isa/intrinsics.ts` or of the run-time. It gets the hart's state block, then
    * `args`. `mayTrap`: it may raise an exception (then nothing after it happens). `changesPc`: it may have changed PCC, DDC or the pc.
    */
-  | { readonly k: "call"; readonly id: number; readonly fn: string; readonly args: readonly Expr[]; readonly result: Type | "none"; readonly mayTrap: boolean; readonly changesPc: boolean }
+  | {
+      readonly k: "call";
+      readonly id: number;
+      readonly fn: string;
+      readonly args: readonly Expr[];
+      readonly result: Type | "none";
+      readonly mayTrap: boolean;
+      readonly changesPc: boolean;
+    }
   /** Leaves the run loop with an exit code (ecall: Exit.Ecall; fence.i goes on at the next instruction after code was dropped). */
   | { readonly k: "ecall" }
   | { readonly k: "fenceI" };
@@ -153,9 +232,7 @@ export class Semantics {
   op(op: BinaryOp, a: Expr, b: Expr): Expr;
   op(op: UnaryOp | BinaryOp, a: Expr, b?: Expr): Expr {
     const type = resultType(op);
-    return b === undefined
-      ? { k: "unary", type, op: op as UnaryOp, a }
-      : { k: "binary", type, op: op as BinaryOp, a, b };
+    return b === undefined ? { k: "unary", type, op: op as UnaryOp, a } : { k: "binary", type, op: op as BinaryOp, a, b };
   }
   select(cond: Expr, a: Expr, b: Expr): Expr {
     return { k: "select", type: a.type, cond, a, b };

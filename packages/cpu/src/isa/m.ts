@@ -19,8 +19,7 @@ function highUnsigned(s: Semantics, a: Expr, b: Expr): Expr {
 }
 
 /** `other` where `value` is negative, else 0: what the unsigned product has too much. */
-const whenNegative = (s: Semantics, value: Expr, other: Expr): Expr =>
-  s.op("i64.and", s.op("i64.shr_s", value, s.i64(63)), other);
+const whenNegative = (s: Semantics, value: Expr, other: Expr): Expr => s.op("i64.and", s.op("i64.shr_s", value, s.i64(63)), other);
 
 function multiplyHigh(name: string, funct3: string, signed: readonly ("a" | "b")[]): Clause {
   return register(name, funct3, OP, (s, a, b) => {
@@ -37,7 +36,10 @@ const OP_32 = "0111011";
 /** `op` gets the operands as locals. */
 function register(name: string, funct3: string, opcode: string, op: (s: Semantics, a: Expr, b: Expr) => Expr): Clause {
   return {
-    name, extension: "M", encoding: `0000001 rs2 rs1 ${funct3} rd ${opcode}`, syntax: "rd, rs1, rs2",
+    name,
+    extension: "M",
+    encoding: `0000001 rs2 rs1 ${funct3} rd ${opcode}`,
+    syntax: "rd, rs1, rs2",
     semantics: (s) => s.setX("rd", op(s, s.let(s.x("rs1")), s.let(s.x("rs2")))),
   };
 }
@@ -56,11 +58,7 @@ function remainder(s: Semantics, op: BinaryOp, a: Expr, b: Expr): Expr {
 
 /** Signed quotient of 64 bits: the most negative number by -1, which would trap, is divided by 1. */
 function signedQuotient(s: Semantics, a: Expr, b: Expr): Expr {
-  const overflow = s.op(
-    "i32.and",
-    s.op("i64.eq", a, s.i64(-(1n << 63n))),
-    s.op("i64.eq", b, s.i64(-1)),
-  );
+  const overflow = s.op("i32.and", s.op("i64.eq", a, s.i64(-(1n << 63n))), s.op("i64.eq", b, s.i64(-1)));
   return quotient(s, "i64.div_s", a, s.let(s.select(overflow, s.i64(1), b)));
 }
 

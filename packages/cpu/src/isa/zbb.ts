@@ -13,7 +13,10 @@ const not = (s: Semantics, value: Expr): Expr => s.op("i64.xor", value, s.i64(-1
 function register(name: string, fixed: string, opcode: string, op: (s: Semantics, a: Expr, b: Expr) => Expr): Clause {
   const [funct7, funct3] = fixed.split(" ");
   return {
-    name, extension: "Zbb", encoding: `${funct7} rs2 rs1 ${funct3} rd ${opcode}`, syntax: "rd, rs1, rs2",
+    name,
+    extension: "Zbb",
+    encoding: `${funct7} rs2 rs1 ${funct3} rd ${opcode}`,
+    syntax: "rd, rs1, rs2",
     semantics: (s) => s.setX("rd", op(s, s.x("rs1"), s.x("rs2"))),
   };
 }
@@ -22,14 +25,23 @@ function register(name: string, fixed: string, opcode: string, op: (s: Semantics
 function unary(name: string, fixed: string, opcode: string, op: (s: Semantics, a: Expr) => Expr): Clause {
   const [funct12, funct3] = fixed.split(" ");
   return {
-    name, extension: "Zbb", encoding: `${funct12} rs1 ${funct3} rd ${opcode}`, syntax: "rd, rs1",
+    name,
+    extension: "Zbb",
+    encoding: `${funct12} rs1 ${funct3} rd ${opcode}`,
+    syntax: "rd, rs1",
     semantics: (s) => s.setX("rd", op(s, s.x("rs1"))),
   };
 }
 
 /** WebAssembly's counts of zeros give the width for 0, as specified here. */
-const count = (op: UnaryOp) => (s: Semantics, a: Expr): Expr => s.op(op, a);
-const countWord = (op: UnaryOp) => (s: Semantics, a: Expr): Expr => s.bool(s.op(op, word(s, a)));
+const count =
+  (op: UnaryOp) =>
+  (s: Semantics, a: Expr): Expr =>
+    s.op(op, a);
+const countWord =
+  (op: UnaryOp) =>
+  (s: Semantics, a: Expr): Expr =>
+    s.bool(s.op(op, word(s, a)));
 
 function choose(name: string, funct3: string, op: BinaryOp): Clause {
   return register(name, `0000101 ${funct3}`, OP, (s, a, b) => {
@@ -65,12 +77,17 @@ function orBytes(s: Semantics, a: Expr): Expr {
   return s.op("i64.mul", ones, s.i64(255));
 }
 
-const rotateWord = (op: BinaryOp) => (s: Semantics, a: Expr, b: Expr): Expr =>
-  s.op("i64.extend_i32_s", s.op(op, word(s, a), word(s, b)));
+const rotateWord =
+  (op: BinaryOp) =>
+  (s: Semantics, a: Expr, b: Expr): Expr =>
+    s.op("i64.extend_i32_s", s.op(op, word(s, a), word(s, b)));
 
 function rotateImmediate(name: string, fixed: string, opcode: string, op: (s: Semantics, a: Expr, b: Expr) => Expr): Clause {
   return {
-    name, extension: "Zbb", encoding: `${fixed} rs1 101 rd ${opcode}`, syntax: "rd, rs1, imm",
+    name,
+    extension: "Zbb",
+    encoding: `${fixed} rs1 101 rd ${opcode}`,
+    syntax: "rd, rs1, imm",
     semantics: (s) => s.setX("rd", op(s, s.x("rs1"), s.imm)),
   };
 }

@@ -14,11 +14,17 @@ const OPERATIONS: readonly (readonly [name: string, funct6: string, funct3: stri
 
 export const zbsClauses: readonly Clause[] = OPERATIONS.flatMap(([name, funct6, funct3, op]): Clause[] => [
   {
-    name, extension: "Zbs", encoding: `${funct6}0 rs2 rs1 ${funct3} rd 0110011`, syntax: "rd, rs1, rs2",
+    name,
+    extension: "Zbs",
+    encoding: `${funct6}0 rs2 rs1 ${funct3} rd 0110011`,
+    syntax: "rd, rs1, rs2",
     semantics: (s) => s.setX("rd", op(s, s.x("rs1"), s.x("rs2"))),
   },
   {
-    name: `${name}i`, extension: "Zbs", encoding: `${funct6} uimm[5:0] rs1 ${funct3} rd 0010011`, syntax: "rd, rs1, imm",
+    name: `${name}i`,
+    extension: "Zbs",
+    encoding: `${funct6} uimm[5:0] rs1 ${funct3} rd 0010011`,
+    syntax: "rd, rs1, imm",
     semantics: (s) => s.setX("rd", op(s, s.x("rs1"), s.imm)),
   },
 ]);

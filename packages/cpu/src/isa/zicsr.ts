@@ -9,7 +9,10 @@ type Change = (s: Semantics, old: Expr, operand: Expr) => Expr;
 
 function access(name: string, funct3: string, immediate: boolean, always: boolean, change: Change): Clause {
   return {
-    name, extension: "Zicsr", encoding: `uimm[11:0] rs1 ${funct3} rd 1110011`, syntax: immediate ? "rd, csr, zimm" : "rd, csr, rs1",
+    name,
+    extension: "Zicsr",
+    encoding: `uimm[11:0] rs1 ${funct3} rd 1110011`,
+    syntax: immediate ? "rd, csr, zimm" : "rd, csr, rs1",
     semantics: (s) => {
       const csr = s.let(s.op("i32.wrap_i64", s.imm));
       const operand = s.let(immediate ? s.op("i64.extend_i32_u", s.field("rs1")) : s.x("rs1"));

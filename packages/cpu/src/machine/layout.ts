@@ -37,7 +37,15 @@ export const POOL: number = align(PAGE_RECORDS + 4 * (MAX_PAGES + 1));
 /** Bytes of a predecoded instruction; there is one for each 2 bytes of code. */
 export const RECORD_BYTES = 16;
 /** Fields of a record, as offsets. `rd` … `rs3` are addresses of register slots, not numbers. */
-export const Record: Readonly<globalThis.Record<"handler" | "rd" | "rs1" | "rs2" | "imm" | "rs3" | "rm", number>> = { handler: 0, rd: 2, rs1: 4, rs2: 6, imm: 8, rs3: 12, rm: 14 };
+export const Record: Readonly<globalThis.Record<"handler" | "rd" | "rs1" | "rs2" | "imm" | "rs3" | "rm", number>> = {
+  handler: 0,
+  rd: 2,
+  rs1: 4,
+  rs2: 6,
+  imm: 8,
+  rs3: 12,
+  rm: 14,
+};
 /** Records of a page, and two more that lead to the next page. */
 export const BLOCK_RECORDS: number = PAGE_SIZE / 2 + 2;
 export const BLOCK_BYTES: number = BLOCK_RECORDS * RECORD_BYTES;
@@ -203,7 +211,11 @@ export function writeInteger(view: DataView, hart: number, index: number, value:
 /** Special capability register by CSpecialRW's number. */
 export function readScr(view: DataView, hart: number, index: number): Raw {
   const at = hart + SCRS + index * SCR_BYTES;
-  return { tag: view.getUint8(at + Cap.tag) !== 0, hi: view.getBigUint64(at + Cap.hi, true), address: view.getBigUint64(at + Cap.address, true) };
+  return {
+    tag: view.getUint8(at + Cap.tag) !== 0,
+    hi: view.getBigUint64(at + Cap.hi, true),
+    address: view.getBigUint64(at + Cap.address, true),
+  };
 }
 
 /**

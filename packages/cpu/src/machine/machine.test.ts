@@ -10,7 +10,8 @@ describe("memory", () => {
   test("sizes", () => {
     expect(createMachine().memoryBytes).toBe(64 * MIB);
     expect(createMachine({ memoryBytes: 3584 * MIB }).memoryBytes).toBe(3584 * MIB);
-    for (const memoryBytes of [0, -MIB, 1.5 * MIB + 1, 3585 * MIB, Number.NaN]) expect(() => createMachine({ memoryBytes })).toThrow(RangeError);
+    for (const memoryBytes of [0, -MIB, 1.5 * MIB + 1, 3585 * MIB, Number.NaN])
+      expect(() => createMachine({ memoryBytes })).toThrow(RangeError);
   });
 
   test("reads and writes at any address, the last bytes included, and above 2 GiB", () => {
@@ -81,19 +82,31 @@ describe("tags", () => {
   });
 
   test.each([
-    ["storeRange", (machine: ReturnType<typeof createMachine>, from: number, length: number) => machine.storeRange(from, new Uint8Array(length))],
+    [
+      "storeRange",
+      (machine: ReturnType<typeof createMachine>, from: number, length: number) => machine.storeRange(from, new Uint8Array(length)),
+    ],
     ["zeroRange", (machine: ReturnType<typeof createMachine>, from: number, length: number) => machine.zeroRange(from, length)],
     ["copyRange", (machine: ReturnType<typeof createMachine>, from: number, length: number) => machine.copyRange(0x8_0000, from, length)],
   ])("%s clears exactly the tags that it touches", (_name, write) => {
     const all = 0x3000;
-    for (const [from, length] of [[0x4000 + 15, 2], [0x4000 + 16, 16], [0x4000, 1], [0x4ff8, 16], [0x3800, 0x1801], [0x4000, 0x1000], [0x4000, 0]] as const) {
+    for (const [from, length] of [
+      [0x4000 + 15, 2],
+      [0x4000 + 16, 16],
+      [0x4000, 1],
+      [0x4ff8, 16],
+      [0x3800, 0x1801],
+      [0x4000, 0x1000],
+      [0x4000, 0],
+    ] as const) {
       const machine = createMachine({ memoryBytes: MIB });
       for (let at = all; at < all + 0x3000; at += 16) machine.storeCapability(at, data);
       machine.storeCapability(0x8_0000, data); // a copy takes no tag with it
       write(machine, from, length);
       for (let at = all; at < all + 0x3000; at += 16) {
         const touched = length > 0 && at < from + length && at + 16 > from;
-        if (machine.loadCapability(at).tag === touched) throw new Error(`granule ${at.toString(16)} after a write of ${length} at ${from.toString(16)}`);
+        if (machine.loadCapability(at).tag === touched)
+          throw new Error(`granule ${at.toString(16)} after a write of ${length} at ${from.toString(16)}`);
       }
       expect(machine.countTags(all, 0x3000)).toBe(0x300 - (length === 0 ? 0 : Math.ceil((from + length) / 16) - Math.floor(from / 16)));
     }

@@ -11,7 +11,20 @@ import type { IntrinsicContext } from "../isa/intrinsics.ts";
 import { engine } from "../wasm/engine.ts";
 import { Hart } from "./hart.ts";
 import {
-  ACTIVE_HART, GUEST, HART_BYTES, HART_USED, HARTS, MAX_HARTS, MAX_MEMORY_BYTES, Own, readScr, Scr, State, TAGS, writeScr, type StateField,
+  ACTIVE_HART,
+  GUEST,
+  HART_BYTES,
+  HART_USED,
+  HARTS,
+  MAX_HARTS,
+  MAX_MEMORY_BYTES,
+  Own,
+  readScr,
+  Scr,
+  State,
+  TAGS,
+  writeScr,
+  type StateField,
 } from "./layout.ts";
 import { GuestMemory } from "./memory.ts";
 import { Pages } from "./pages.ts";
@@ -148,7 +161,8 @@ export class Machine implements MachinePort {
   setPcc(hart: number, cap: Raw): void {
     writeScr(this.#view, hart, Scr.Pcc, cap);
     const { base, top } = decodeBounds(cap.hi, cap.address);
-    const usable = cap.tag && otypeOf(cap.hi) === OTYPE_UNSEALED && (permsOf(cap.hi) & Perm.Execute) !== 0 && flagOf(cap.hi) === 0 && (base & 1n) === 0n;
+    const usable =
+      cap.tag && otypeOf(cap.hi) === OTYPE_UNSEALED && (permsOf(cap.hi) & Perm.Execute) !== 0 && flagOf(cap.hi) === 0 && (base & 1n) === 0n;
     const lo = ((base + PAGE - 1n) / PAGE) * PAGE;
     // A page's last instruction may reach 2 bytes into the next.
     const reach = top - 2n;

@@ -39,7 +39,10 @@ export class Pages {
 
   /** Sets what pages from `first` up to `end` allow ({@link Prot} bits). */
   protect(first: number, end: number, prot: number): void {
-    const bits = ((prot & Prot.Read) === 0 ? Own.NoRead : 0) | ((prot & Prot.Write) === 0 ? Own.NoWrite : 0) | ((prot & Prot.Execute) === 0 ? 0 : Own.Execute);
+    const bits =
+      ((prot & Prot.Read) === 0 ? Own.NoRead : 0) |
+      ((prot & Prot.Write) === 0 ? Own.NoWrite : 0) |
+      ((prot & Prot.Execute) === 0 ? 0 : Own.Execute);
     for (let page = first; page < end; page++) this.#own[page] = (this.#own[page]! & (Own.Tags | Own.Code)) | bits;
     for (let page = Math.max(0, first - 1); page < end; page++) this.#derive(page);
   }

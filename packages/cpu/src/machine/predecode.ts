@@ -8,7 +8,20 @@ import type { Interpreter } from "../interpreter/interpreter.ts";
 import { REACH } from "../interpreter/slow-paths.ts";
 import { createDecoded, type Mode } from "../isa/decode.ts";
 import {
-  ACTIVE_HART, BLOCK_BYTES, BLOCK_RECORDS, F, GUEST, Own, PAGE_RECORDS, POOL, POOL_BLOCKS, Record, RECORD_BYTES, SCRATCH_RECORDS, X, X_DISCARD,
+  ACTIVE_HART,
+  BLOCK_BYTES,
+  BLOCK_RECORDS,
+  F,
+  GUEST,
+  Own,
+  PAGE_RECORDS,
+  POOL,
+  POOL_BLOCKS,
+  Record,
+  RECORD_BYTES,
+  SCRATCH_RECORDS,
+  X,
+  X_DISCARD,
 } from "./layout.ts";
 import type { Pages } from "./pages.ts";
 
@@ -94,7 +107,9 @@ export class Predecode {
       const first = Math.max(0, (from - page * PAGE_SIZE) / 2);
       const last = Math.min(PARCELS, Math.ceil((end - page * PAGE_SIZE) / 2));
       if (first === 0 && last === PARCELS) this.dropPage(page);
-      else for (let parcel = first; parcel < last; parcel++) this.#view.setUint16(block + parcel * RECORD_BYTES + Record.handler, Builtin.Decode, true);
+      else
+        for (let parcel = first; parcel < last; parcel++)
+          this.#view.setUint16(block + parcel * RECORD_BYTES + Record.handler, Builtin.Decode, true);
     }
   }
 

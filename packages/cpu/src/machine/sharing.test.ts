@@ -8,7 +8,11 @@ const write = (at: number, ...bytes: number[]): void => machine.storeRange(at, U
 const clean = (): { sharing: MemorySharing; objects: Map<number, SharedObject>; sharer: () => Sharer } => {
   machine.zeroRange(0, 1 << 20);
   const objects = new Map<number, SharedObject>();
-  return { sharing: new MemorySharing(machine, (at, bytes) => machine.storeRange(at, bytes)), objects, sharer: () => ({ pieces: [], objects }) };
+  return {
+    sharing: new MemorySharing(machine, (at, bytes) => machine.storeRange(at, bytes)),
+    objects,
+    sharer: () => ({ pieces: [], objects }),
+  };
 };
 const A = 16 * PAGE_SIZE;
 const B = 64 * PAGE_SIZE;

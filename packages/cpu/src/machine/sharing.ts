@@ -97,7 +97,12 @@ export class MemorySharing {
     this.enter(parent);
     for (const piece of parent.pieces) this.#exchange(piece);
     duplicate();
-    child.pieces = parent.pieces.map((piece) => ({ ...piece, start: piece.start + shift, end: piece.end + shift, seen: piece.seen.slice() }));
+    child.pieces = parent.pieces.map((piece) => ({
+      ...piece,
+      start: piece.start + shift,
+      end: piece.end + shift,
+      seen: piece.seen.slice(),
+    }));
     for (const piece of child.pieces) piece.object.pieces.add(piece);
   }
 

@@ -19,8 +19,24 @@ const HWCAP = [..."ACDFIM"].reduce((bits, letter) => bits | (1 << (letter.charCo
 /** li a7, 139; ecall: rt_sigreturn. */
 const TRAMPOLINE = new Uint8Array([0x93, 0x08, 0xb0, 0x08, 0x73, 0x00, 0x00, 0x00]);
 const AT = {
-  PHDR: 3, PHENT: 4, PHNUM: 5, PAGESZ: 6, BASE: 7, FLAGS: 8, ENTRY: 9, UID: 11, EUID: 12, GID: 13, EGID: 14, HWCAP: 16, CLKTCK: 17, SECURE: 23, RANDOM: 25, HWCAP2: 26,
-  EXECFN: 31, MINSIGSTKSZ: 51,
+  PHDR: 3,
+  PHENT: 4,
+  PHNUM: 5,
+  PAGESZ: 6,
+  BASE: 7,
+  FLAGS: 8,
+  ENTRY: 9,
+  UID: 11,
+  EUID: 12,
+  GID: 13,
+  EGID: 14,
+  HWCAP: 16,
+  CLKTCK: 17,
+  SECURE: 23,
+  RANDOM: 25,
+  HWCAP2: 26,
+  EXECFN: 31,
+  MINSIGSTKSZ: 51,
 } as const;
 /** Bytes of a signal frame that a stack must hold (AT_MINSIGSTKSZ). */
 const SIGNAL_STACK = 2048;
@@ -30,7 +46,14 @@ const SIGNAL_STACK = 2048;
  * @returns registers of the first thread.
  * @throws ExecError `outside-region`, `no-memory`, `arguments-too-long`
  */
-export function loadProgram(space: AddressSpace, program: Program, env: readonly string[], credentials: Credentials, random: Uint8Array, ops: ProcessOp[]): Uint8Array {
+export function loadProgram(
+  space: AddressSpace,
+  program: Program,
+  env: readonly string[],
+  credentials: Credentials,
+  random: Uint8Array,
+  ops: ProcessOp[],
+): Uint8Array {
   const { elf } = program;
   const top = roundDown(space.bytes) - PAGE;
   const stackTop = top - PAGE;
@@ -55,14 +78,35 @@ export function loadProgram(space: AddressSpace, program: Program, env: readonly
   }
 
   space.trampoline = stackTop;
-  const fail = space.map(stackTop, PAGE, { prot: 5, name: "[vdso]" }, TRAMPOLINE, ops) || space.map(stackBase, STACK_BYTES, { prot: 3, name: "[stack]" }, undefined, ops);
+  const fail =
+    space.map(stackTop, PAGE, { prot: 5, name: "[vdso]" }, TRAMPOLINE, ops) ||
+    space.map(stackBase, STACK_BYTES, { prot: 3, name: "[stack]" }, undefined, ops);
   if (fail < 0) throw new ExecError("no-memory", `${program.name}: no memory left for the stack`);
 
-  const stack = buildStack(stackTop, program, env, [
-    [AT.HWCAP, HWCAP], [AT.PAGESZ, PAGE], [AT.CLKTCK, 100], [AT.PHDR, elf.headerAddress === 0 ? 0 : base + elf.headerAddress], [AT.PHENT, 56], [AT.PHNUM, elf.headerCount],
-    [AT.BASE, interpreterBase], [AT.FLAGS, 0], [AT.ENTRY, base + elf.entry], [AT.UID, credentials.uid], [AT.EUID, credentials.euid], [AT.GID, credentials.gid],
-    [AT.EGID, credentials.egid], [AT.SECURE, credentials.uid !== credentials.euid || credentials.gid !== credentials.egid ? 1 : 0], [AT.HWCAP2, 0], [AT.MINSIGSTKSZ, SIGNAL_STACK],
-  ], random);
+  const stack = buildStack(
+    stackTop,
+    program,
+    env,
+    [
+      [AT.HWCAP, HWCAP],
+      [AT.PAGESZ, PAGE],
+      [AT.CLKTCK, 100],
+      [AT.PHDR, elf.headerAddress === 0 ? 0 : base + elf.headerAddress],
+      [AT.PHENT, 56],
+      [AT.PHNUM, elf.headerCount],
+      [AT.BASE, interpreterBase],
+      [AT.FLAGS, 0],
+      [AT.ENTRY, base + elf.entry],
+      [AT.UID, credentials.uid],
+      [AT.EUID, credentials.euid],
+      [AT.GID, credentials.gid],
+      [AT.EGID, credentials.egid],
+      [AT.SECURE, credentials.uid !== credentials.euid || credentials.gid !== credentials.egid ? 1 : 0],
+      [AT.HWCAP2, 0],
+      [AT.MINSIGSTKSZ, SIGNAL_STACK],
+    ],
+    random,
+  );
   ops.push({ op: "write", process: space.id, address: stack.pointer, bytes: stack.bytes });
 
   const registers = new Registers(new Uint8Array(REGISTER_BYTES));
@@ -71,12 +115,16 @@ export function loadProgram(space: AddressSpace, program: Program, env: readonly
   return registers.bytes;
 }
 
-const alignment = (elf: Elf): number => Math.max(PAGE, ...elf.segments.map(({ align }) => (align > 0 && align <= 1 << 21 && (align & (align - 1)) === 0 ? align : PAGE)));
+const alignment = (elf: Elf): number =>
+  Math.max(PAGE, ...elf.segments.map(({ align }) => (align > 0 && align <= 1 << 21 && (align & (align - 1)) === 0 ? align : PAGE)));
 const alignUp = (value: number, align: number): number => Math.ceil(value / align) * align;
 
 function mapSegments(space: AddressSpace, file: VfsFile, name: string, elf: Elf, base: number, ops: ProcessOp[]): void {
   if (base + elf.lowest < LOWEST || base + roundUp(elf.highest) > space.mmapTop) {
-    throw new ExecError("outside-region", `${name}: segments reach from ${hex(base + elf.lowest)} to ${hex(base + elf.highest)}, the region allows ${hex(LOWEST)} to ${hex(space.mmapTop)}`);
+    throw new ExecError(
+      "outside-region",
+      `${name}: segments reach from ${hex(base + elf.lowest)} to ${hex(base + elf.highest)}, the region allows ${hex(LOWEST)} to ${hex(space.mmapTop)}`,
+    );
   }
   for (const segment of elf.segments) {
     const address = base + segment.address;
@@ -102,13 +150,20 @@ function mapSegments(space: AddressSpace, file: VfsFile, name: string, elf: Elf,
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** The initial stack of the System V ABI: argc, argv, envp, auxv, then the strings. */
-function buildStack(top: number, program: Program, env: readonly string[], auxv: (readonly [number, number])[], random: Uint8Array): { pointer: number; bytes: Uint8Array } {
+function buildStack(
+  top: number,
+  program: Program,
+  env: readonly string[],
+  auxv: (readonly [number, number])[],
+  random: Uint8Array,
+): { pointer: number; bytes: Uint8Array } {
   const encoder = new TextEncoder();
   let total = 0;
   const encode = (text: string): Uint8Array => {
     const bytes = encoder.encode(text);
     total += bytes.length + 1;
-    if (bytes.length >= LONGEST_STRING || total > MOST_STRINGS) throw new ExecError("arguments-too-long", `${program.name}: arguments and environment are too long`);
+    if (bytes.length >= LONGEST_STRING || total > MOST_STRINGS)
+      throw new ExecError("arguments-too-long", `${program.name}: arguments and environment are too long`);
     return bytes;
   };
   const strings = [program.name, ...env, ...program.argv].map(encode);

@@ -20,14 +20,31 @@ const text = { address: 0x10000, bytes: new Uint8Array(100) };
 const simple: TestElf = { segments: [text] };
 
 test("reads headers of a program", () => {
-  const elf = parseElf(source(makeElf({ segments: [text, { address: 0x12010, bytes: new Uint8Array(8), memoryBytes: 5000, flags: 6 }], entry: 0x10004, interpreter: "/lib/ld.so" })), "/bin/x");
-  expect(elf).toMatchObject({ relocatable: false, entry: 0x10004, interpreter: "/lib/ld.so", lowest: 0x10000, highest: 0x12010 + 5000, headerCount: 3 });
+  const elf = parseElf(
+    source(
+      makeElf({
+        segments: [text, { address: 0x12010, bytes: new Uint8Array(8), memoryBytes: 5000, flags: 6 }],
+        entry: 0x10004,
+        interpreter: "/lib/ld.so",
+      }),
+    ),
+    "/bin/x",
+  );
+  expect(elf).toMatchObject({
+    relocatable: false,
+    entry: 0x10004,
+    interpreter: "/lib/ld.so",
+    lowest: 0x10000,
+    highest: 0x12010 + 5000,
+    headerCount: 3,
+  });
   expect(elf.segments.map(({ prot }) => prot)).toEqual([5, 3]);
 });
 
 test("every cut of a program is refused", () => {
   const whole = makeElf({ ...simple, interpreter: "/lib/ld.so" });
-  for (let length = 0; length < whole.length; length += 7) expect(["truncated", "not-elf"], `${length} bytes`).toContain(code(whole.slice(0, length)));
+  for (let length = 0; length < whole.length; length += 7)
+    expect(["truncated", "not-elf"], `${length} bytes`).toContain(code(whole.slice(0, length)));
   expect(code(whole)).toBe("ok");
 });
 

@@ -55,7 +55,11 @@ export function parseElf(source: ElfSource, path: string): Elf {
   const fail = (code: ConstructorParameters<typeof ExecError>[0], text: string): never => {
     throw new ExecError(code, `${path}: ${text}`);
   };
-  if (header.length >= 4 ? !isElf(header) : true) fail(header.length < 4 ? "truncated" : "not-elf", header.length < 4 ? "is too short to be a program" : "is neither an ELF file nor a script");
+  if (header.length >= 4 ? !isElf(header) : true)
+    fail(
+      header.length < 4 ? "truncated" : "not-elf",
+      header.length < 4 ? "is too short to be a program" : "is neither an ELF file nor a script",
+    );
   if (header.length < HEADER_BYTES) fail("truncated", `ELF header ends after ${header.length} of ${HEADER_BYTES} bytes`);
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
   if (header[4] !== 2) fail("wrong-class", "is a 32-bit ELF file; only 64-bit ones run");
@@ -66,7 +70,8 @@ export function parseElf(source: ElfSource, path: string): Elf {
   const type = view.getUint16(16, true);
   if (type !== ET_EXEC && type !== ET_DYN) fail("bad-header", `ELF type ${type} is not a program`);
   const headerCount = view.getUint16(56, true);
-  if (view.getUint16(54, true) !== PROGRAM_HEADER_BYTES || headerCount === 0 || headerCount > MOST_HEADERS) fail("bad-header", "has no usable program headers");
+  if (view.getUint16(54, true) !== PROGRAM_HEADER_BYTES || headerCount === 0 || headerCount > MOST_HEADERS)
+    fail("bad-header", "has no usable program headers");
   const headersAt = u64(view, 32);
   const headersBytes = headerCount * PROGRAM_HEADER_BYTES;
   if (headersAt + headersBytes > size) fail("truncated", `program headers end at ${headersAt + headersBytes}, the file at ${size}`);
@@ -99,17 +104,25 @@ export function parseElf(source: ElfSource, path: string): Elf {
     if (!Number.isSafeInteger(address + memoryBytes)) fail("bad-segments", `segment ${index} leaves the address range`);
     if (offset % PAGE !== address % PAGE) fail("bad-segments", `segment ${index}: offset and address differ within a page`);
     const before = segments.at(-1);
-    if (before !== undefined && address < before.address + before.memoryBytes) fail("bad-segments", `segment ${index} overlaps the one before it`);
+    if (before !== undefined && address < before.address + before.memoryBytes)
+      fail("bad-segments", `segment ${index} overlaps the one before it`);
     const prot = ((flags & 4) !== 0 ? 1 : 0) | ((flags & 2) !== 0 ? 2 : 0) | ((flags & 1) !== 0 ? 4 : 0);
     segments.push({ offset, address, fileBytes, memoryBytes, prot, align: u64(table, at + 48) });
-    if (headerAddress === 0 && headersAt >= offset && headersAt + headersBytes <= offset + fileBytes) headerAddress = address + headersAt - offset;
+    if (headerAddress === 0 && headersAt >= offset && headersAt + headersBytes <= offset + fileBytes)
+      headerAddress = address + headersAt - offset;
   }
   const first = segments[0];
   const last = segments.at(-1);
   if (first === undefined || last === undefined) throw new ExecError("bad-segments", `${path}: has nothing to load`);
   return {
-    relocatable: type === ET_DYN, entry: u64(view, 24), segments, interpreter, headerCount, headerAddress,
-    lowest: Math.floor(first.address / PAGE) * PAGE, highest: last.address + last.memoryBytes,
+    relocatable: type === ET_DYN,
+    entry: u64(view, 24),
+    segments,
+    interpreter,
+    headerCount,
+    headerAddress,
+    lowest: Math.floor(first.address / PAGE) * PAGE,
+    highest: last.address + last.memoryBytes,
   };
 }
 
@@ -119,6 +132,15 @@ export const isElf = (bytes: Uint8Array): boolean => bytes[0] === 0x7f && bytes[
 const u64 = (view: DataView, at: number): number => view.getUint32(at, true) + view.getUint32(at + 4, true) * 4294967296;
 
 function machineName(machine: number): string {
-  const names: Readonly<Record<number, string>> = { 3: "i386", 40: "arm", 62: "x86-64", 183: "aarch64", 8: "mips", 21: "ppc64", 22: "s390", 258: "loongarch" };
+  const names: Readonly<Record<number, string>> = {
+    3: "i386",
+    40: "arm",
+    62: "x86-64",
+    183: "aarch64",
+    8: "mips",
+    21: "ppc64",
+    22: "s390",
+    258: "loongarch",
+  };
   return names[machine] ?? `machine ${machine}`;
 }

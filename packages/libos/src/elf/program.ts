@@ -42,13 +42,21 @@ export function openProgram(context: CallContext, path: string, directory: strin
     }
     if (!isElf(start)) throw new ExecError(start.length < 4 ? "truncated" : "not-elf", `${name}: is neither an ELF file nor a script`);
     const elf = parseElf(file, name);
-    return { file, elf, interpreter: elf.interpreter === null ? null : openInterpreter(context, elf.interpreter, name), argv: args, name: path, path: opened.path };
+    return {
+      file,
+      elf,
+      interpreter: elf.interpreter === null ? null : openInterpreter(context, elf.interpreter, name),
+      argv: args,
+      name: path,
+      path: opened.path,
+    };
   }
 }
 
 function openInterpreter(context: CallContext, path: string, of: string): { file: VfsFile; elf: Elf } {
   const opened = context.kernel.vfs.executable(path, "/", context);
-  if (opened === -E.NOENT || opened === -E.NOTDIR) throw new ExecError("interpreter-not-found", `${of}: needs ${path}, which does not exist`);
+  if (opened === -E.NOENT || opened === -E.NOTDIR)
+    throw new ExecError("interpreter-not-found", `${of}: needs ${path}, which does not exist`);
   if (typeof opened === "number") throw notExecutable(opened, path, `interpreter of ${of}`);
   return { file: opened.file, elf: parseElf(opened.file, path) };
 }

@@ -24,7 +24,10 @@ describe("pipes", () => {
     attach(false);
     expect(write(1, "out")).toBe(3);
     expect(write(2, "err")).toBe(3);
-    expect(box.output).toEqual([{ console: 0, fd: 1, text: "out" }, { console: 0, fd: 2, text: "err" }]);
+    expect(box.output).toEqual([
+      { console: 0, fd: 1, text: "out" },
+      { console: 0, fd: 2, text: "err" },
+    ]);
     expect(box.raw("read", [0, 10, 10])).toBe(PENDING);
     type("in");
     expect(Buffer.from(outputOf(box.completed[0]!)).toString()).toBe("in");
@@ -78,7 +81,10 @@ describe("terminal", () => {
     box.memory.set(0x100, Uint8Array.of(child.process.pgid, 0, 0, 0));
     expect(box.call("ioctl", 0, 0x5410, 0x100)).toBe(0);
     type("\x1c\x1a");
-    expect(box.signals.slice(1)).toEqual([{ pid: 2, signal: 3 }, { pid: 2, signal: 20 }]);
+    expect(box.signals.slice(1)).toEqual([
+      { pid: 2, signal: 3 },
+      { pid: 2, signal: 20 },
+    ]);
     console.resize(100, 40);
     expect(box.signals.at(-1)).toEqual({ pid: 2, signal: 28 });
     box.memory.set(0x200, new Uint8Array(8));

@@ -29,7 +29,14 @@ export interface Console {
  * @param columns of the terminal, by default those of the cVM's first program, else 80
  * @param rows likewise, else 24
  */
-export function createConsole(kernel: Kernel, number: number, tty: boolean, stdin: boolean, columns: number | undefined = kernel.options.program.columns, rows: number | undefined = kernel.options.program.rows): Console {
+export function createConsole(
+  kernel: Kernel,
+  number: number,
+  tty: boolean,
+  stdin: boolean,
+  columns: number | undefined = kernel.options.program.columns,
+  rows: number | undefined = kernel.options.program.rows,
+): Console {
   refreshNames(kernel);
   if (!tty) {
     const input = new ConsoleInput(stdin);
@@ -43,7 +50,9 @@ export function createConsole(kernel: Kernel, number: number, tty: boolean, stdi
     };
   }
   const terminals = kernel.vfs instanceof VirtualFiles ? kernel.vfs.terminals : new Terminals();
-  const terminal = new Tty(kernel, terminals.free(), number, columns ?? 80, rows ?? 24, (bytes) => kernel.host.consoleWrite(number, 1, bytes.slice()));
+  const terminal = new Tty(kernel, terminals.free(), number, columns ?? 80, rows ?? 24, (bytes) =>
+    kernel.host.consoleWrite(number, 1, bytes.slice()),
+  );
   terminals.consoles.set(number, terminal);
   terminals.pts.set(terminal.number, { tty: terminal, open: (flags, entry) => new TtyFile(terminal, flags, entry) });
   if (!stdin) terminal.end();

@@ -81,7 +81,14 @@ export function openDevice(entry: Dentry, flags: number, context: CallContext): 
     const { tty } = terminal;
     const file = terminal.open(flags, entry);
     // The first terminal that a session leader without one opens becomes its controlling terminal.
-    if (typeof file !== "number" && (flags & O.NOCTTY) === 0 && tty.session === 0 && tty.console < 0 && context.process.sid === context.process.pid && terminals.controlling(context) === null) {
+    if (
+      typeof file !== "number" &&
+      (flags & O.NOCTTY) === 0 &&
+      tty.session === 0 &&
+      tty.console < 0 &&
+      context.process.sid === context.process.pid &&
+      terminals.controlling(context) === null
+    ) {
       tty.session = context.process.sid;
       tty.foreground = context.process.pgid;
     }

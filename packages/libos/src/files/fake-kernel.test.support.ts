@@ -56,31 +56,51 @@ export class FakeKernel {
   #time = 1000;
   #pid = 1;
 
-  constructor(options: Partial<LibosOptions> & { readonly tree?: Tree; readonly entries?: Readonly<Record<string, MetadataEntry>>; readonly folder?: string } = {}) {
+  constructor(
+    options: Partial<LibosOptions> & {
+      readonly tree?: Tree;
+      readonly entries?: Readonly<Record<string, MetadataEntry>>;
+      readonly folder?: string;
+    } = {},
+  ) {
     this.folder = options.folder ?? temporaryFolder();
-    const layers = options.layers ?? [makeLayer(join(this.folder, "layer0"), options.tree ?? { "etc/passwd": "root:x:0:0::/:/bin/sh\n" }, options.entries)];
+    const layers = options.layers ?? [
+      makeLayer(join(this.folder, "layer0"), options.tree ?? { "etc/passwd": "root:x:0:0::/:/bin/sh\n" }, options.entries),
+    ];
     const all: LibosOptions = {
-      hostname: "box", address: "10.1.0.2", volumes: [], memoryBytes: 64 * 1024 * 1024, strace: false, writable: join(this.folder, "writable"),
-      program: { argv: ["test"], env: [], cwd: "/", user: { uid: 0, gid: 0 }, tty: false, stdin: true }, ...options, layers,
+      hostname: "box",
+      address: "10.1.0.2",
+      volumes: [],
+      memoryBytes: 64 * 1024 * 1024,
+      strace: false,
+      writable: join(this.folder, "writable"),
+      program: { argv: ["test"], env: [], cwd: "/", user: { uid: 0, gid: 0 }, tty: false, stdin: true },
+      ...options,
+      layers,
     };
     this.vfs = createFiles(all);
     const processes = new Map<number, Process>();
     const threads = new Map<number, Thread>();
     this.kernel = {
-      options: all, processes, threads, vfs: this.vfs,
+      options: all,
+      processes,
+      threads,
+      vfs: this.vfs,
       network: undefined as unknown as Kernel["network"],
       random: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
       monotonic: () => (this.#time += 1),
       host: {
         names: () => this.names,
-        consoleWrite: (console: number, fd: number, bytes: Uint8Array) => this.output.push({ console, fd, text: Buffer.from(bytes).toString() }),
+        consoleWrite: (console: number, fd: number, bytes: Uint8Array) =>
+          this.output.push({ console, fd, text: Buffer.from(bytes).toString() }),
         readMemory: (_process: number, address: number, length: number) => this.memory.get(address)?.slice(0, length) ?? null,
       } as unknown as Kernel["host"],
       block: (_context, queues, retry) => {
         let running = false;
         let again = false;
         const parked: Parked = {
-          queues, retry,
+          queues,
+          retry,
           wake: () => {
             again = true;
             if (running) return;
@@ -110,11 +130,27 @@ export class FakeKernel {
   newProcess(uid = 0): CallContext {
     const pid = this.#pid++;
     const process = {
-      pid, parent: null, pgid: pid, sid: pid, space: pid, threads: new Set<Thread>(), fds: new DescriptorTable(1024), fs: { cwd: "/", root: "/", umask: 0o022 },
+      pid,
+      parent: null,
+      pgid: pid,
+      sid: pid,
+      space: pid,
+      threads: new Set<Thread>(),
+      fds: new DescriptorTable(1024),
+      fs: { cwd: "/", root: "/", umask: 0o022 },
       credentials: { uid, euid: uid, suid: uid, fsuid: uid, gid: uid, egid: uid, sgid: uid, fsgid: uid, groups: [] },
-      name: "test", argv: ["test", "-v"], env: ["A=1"], executable: "/bin/test", console: 0, startedAt: 5, ended: false,
+      name: "test",
+      argv: ["test", "-v"],
+      env: ["A=1"],
+      executable: "/bin/test",
+      console: 0,
+      startedAt: 5,
+      ended: false,
       maps: () => "10000-12000 r-xp 00000000 00:14 5 /bin/test\n20000-23000 rw-p 00000000 00:00 0\n",
-      memoryUse: () => ({ resident: 8192, virtual: 65536 }), state: () => "R", signalWaiters: new WaitQueue(), exitWaiters: new WaitQueue(),
+      memoryUse: () => ({ resident: 8192, virtual: 65536 }),
+      state: () => "R",
+      signalWaiters: new WaitQueue(),
+      exitWaiters: new WaitQueue(),
     } as unknown as Process;
     const thread: Thread = { id: pid, process, name: "test" };
     process.threads.add(thread);
@@ -166,7 +202,23 @@ export class FakeKernel {
     this.call("close", fd);
     return text;
   }
-  stat(path: string, flags = 0): { mode: number; uid: number; gid: number; size: number; ino: number; nlink: number; rdev: number; dev: number; mtime: bigint; atime: bigint } | number {
+  stat(
+    path: string,
+    flags = 0,
+  ):
+    | {
+        mode: number;
+        uid: number;
+        gid: number;
+        size: number;
+        ino: number;
+        nlink: number;
+        rdev: number;
+        dev: number;
+        mtime: bigint;
+        atime: bigint;
+      }
+    | number {
     const outcome = this.raw("newfstatat", [-100, path, 128, flags]);
     return typeof outcome === "number" ? outcome : parseStat(outputOf(outcome));
   }
@@ -191,7 +243,11 @@ export class FakeKernel {
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
       for (let at = 0; at < bytes.length; at += view.getUint16(at + 16, true)) {
         const end = bytes.indexOf(0, at + 19);
-        found.push({ name: Buffer.from(bytes.subarray(at + 19, end)).toString(), ino: Number(view.getBigUint64(at, true)), type: bytes[at + 18]! });
+        found.push({
+          name: Buffer.from(bytes.subarray(at + 19, end)).toString(),
+          ino: Number(view.getBigUint64(at, true)),
+          type: bytes[at + 18]!,
+        });
       }
     }
   }
@@ -216,8 +272,16 @@ function parseStat(bytes: Uint8Array): Exclude<ReturnType<FakeKernel["stat"]>, n
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const time = (at: number): bigint => view.getBigInt64(at, true) * 1_000_000_000n + view.getBigInt64(at + 8, true);
   return {
-    dev: Number(view.getBigUint64(0, true)), ino: Number(view.getBigUint64(8, true)), mode: view.getUint32(16, true), nlink: view.getUint32(20, true), uid: view.getUint32(24, true),
-    gid: view.getUint32(28, true), rdev: Number(view.getBigUint64(32, true)), size: Number(view.getBigInt64(48, true)), atime: time(72), mtime: time(88),
+    dev: Number(view.getBigUint64(0, true)),
+    ino: Number(view.getBigUint64(8, true)),
+    mode: view.getUint32(16, true),
+    nlink: view.getUint32(20, true),
+    uid: view.getUint32(24, true),
+    gid: view.getUint32(28, true),
+    rdev: Number(view.getBigUint64(32, true)),
+    size: Number(view.getBigInt64(48, true)),
+    atime: time(72),
+    mtime: time(88),
   };
 }
 

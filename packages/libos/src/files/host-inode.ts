@@ -1,6 +1,19 @@
 /** One file of an {@link OverlayFs}: its host file, metadata and descriptor. */
 import {
-  closeSync, constants, fchmodSync, fstatSync, fsync, fdatasync, ftruncateSync, futimesSync, lutimesSync, openSync, readlinkSync, readSync, unlinkSync, writeSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  fsync,
+  fdatasync,
+  ftruncateSync,
+  futimesSync,
+  lutimesSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  unlinkSync,
+  writeSync,
   type BigIntStats,
 } from "node:fs";
 import { E } from "../kernel/errno.ts";
@@ -8,7 +21,16 @@ import type { CallContext, Stat, VfsFile } from "../kernel/types.ts";
 import { Limit, S } from "./constants.ts";
 import { attempt, hostError, SAFE_OPEN } from "./host.ts";
 import type { MetadataEntry } from "./layer.ts";
-import { Dentry, Inode, nowNanoseconds, type AttributeChanges, type Content, type DirectoryEntry, type NewNode, type Ownership } from "./node.ts";
+import {
+  Dentry,
+  Inode,
+  nowNanoseconds,
+  type AttributeChanges,
+  type Content,
+  type DirectoryEntry,
+  type NewNode,
+  type Ownership,
+} from "./node.ts";
 import { lstatOf, type OverlayFs } from "./overlay.ts";
 
 const ZEROS = new Uint8Array(65536);
@@ -88,11 +110,27 @@ export class HostInode extends Inode implements Content {
   stat(): Stat | number {
     const { mode, uid, gid } = this.ownership();
     const entry = this.entry;
-    const base = { dev: this.fs.dev, ino: this.#number(), mode: (mode & ~S.IFMT) | this.type, uid, gid, rdev: entry?.rdev ?? 0, blksize: 4096 };
+    const base = {
+      dev: this.fs.dev,
+      ino: this.#number(),
+      mode: (mode & ~S.IFMT) | this.type,
+      uid,
+      gid,
+      rdev: entry?.rdev ?? 0,
+      blksize: 4096,
+    };
     const changed = entry?.ctime === undefined ? 0n : BigInt(entry.ctime);
     if (this.isSpecial) {
       const times = entry?.times;
-      return { ...base, nlink: this.#gone ? 0 : 1, size: 0, blocks: 0, atime: BigInt(times?.atime ?? 0), mtime: BigInt(times?.mtime ?? 0), ctime: changed };
+      return {
+        ...base,
+        nlink: this.#gone ? 0 : 1,
+        size: 0,
+        blocks: 0,
+        atime: BigInt(times?.atime ?? 0),
+        mtime: BigInt(times?.mtime ?? 0),
+        ctime: changed,
+      };
     }
     const host = this.#stats();
     if (typeof host === "number") return host;
@@ -101,9 +139,21 @@ export class HostInode extends Inode implements Content {
       atime = BigInt(entry.times.atime);
       mtime = BigInt(entry.times.mtime);
     }
-    const links = this.#gone ? Number(host.nlink) : this.unnamed !== null ? 0 : this.isDirectory && this.fs.work !== null ? 1 : Number(host.nlink);
+    const links = this.#gone
+      ? Number(host.nlink)
+      : this.unnamed !== null
+        ? 0
+        : this.isDirectory && this.fs.work !== null
+          ? 1
+          : Number(host.nlink);
     return {
-      ...base, nlink: links, size: this.isDirectory ? 4096 : Number(host.size), blocks: Number(host.blocks), atime, mtime, ctime: host.ctimeNs > changed ? host.ctimeNs : changed,
+      ...base,
+      nlink: links,
+      size: this.isDirectory ? 4096 : Number(host.size),
+      blocks: Number(host.blocks),
+      atime,
+      mtime,
+      ctime: host.ctimeNs > changed ? host.ctimeNs : changed,
     };
   }
   /** What the host says, from memory while nothing can have changed. */

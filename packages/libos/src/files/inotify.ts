@@ -35,11 +35,12 @@ export class InotifyFile extends BaseFile {
   }
   /** The watch's number; -EEXIST with IN_MASK_CREATE when there is one. */
   watch(inode: Inode, mask: number): number {
-    for (const watch of this.#watches.values()) if (watch.inode === inode) {
-      if ((mask & IN_MASK_CREATE) !== 0) return -E.EXIST;
-      watch.mask = (mask & IN_MASK_ADD) !== 0 ? watch.mask | mask : mask;
-      return watch.number;
-    }
+    for (const watch of this.#watches.values())
+      if (watch.inode === inode) {
+        if ((mask & IN_MASK_CREATE) !== 0) return -E.EXIST;
+        watch.mask = (mask & IN_MASK_ADD) !== 0 ? watch.mask | mask : mask;
+        return watch.number;
+      }
     const number = this.#next++;
     const watch: Watch = { number, inode, mask, event: (event, cookie, name) => this.#event(watch, event, cookie, name) };
     this.#watches.set(number, watch);
@@ -59,7 +60,8 @@ export class InotifyFile extends BaseFile {
     if (watch.inode.watchers?.size === 0) watch.inode.watchers = null;
   }
   #event(watch: Watch, event: number, cookie: number, name: string): void {
-    if ((watch.mask & event & IN_ALL) !== 0) this.#queue(watch.number, event | (name === "" && watch.inode.isDirectory ? IN_ISDIR : 0), cookie, name);
+    if ((watch.mask & event & IN_ALL) !== 0)
+      this.#queue(watch.number, event | (name === "" && watch.inode.isDirectory ? IN_ISDIR : 0), cookie, name);
     if ((event & IN_DELETE_SELF) !== 0 || ((watch.mask & event & IN_ALL) !== 0 && (watch.mask & IN_ONESHOT) !== 0)) {
       this.#drop(watch);
       this.#queue(watch.number, IN_IGNORED, 0, "");
@@ -98,7 +100,11 @@ export class InotifyFile extends BaseFile {
   override ioctl(request: number): IoctlResult {
     if (request !== FIONREAD) return -E.NOTTY;
     const output = new Uint8Array(4);
-    new DataView(output.buffer).setInt32(0, this.#events.reduce((sum, event) => sum + event.length, 0), true);
+    new DataView(output.buffer).setInt32(
+      0,
+      this.#events.reduce((sum, event) => sum + event.length, 0),
+      true,
+    );
     return { result: 0, output };
   }
   override close(): void {

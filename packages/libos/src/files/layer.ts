@@ -118,7 +118,8 @@ export class Layer {
     this.tree = new OwnTree(join(folder, "root"));
     this.metadata = new MetadataTree();
     const file = JSON.parse(readFileSync(join(folder, "metadata.json"), "utf8")) as MetadataFile;
-    if (file.version !== 1) throw new Error(`[layer-version] ${folder}/metadata.json has version ${String(file.version)}, this program reads version 1`);
+    if (file.version !== 1)
+      throw new Error(`[layer-version] ${folder}/metadata.json has version ${String(file.version)}, this program reads version 1`);
     for (const path of Object.keys(file.entries)) {
       // A whiteout or an opaque directory may be all that a layer says of a path.
       const { mode = S.IFDIR | 0o755, uid = 0, gid = 0, ...rest } = file.entries[path]! as Partial<MetadataEntry>;

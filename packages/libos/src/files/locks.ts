@@ -25,7 +25,14 @@ export class Locks {
   /** The first lock that keeps `owner` from taking this one. */
   conflict(owner: LockOwner, type: 0 | 1, start: number, end: number): RangeLock | null {
     for (const lock of this.#ranges) {
-      if (lock.owner !== owner && lock.start < end && start < lock.end && (type === LockType.WRITE || lock.type === LockType.WRITE) && alive(lock.owner)) return lock;
+      if (
+        lock.owner !== owner &&
+        lock.start < end &&
+        start < lock.end &&
+        (type === LockType.WRITE || lock.type === LockType.WRITE) &&
+        alive(lock.owner)
+      )
+        return lock;
     }
     return null;
   }
@@ -61,10 +68,11 @@ export class Locks {
   }
   /** flock(2): 0 or -EAGAIN. A conversion gives the old lock back first, as Linux does. */
   setWhole(file: OpenFile, type: 0 | 1): number {
-    for (const [other, held] of this.#whole) if (other !== file && (type === LockType.WRITE || held === LockType.WRITE)) {
-      this.releaseWhole(file);
-      return -E.AGAIN;
-    }
+    for (const [other, held] of this.#whole)
+      if (other !== file && (type === LockType.WRITE || held === LockType.WRITE)) {
+        this.releaseWhole(file);
+        return -E.AGAIN;
+      }
     this.#whole.set(file, type);
     this.waiters.notify();
     return 0;

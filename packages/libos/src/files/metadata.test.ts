@@ -14,7 +14,8 @@ const again = (): void => {
   store = open();
 };
 const entry = (mode: number): { mode: number; uid: number; gid: number } => ({ mode, uid: 1, gid: 2 });
-const modes = (): Record<string, number> => Object.fromEntries([...store.all()].map(([path, { mode, whiteout }]) => [path, whiteout ? -1 : mode]));
+const modes = (): Record<string, number> =>
+  Object.fromEntries([...store.all()].map(([path, { mode, whiteout }]) => [path, whiteout ? -1 : mode]));
 beforeEach(() => {
   folder = temporaryFolder();
   host = {};

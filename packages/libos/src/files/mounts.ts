@@ -120,10 +120,17 @@ function makePts(dev: number, vfs: VirtualFiles): SyntheticFs {
       return inode;
     };
     const ptmx = new SyntheticDevice(fs, makedev(5, 2), { ino: 2, mode: 0o666 });
-    return new SyntheticDirectory(fs, {
-      get: (name) => (name === "ptmx" ? ptmx : /^[0-9]+$/.test(name) && terminals.pts.has(Number(name)) ? node(Number(name)) : null),
-      names: () => [{ name: "ptmx", type: S.IFCHR, ino: 2 }, ...[...terminals.pts.keys()].map((number): DirectoryEntry => ({ name: String(number), type: S.IFCHR, ino: number + 3 }))],
-    }, { mode: 0o755 });
+    return new SyntheticDirectory(
+      fs,
+      {
+        get: (name) => (name === "ptmx" ? ptmx : /^[0-9]+$/.test(name) && terminals.pts.has(Number(name)) ? node(Number(name)) : null),
+        names: () => [
+          { name: "ptmx", type: S.IFCHR, ino: 2 },
+          ...[...terminals.pts.keys()].map((number): DirectoryEntry => ({ name: String(number), type: S.IFCHR, ino: number + 3 })),
+        ],
+      },
+      { mode: 0o755 },
+    );
   });
   terminals.entry = (number) => {
     const entry = childOf(pts.top, String(number), null);
@@ -143,13 +150,30 @@ function makeSys(dev: number): SyntheticFs {
       class: dir({ net: dir({}) }),
       devices: dir({
         system: dir({
-          clocksource: dir({ clocksource0: dir({ current_clocksource: text("riscv_clocksource"), available_clocksource: text("riscv_clocksource") }) }),
-          cpu: dir({ online: text("0"), possible: text("0"), present: text("0"), offline: text(""), kernel_max: text("0"), cpu0: dir({ topology: dir({ core_id: text("0"), physical_package_id: text("0") }) }) }),
+          clocksource: dir({
+            clocksource0: dir({ current_clocksource: text("riscv_clocksource"), available_clocksource: text("riscv_clocksource") }),
+          }),
+          cpu: dir({
+            online: text("0"),
+            possible: text("0"),
+            present: text("0"),
+            offline: text(""),
+            kernel_max: text("0"),
+            cpu0: dir({ topology: dir({ core_id: text("0"), physical_package_id: text("0") }) }),
+          }),
           node: dir({ online: text("0") }),
         }),
       }),
       fs: dir({ cgroup: dir({}) }),
-      kernel: dir({ mm: dir({ transparent_hugepage: dir({ enabled: text("always madvise [never]"), hpage_pmd_size: text("2097152"), defrag: text("always defer defer+madvise madvise [never]") }) }) }),
+      kernel: dir({
+        mm: dir({
+          transparent_hugepage: dir({
+            enabled: text("always madvise [never]"),
+            hpage_pmd_size: text("2097152"),
+            defrag: text("always defer defer+madvise madvise [never]"),
+          }),
+        }),
+      }),
     });
   });
   fs.readOnly = true;

@@ -300,7 +300,13 @@ function prune(entry: Dentry): boolean {
     }
     if (entry.children.size > 0) return false;
   }
-  return entry.inode.opens === 0 && entry.inode.watchers === null && entry.inode.locks === null && entry.mounted === null && entry.inode.droppable;
+  return (
+    entry.inode.opens === 0 &&
+    entry.inode.watchers === null &&
+    entry.inode.locks === null &&
+    entry.mounted === null &&
+    entry.inode.droppable
+  );
 }
 
 /** generic_permission(): `wanted` are Access bits. 0 or -EACCES. fsuid 0 passes, but executes only what somebody may execute. */
@@ -319,7 +325,9 @@ export function permission(owner: Ownership, wanted: number, credentials: Creden
 
 /** Whether `credentials` may delete or rename `child` in `directory` as far as the sticky bit goes. */
 export function stickyAllows(directory: Ownership, child: Ownership, credentials: Credentials): boolean {
-  return (directory.mode & S.ISVTX) === 0 || credentials.fsuid === 0 || credentials.fsuid === child.uid || credentials.fsuid === directory.uid;
+  return (
+    (directory.mode & S.ISVTX) === 0 || credentials.fsuid === 0 || credentials.fsuid === child.uid || credentials.fsuid === directory.uid
+  );
 }
 
 export const nowNanoseconds = (): bigint => BigInt(Date.now()) * 1_000_000n;

@@ -262,7 +262,11 @@ export class DirectoryFile extends EntryFile {
       const listed = directory.inode.list(directory, this.#context);
       if (typeof listed === "number") return listed;
       const up = directory.parent ?? directory.covers?.parent ?? directory;
-      this.#entries = [{ name: ".", type: 0o040000, ino: numberOf(directory.inode) }, { name: "..", type: 0o040000, ino: numberOf(up.inode) }, ...listed];
+      this.#entries = [
+        { name: ".", type: 0o040000, ino: numberOf(directory.inode) },
+        { name: "..", type: 0o040000, ino: numberOf(up.inode) },
+        ...listed,
+      ];
     }
     const entries = this.#entries;
     const bytes = new Uint8Array(Math.min(max, ENTRIES_PER_CALL * 280));

@@ -1,5 +1,22 @@
 /** Random changes in a cVM's tree and in a folder of this host: same results, same tree, also after restarts. */
-import { appendFileSync, chmodSync, closeSync, cpSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, symlinkSync, truncateSync, unlinkSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  cpSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+} from "node:fs";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
@@ -9,7 +26,11 @@ import { FakeKernel, makeLayer, temporaryFolder } from "./fake-kernel.test.suppo
 const name = fc.constantFrom("a", "b", "c");
 const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names.join("/"));
 const action = fc.oneof(
-  fc.record({ op: fc.constantFrom("create", "append", "mkdir", "unlink", "rmdir", "truncate", "symlink", "list", "read"), path, other: fc.constant("") }),
+  fc.record({
+    op: fc.constantFrom("create", "append", "mkdir", "unlink", "rmdir", "truncate", "symlink", "list", "read"),
+    path,
+    other: fc.constant(""),
+  }),
   fc.record({ op: fc.constantFrom("rename", "rename", "link", "symlinkTo"), path, other: path }),
   fc.record({ op: fc.constantFrom("restart", "chmod"), path, other: fc.constant("") }),
 );
@@ -99,13 +120,15 @@ function inside(box: FakeKernel, { op, path: at, other }: Action): unknown {
   }
 }
 function hostTree(folder: string, at = ""): string[] {
-  return readdirSync(join(folder, at)).toSorted().flatMap((entry) => {
-    const file = join(at, entry);
-    const stat = lstatSync(join(folder, file));
-    if (stat.isDirectory()) return [`${file}/ ${(stat.mode & 0o777).toString(8)}`, ...hostTree(folder, file)];
-    if (stat.isSymbolicLink()) return [`${file} -> ${readlinkSync(join(folder, file))}`];
-    return [`${file} ${stat.nlink} ${(stat.mode & 0o777).toString(8)} ${readFileSync(join(folder, file), "utf8")}`];
-  });
+  return readdirSync(join(folder, at))
+    .toSorted()
+    .flatMap((entry) => {
+      const file = join(at, entry);
+      const stat = lstatSync(join(folder, file));
+      if (stat.isDirectory()) return [`${file}/ ${(stat.mode & 0o777).toString(8)}`, ...hostTree(folder, file)];
+      if (stat.isSymbolicLink()) return [`${file} -> ${readlinkSync(join(folder, file))}`];
+      return [`${file} ${stat.nlink} ${(stat.mode & 0o777).toString(8)} ${readFileSync(join(folder, file), "utf8")}`];
+    });
 }
 function boxTree(box: FakeKernel, at = ""): string[] {
   return (box.list(`/t/${at}`) as string[]).flatMap((entry) => {
@@ -114,7 +137,8 @@ function boxTree(box: FakeKernel, at = ""): string[] {
     if (typeof stat === "number") return [`${file} error ${stat}`];
     const mode = (stat.mode & 0o777).toString(8);
     if ((stat.mode & 0o170000) === 0o040000) return [`${file}/ ${mode}`, ...boxTree(box, file)];
-    if ((stat.mode & 0o170000) === 0o120000) return [`${file} -> ${Buffer.from(box.bytes("readlinkat", -100, `/t/${file}`, 100, 100)).toString()}`];
+    if ((stat.mode & 0o170000) === 0o120000)
+      return [`${file} -> ${Buffer.from(box.bytes("readlinkat", -100, `/t/${file}`, 100, 100)).toString()}`];
     return [`${file} ${stat.nlink} ${mode} ${String(box.read(`/t/${file}`))}`];
   });
 }
@@ -127,8 +151,16 @@ it.each(["layer", "empty layer", "volume"])("a tree over %s behaves as one of th
       const layer = makeLayer(join(folder, "layer"), kind === "layer" ? TREE : { t: null });
       const host = join(folder, "host");
       mkdirSync(host);
-      if (kind !== "empty layer") cpSync(kind === "layer" ? join(layer, "root/t") : join(makeLayer(join(folder, "source"), TREE), "root/t"), host, { recursive: true, verbatimSymlinks: true });
-      let box = new FakeKernel({ folder, layers: [layer], ...(kind === "volume" ? { volumes: [{ source: join(folder, "source/root/t"), target: "/t", readOnly: false }] } : {}) });
+      if (kind !== "empty layer")
+        cpSync(kind === "layer" ? join(layer, "root/t") : join(makeLayer(join(folder, "source"), TREE), "root/t"), host, {
+          recursive: true,
+          verbatimSymlinks: true,
+        });
+      let box = new FakeKernel({
+        folder,
+        layers: [layer],
+        ...(kind === "volume" ? { volumes: [{ source: join(folder, "source/root/t"), target: "/t", readOnly: false }] } : {}),
+      });
       try {
         for (const step of actions) {
           if (step.op === "restart") box = box.reopened();

@@ -8,8 +8,31 @@ let box: FakeKernel;
 beforeEach(() => {
   const folder = temporaryFolder();
   const layers = [
-    makeLayer(join(folder, "low"), { "bin/sh": "low shell", "bin/cat": "cat", "etc/a": "a-low", "etc/b": "b-low", "dir/x": "x", "dir/sub/y": "y", "gone/z": "z", "link": "-> etc/a" }, { "bin/sh": { mode: 0o104755, uid: 0, gid: 7 }, "dir": { mode: 0o40750, uid: 5, gid: 6 } }),
-    makeLayer(join(folder, "high"), { "etc/b": "b-high", "etc/c": "c", "etc/a": { mode: 0, uid: 0, gid: 0, whiteout: true }, "gone/new": "new", "dev-null": { mode: 0o20666, uid: 0, gid: 0, rdev: 259 } }, { gone: { mode: 0o40755, uid: 0, gid: 0, opaque: true } }),
+    makeLayer(
+      join(folder, "low"),
+      {
+        "bin/sh": "low shell",
+        "bin/cat": "cat",
+        "etc/a": "a-low",
+        "etc/b": "b-low",
+        "dir/x": "x",
+        "dir/sub/y": "y",
+        "gone/z": "z",
+        link: "-> etc/a",
+      },
+      { "bin/sh": { mode: 0o104755, uid: 0, gid: 7 }, dir: { mode: 0o40750, uid: 5, gid: 6 } },
+    ),
+    makeLayer(
+      join(folder, "high"),
+      {
+        "etc/b": "b-high",
+        "etc/c": "c",
+        "etc/a": { mode: 0, uid: 0, gid: 0, whiteout: true },
+        "gone/new": "new",
+        "dev-null": { mode: 0o20666, uid: 0, gid: 0, rdev: 259 },
+      },
+      { gone: { mode: 0o40755, uid: 0, gid: 0, opaque: true } },
+    ),
   ];
   box = new FakeKernel({ folder, layers });
 });
@@ -116,7 +139,10 @@ describe("rename", () => {
     const { ino } = { ino: 1 };
     box = box.reopened();
     const journal = join(box.folder, "writable/metadata.jsonl");
-    writeFileSync(journal, `${readFileSync(journal, "utf8")}{"from":"file","to":"other","inode":${ino + 123456},"hide":false}\n{"path":"cut o`);
+    writeFileSync(
+      journal,
+      `${readFileSync(journal, "utf8")}{"from":"file","to":"other","inode":${ino + 123456},"hide":false}\n{"path":"cut o`,
+    );
     box = box.reopened();
     expect(box.stat("/file")).toMatchObject({ mode: 0o100640 });
     expect(box.stat("/other")).toBe(-2);

@@ -3,8 +3,27 @@
  * folder of the host (a volume). Contents live in host files; owner, mode and what a host cannot hold live in the metadata.
  */
 import {
-  chmodSync, closeSync, constants, copyFileSync, fstatSync, fsync, linkSync, lstatSync, lutimesSync, mkdirSync, openSync, readdirSync, readlinkSync, renameSync,
-  rmdirSync, rmSync, statfsSync, symlinkSync, unlinkSync, type BigIntStats, type Dirent,
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  fstatSync,
+  fsync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+  unlinkSync,
+  type BigIntStats,
+  type Dirent,
 } from "node:fs";
 import { basename, join } from "node:path";
 import { E } from "../kernel/errno.ts";
@@ -46,7 +65,15 @@ export class OverlayFs extends FileSystem {
   readonly #idle: Set<HostInode> = new Set();
   #temporary = 0;
 
-  private constructor(dev: number, type: string, source: string, layers: readonly Layer[], upper: HostTree, store: MetadataStore, work: string | null) {
+  private constructor(
+    dev: number,
+    type: string,
+    source: string,
+    layers: readonly Layer[],
+    upper: HostTree,
+    store: MetadataStore,
+    work: string | null,
+  ) {
     super(dev);
     this.type = type;
     this.source = source;
@@ -78,7 +105,15 @@ export class OverlayFs extends FileSystem {
     mkdirSync(work, { mode: 0o700 });
     const tree = new OwnTree(join(folder, "root"));
     const store = new MetadataStore(folder, "metadata", (path) => hostNumber(tree, path));
-    return new OverlayFs(dev, "overlay", "overlay", layers.map((layer) => Layer.open(layer)), tree, store, work);
+    return new OverlayFs(
+      dev,
+      "overlay",
+      "overlay",
+      layers.map((layer) => Layer.open(layer)),
+      tree,
+      store,
+      work,
+    );
   }
   /** A folder of the host. Owners and modes that the cVM sets are kept in `metadataFolder` under `name`. */
   static volume(dev: number, source: string, metadataFolder: string, name: string, readOnly: boolean): OverlayFs {
@@ -101,10 +136,11 @@ export class OverlayFs extends FileSystem {
       if (result < 0) worst = result;
       if (--left === 0) done(worst);
     };
-    for (const inode of new Set([...this.#idle, ...this.#open])) if (inode.layer < 0 && inode.descriptor >= 0) {
-      left++;
-      inode.sync(false, one);
-    }
+    for (const inode of new Set([...this.#idle, ...this.#open]))
+      if (inode.layer < 0 && inode.descriptor >= 0) {
+        left++;
+        inode.sync(false, one);
+      }
     this.store.sync(one);
   }
   readonly #open: Set<HostInode> = new Set();
@@ -255,7 +291,13 @@ export class OverlayFs extends FileSystem {
     const now = nowNanoseconds().toString();
     let entry: MetadataEntry = { mode: node.mode, uid: node.uid, gid: node.gid };
     if (isSpecial(node.mode)) {
-      entry = { ...entry, rdev: node.rdev, ino: Math.floor(Math.random() * SPECIAL_NUMBERS) * 256 + 255, ctime: now, times: { atime: now, mtime: now, host: "0" } };
+      entry = {
+        ...entry,
+        rdev: node.rdev,
+        ino: Math.floor(Math.random() * SPECIAL_NUMBERS) * 256 + 255,
+        ctime: now,
+        times: { atime: now, mtime: now, host: "0" },
+      };
       this.store.set(path, entry);
       parent.changed(directory, true);
       return new HostInode(this, type, -1, null, entry);
@@ -294,7 +336,11 @@ export class OverlayFs extends FileSystem {
     const path = this.temporary();
     return attempt(() => {
       const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | SAFE_OPEN, 0o600);
-      const inode = new HostInode(this, S.IFREG, -1, fstatSync(descriptor, { bigint: true }), { mode: node.mode, uid: node.uid, gid: node.gid });
+      const inode = new HostInode(this, S.IFREG, -1, fstatSync(descriptor, { bigint: true }), {
+        mode: node.mode,
+        uid: node.uid,
+        gid: node.gid,
+      });
       inode.unnamed = path;
       inode.adoptDescriptor(descriptor);
       return inode;
@@ -313,7 +359,11 @@ export class OverlayFs extends FileSystem {
       parent.changed(directory, true);
       return 0;
     }
-    const linked = attempt(() => this.upper.at(path, (to) => (inode.unnamed !== null ? linkSync(inode.unnamed, to) : this.upper.at(source.inside(), (from) => linkSync(from, to)))));
+    const linked = attempt(() =>
+      this.upper.at(path, (to) =>
+        inode.unnamed !== null ? linkSync(inode.unnamed, to) : this.upper.at(source.inside(), (from) => linkSync(from, to)),
+      ),
+    );
     if (typeof linked === "number") return linked;
     const entry = inode.asEntry();
     if (inode.unnamed !== null) {
@@ -486,7 +536,9 @@ export class OverlayFs extends FileSystem {
     return this.work === null ? (mode & 0o777) | owner : owner;
   }
   syncFolder(path: string, done: (result: number) => void): void {
-    const descriptor = attempt(() => this.upper.at(path, (host) => openSync(host, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)));
+    const descriptor = attempt(() =>
+      this.upper.at(path, (host) => openSync(host, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)),
+    );
     if (descriptor < 0) {
       done(descriptor);
       return;

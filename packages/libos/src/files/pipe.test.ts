@@ -75,7 +75,10 @@ describe("pipes", () => {
     const fd = box.open("/file");
     const offset = new Uint8Array(8);
     offset[0] = 2;
-    expect(box.raw("splice", [fd, offset, writer, null, 3, 0])).toMatchObject({ result: 3, out: [{ arg: 1, value: Uint8Array.of(5, 0, 0, 0, 0, 0, 0, 0) }] });
+    expect(box.raw("splice", [fd, offset, writer, null, 3, 0])).toMatchObject({
+      result: 3,
+      out: [{ arg: 1, value: Uint8Array.of(5, 0, 0, 0, 0, 0, 0, 0) }],
+    });
     expect(box.call("sendfile", writer, fd, null, 4)).toBe(4);
     expect(box.call("lseek", fd, 0, 1)).toBe(4);
     expect(box.call("tee", reader, writer2, 100, 0)).toBe(7);
@@ -124,7 +127,12 @@ describe("locks", () => {
     expect(box.as(other, "fcntl", theirs, 6, lock(0, 6, 1))).toBe(0);
     const held = box.raw("fcntl", [theirs, 5, lock(1, 0, 0)], other) as unknown as { ops: { bytes: Uint8Array }[] };
     const view = new DataView(held.ops[0]!.bytes.buffer);
-    expect([view.getInt16(0, true), Number(view.getBigInt64(8, true)), Number(view.getBigInt64(16, true)), view.getInt32(24, true)]).toEqual([1, 2, 4, 1]);
+    expect([
+      view.getInt16(0, true),
+      Number(view.getBigInt64(8, true)),
+      Number(view.getBigInt64(16, true)),
+      view.getInt32(24, true),
+    ]).toEqual([1, 2, 4, 1]);
     expect(box.raw("fcntl", [theirs, 7, lock(1, 0, 6)], other)).toBe(PENDING);
     box.call("close", box.open("/file"));
     expect(box.completed).toEqual([0]);

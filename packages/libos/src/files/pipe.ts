@@ -159,7 +159,10 @@ export class PipeFile extends BaseFile {
 /** The two ends of pipe2(2). */
 export function makePipe(flags: number): { readonly reader: OpenFile; readonly writer: OpenFile } {
   const pipe = new Pipe();
-  return { reader: new PipeFile(pipe, (flags & (O.NONBLOCK | O.DIRECT)) | O.RDONLY), writer: new PipeFile(pipe, (flags & (O.NONBLOCK | O.DIRECT)) | O.WRONLY) };
+  return {
+    reader: new PipeFile(pipe, (flags & (O.NONBLOCK | O.DIRECT)) | O.RDONLY),
+    writer: new PipeFile(pipe, (flags & (O.NONBLOCK | O.DIRECT)) | O.WRONLY),
+  };
 }
 
 /** Pipes of FIFO inodes, while somebody has them open. */

@@ -14,8 +14,30 @@ const adjustments: WeakMap<Process, string> = new WeakMap();
 
 /** Entries below a process, in the order of their inode numbers. */
 const NAMES = [
-  "stat", "status", "statm", "cmdline", "environ", "comm", "maps", "smaps", "limits", "mounts", "mountinfo", "oom_score_adj", "oom_score", "cgroup", "exe", "cwd", "root", "fd", "fdinfo", "task",
-  "io", "loginuid", "wchan", "ns",
+  "stat",
+  "status",
+  "statm",
+  "cmdline",
+  "environ",
+  "comm",
+  "maps",
+  "smaps",
+  "limits",
+  "mounts",
+  "mountinfo",
+  "oom_score_adj",
+  "oom_score",
+  "cgroup",
+  "exe",
+  "cwd",
+  "root",
+  "fd",
+  "fdinfo",
+  "task",
+  "io",
+  "loginuid",
+  "wchan",
+  "ns",
 ] as const;
 type Name = (typeof NAMES)[number];
 const LINKS: ReadonlySet<string> = new Set<Name>(["exe", "cwd", "root"]);
@@ -33,19 +55,38 @@ export function processDirectory(fs: SyntheticFs, vfs: VirtualFiles, kernel: Ker
         if (index < 0 || (thread !== undefined && name === "task")) return null;
         return entry(fs, vfs, kernel, process, thread, name as Name, { ...owner, ino: base + index + 1 });
       },
-      names: () => names.map((name) => ({ name, type: LINKS.has(name) ? S.IFLNK : DIRECTORIES.has(name) ? S.IFDIR : S.IFREG, ino: base + NAMES.indexOf(name) + 1 })),
+      names: () =>
+        names.map((name) => ({
+          name,
+          type: LINKS.has(name) ? S.IFLNK : DIRECTORIES.has(name) ? S.IFDIR : S.IFREG,
+          ino: base + NAMES.indexOf(name) + 1,
+        })),
     },
     { ...owner, ino: base, mode: 0o555 },
   );
 }
 
-function entry(fs: SyntheticFs, vfs: VirtualFiles, kernel: Kernel, process: Process, thread: Thread | undefined, name: Name, attributes: Attributes): Inode {
-  const text = (produce: () => string | Uint8Array, mode = 0o444): Inode => new SyntheticText(fs, () => (process.ended && mode === 0o400 ? "" : produce()), { ...attributes, mode });
+function entry(
+  fs: SyntheticFs,
+  vfs: VirtualFiles,
+  kernel: Kernel,
+  process: Process,
+  thread: Thread | undefined,
+  name: Name,
+  attributes: Attributes,
+): Inode {
+  const text = (produce: () => string | Uint8Array, mode = 0o444): Inode =>
+    new SyntheticText(fs, () => (process.ended && mode === 0o400 ? "" : produce()), { ...attributes, mode });
   const place = (path: () => string): Inode =>
-    new SyntheticLink(fs, () => (process.ended ? -E.NOENT : path()), () => {
-      const found = vfs.walk(vfs.root, path(), true, null);
-      return typeof found === "number" ? found : (found.entry ?? -E.NOENT);
-    }, attributes);
+    new SyntheticLink(
+      fs,
+      () => (process.ended ? -E.NOENT : path()),
+      () => {
+        const found = vfs.walk(vfs.root, path(), true, null);
+        return typeof found === "number" ? found : (found.entry ?? -E.NOENT);
+      },
+      attributes,
+    );
   switch (name) {
     case "stat":
       return text(() => statText(kernel, process, thread));
@@ -61,12 +102,20 @@ function entry(fs: SyntheticFs, vfs: VirtualFiles, kernel: Kernel, process: Proc
     case "environ":
       return text(() => process.env.map((word) => `${word}\0`).join(""), 0o400);
     case "comm":
-      return new SyntheticText(fs, () => `${thread?.name ?? process.name}\n`, { ...attributes, mode: 0o644 }, (bytes) => {
-        const comm = Buffer.from(bytes).toString("utf8").replace(/[\n\0].*$/s, "").slice(0, 15);
-        if (thread !== undefined) thread.name = comm;
-        if (thread === undefined || thread.id === process.pid) process.name = comm;
-        return bytes.length;
-      });
+      return new SyntheticText(
+        fs,
+        () => `${thread?.name ?? process.name}\n`,
+        { ...attributes, mode: 0o644 },
+        (bytes) => {
+          const comm = Buffer.from(bytes)
+            .toString("utf8")
+            .replace(/[\n\0].*$/s, "")
+            .slice(0, 15);
+          if (thread !== undefined) thread.name = comm;
+          if (thread === undefined || thread.id === process.pid) process.name = comm;
+          return bytes.length;
+        },
+      );
     case "maps":
       return text(() => (process.ended ? "" : process.maps()));
     case "smaps":
@@ -80,12 +129,17 @@ function entry(fs: SyntheticFs, vfs: VirtualFiles, kernel: Kernel, process: Proc
     case "oom_score":
       return text(() => "0\n");
     case "oom_score_adj":
-      return new SyntheticText(fs, () => `${adjustments.get(process) ?? "0"}\n`, { ...attributes, mode: 0o644 }, (bytes) => {
-        const value = Number(Buffer.from(bytes).toString("utf8").trim());
-        if (!Number.isInteger(value) || value < -1000 || value > 1000) return -E.INVAL;
-        adjustments.set(process, String(value));
-        return bytes.length;
-      });
+      return new SyntheticText(
+        fs,
+        () => `${adjustments.get(process) ?? "0"}\n`,
+        { ...attributes, mode: 0o644 },
+        (bytes) => {
+          const value = Number(Buffer.from(bytes).toString("utf8").trim());
+          if (!Number.isInteger(value) || value < -1000 || value > 1000) return -E.INVAL;
+          adjustments.set(process, String(value));
+          return bytes.length;
+        },
+      );
     case "cgroup":
       return text(() => "0::/\n");
     case "loginuid":
@@ -164,7 +218,10 @@ function descriptorInfos(fs: SyntheticFs, process: Process, attributes: Attribut
           { ...attributes, ino: process.pid * 0x100000000 + 0x10000000 + fd },
         );
       },
-      names: () => process.fds.list().map((fd): DirectoryEntry => ({ name: String(fd), type: S.IFREG, ino: process.pid * 0x100000000 + 0x10000000 + fd })),
+      names: () =>
+        process.fds
+          .list()
+          .map((fd): DirectoryEntry => ({ name: String(fd), type: S.IFREG, ino: process.pid * 0x100000000 + 0x10000000 + fd })),
     },
     { ...attributes, mode: 0o500 },
   );
@@ -177,7 +234,15 @@ function namespaces(fs: SyntheticFs, attributes: Attributes): Inode {
   return new SyntheticDirectory(
     fs,
     {
-      get: (name) => (NAMESPACES.includes(name as (typeof NAMESPACES)[number]) ? new SyntheticLink(fs, () => text(name), () => -E.ACCES, { uid: attributes.uid ?? 0, gid: attributes.gid ?? 0 }) : null),
+      get: (name) =>
+        NAMESPACES.includes(name as (typeof NAMESPACES)[number])
+          ? new SyntheticLink(
+              fs,
+              () => text(name),
+              () => -E.ACCES,
+              { uid: attributes.uid ?? 0, gid: attributes.gid ?? 0 },
+            )
+          : null,
       names: () => NAMESPACES.map((name) => ({ name, type: S.IFLNK, ino: 1 })),
     },
     { ...attributes, mode: 0o511 },
@@ -193,9 +258,58 @@ function statText(kernel: Kernel, process: Process, thread: Thread | undefined):
   const tty = 0;
   const start = Math.floor((process.startedAt * TICKS) / 1000);
   const fields = [
-    thread?.id ?? process.pid, `(${thread?.name ?? process.name})`, process.state(), process.parent?.pid ?? 0, process.pgid, process.sid, tty, -1, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 20, 0, process.threads.size, 0, start, virtual, pages(resident), "18446744073709551615",
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    thread?.id ?? process.pid,
+    `(${thread?.name ?? process.name})`,
+    process.state(),
+    process.parent?.pid ?? 0,
+    process.pgid,
+    process.sid,
+    tty,
+    -1,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    20,
+    0,
+    process.threads.size,
+    0,
+    start,
+    virtual,
+    pages(resident),
+    "18446744073709551615",
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    17,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
   ];
   return `${fields.join(" ")}\n`;
 }
@@ -261,12 +375,25 @@ function smapsText(process: Process): string {
 
 function limitsText(process: Process): string {
   const rows: readonly (readonly [string, string, string])[] = [
-    ["Max cpu time", "unlimited", "seconds"], ["Max file size", "unlimited", "bytes"], ["Max data size", "unlimited", "bytes"], ["Max stack size", "8388608", "bytes"],
-    ["Max core file size", "0", "bytes"], ["Max resident set", "unlimited", "bytes"], ["Max processes", "4096", "processes"], ["Max open files", String(process.fds.limit), "files"],
-    ["Max locked memory", "unlimited", "bytes"], ["Max address space", "unlimited", "bytes"], ["Max file locks", "unlimited", "locks"],
-    ["Max pending signals", "4096", "signals"], ["Max msgqueue size", "819200", "bytes"], ["Max nice priority", "0", ""], ["Max realtime priority", "0", ""], ["Max realtime timeout", "unlimited", "us"],
+    ["Max cpu time", "unlimited", "seconds"],
+    ["Max file size", "unlimited", "bytes"],
+    ["Max data size", "unlimited", "bytes"],
+    ["Max stack size", "8388608", "bytes"],
+    ["Max core file size", "0", "bytes"],
+    ["Max resident set", "unlimited", "bytes"],
+    ["Max processes", "4096", "processes"],
+    ["Max open files", String(process.fds.limit), "files"],
+    ["Max locked memory", "unlimited", "bytes"],
+    ["Max address space", "unlimited", "bytes"],
+    ["Max file locks", "unlimited", "locks"],
+    ["Max pending signals", "4096", "signals"],
+    ["Max msgqueue size", "819200", "bytes"],
+    ["Max nice priority", "0", ""],
+    ["Max realtime priority", "0", ""],
+    ["Max realtime timeout", "unlimited", "us"],
   ];
-  const row = (name: string, soft: string, hard: string, unit: string): string => `${name.padEnd(26)}${soft.padEnd(21)}${hard.padEnd(21)}${unit.padEnd(10)}\n`;
+  const row = (name: string, soft: string, hard: string, unit: string): string =>
+    `${name.padEnd(26)}${soft.padEnd(21)}${hard.padEnd(21)}${unit.padEnd(10)}\n`;
   return row("Limit", "Soft Limit", "Hard Limit", "Units") + rows.map(([name, value, unit]) => row(name, value, value, unit)).join("");
 }
 

@@ -15,12 +15,17 @@ const PAGE_KIB = 4;
 
 export function makeProc(dev: number, vfs: VirtualFiles): SyntheticFs {
   return new SyntheticFs(dev, "proc", 0x9fa0, true, (fs) => {
-    const text = (produce: (context: CallContext) => string | Uint8Array | number, accept: ((bytes: Uint8Array, context: CallContext) => number) | null = null, attributes: Attributes = {}): SyntheticText =>
-      new SyntheticText(fs, produce, attributes, accept);
+    const text = (
+      produce: (context: CallContext) => string | Uint8Array | number,
+      accept: ((bytes: Uint8Array, context: CallContext) => number) | null = null,
+      attributes: Attributes = {},
+    ): SyntheticText => new SyntheticText(fs, produce, attributes, accept);
     const entries: ReadonlyMap<string, Inode> = new Map<string, Inode>(
       Object.entries({
         self: new SyntheticLink(fs, (context) => (context === null ? -E.NOENT : String(context.process.pid))),
-        "thread-self": new SyntheticLink(fs, (context) => (context === null ? -E.NOENT : `${context.process.pid}/task/${context.thread.id}`)),
+        "thread-self": new SyntheticLink(fs, (context) =>
+          context === null ? -E.NOENT : `${context.process.pid}/task/${context.thread.id}`,
+        ),
         cmdline: text(() => "cvm\n"),
         cpuinfo: text(cpuinfo),
         filesystems: text(() => "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\toverlay\n\text4\n"),
@@ -44,7 +49,10 @@ export function makeProc(dev: number, vfs: VirtualFiles): SyntheticFs {
       },
       names(context) {
         if (context === null) return listed;
-        return [...listed, ...[...context.kernel.processes.keys()].map((pid): DirectoryEntry => ({ name: String(pid), type: S.IFDIR, ino: pid * 256 }))];
+        return [
+          ...listed,
+          ...[...context.kernel.processes.keys()].map((pid): DirectoryEntry => ({ name: String(pid), type: S.IFDIR, ino: pid * 256 })),
+        ];
       },
     });
   });
@@ -55,7 +63,10 @@ function findProcess(kernel: Kernel, pid: number): Process | null {
   return kernel.processes.get(pid) ?? kernel.threads.get(pid)?.process ?? null;
 }
 
-type Text = (produce: (context: CallContext) => string | Uint8Array | number, accept?: ((bytes: Uint8Array, context: CallContext) => number) | null) => SyntheticText;
+type Text = (
+  produce: (context: CallContext) => string | Uint8Array | number,
+  accept?: ((bytes: Uint8Array, context: CallContext) => number) | null,
+) => SyntheticText;
 
 /** /proc/sys. What may be written is kept and has no other effect. */
 function sysctl(fs: SyntheticFs, text: Text): Inode {
@@ -99,7 +110,13 @@ function sysctl(fs: SyntheticFs, text: Text): Inode {
       }),
     }),
     net: fixed(fs, {
-      core: fixed(fs, { somaxconn: value("4096"), rmem_max: value("212992"), wmem_max: value("212992"), rmem_default: value("212992"), wmem_default: value("212992") }),
+      core: fixed(fs, {
+        somaxconn: value("4096"),
+        rmem_max: value("212992"),
+        wmem_max: value("212992"),
+        rmem_default: value("212992"),
+        wmem_default: value("212992"),
+      }),
       ipv4: fixed(fs, {
         ip_local_port_range: value("32768\t60999"),
         tcp_fin_timeout: value("60"),
@@ -110,10 +127,14 @@ function sysctl(fs: SyntheticFs, text: Text): Inode {
     }),
     fs: fixed(fs, {
       "file-max": constant("1048576"),
-      "nr_open": constant("1048576"),
+      nr_open: constant("1048576"),
       "file-nr": constant("0\t0\t1048576"),
       "pipe-max-size": constant("1048576"),
-      inotify: fixed(fs, { max_user_watches: constant("65536"), max_user_instances: constant("128"), max_queued_events: constant("16384") }),
+      inotify: fixed(fs, {
+        max_user_watches: constant("65536"),
+        max_user_instances: constant("128"),
+        max_queued_events: constant("16384"),
+      }),
     }),
   });
 }
@@ -128,7 +149,9 @@ function uuid(random: Uint8Array): string {
   const bytes = Uint8Array.from(random);
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  return Buffer.from(bytes).toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  return Buffer.from(bytes)
+    .toString("hex")
+    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 /** One hart: more cores are used by more hosts. */
@@ -150,9 +173,29 @@ function meminfo({ kernel }: CallContext): string {
   for (const process of kernel.processes.values()) used += process.memoryUse().resident;
   const free = Math.max(0, total - Math.ceil(used / 1024));
   const lines: readonly (readonly [string, number])[] = [
-    ["MemTotal", total], ["MemFree", free], ["MemAvailable", free], ["Buffers", 0], ["Cached", 0], ["SwapCached", 0], ["Active", total - free], ["Inactive", 0],
-    ["SwapTotal", 0], ["SwapFree", 0], ["Dirty", 0], ["Writeback", 0], ["AnonPages", total - free], ["Mapped", 0], ["Shmem", 0], ["Slab", 0], ["SReclaimable", 0],
-    ["SUnreclaim", 0], ["PageTables", 0], ["CommitLimit", total], ["Committed_AS", total - free], ["VmallocTotal", 0], ["VmallocUsed", 0],
+    ["MemTotal", total],
+    ["MemFree", free],
+    ["MemAvailable", free],
+    ["Buffers", 0],
+    ["Cached", 0],
+    ["SwapCached", 0],
+    ["Active", total - free],
+    ["Inactive", 0],
+    ["SwapTotal", 0],
+    ["SwapFree", 0],
+    ["Dirty", 0],
+    ["Writeback", 0],
+    ["AnonPages", total - free],
+    ["Mapped", 0],
+    ["Shmem", 0],
+    ["Slab", 0],
+    ["SReclaimable", 0],
+    ["SUnreclaim", 0],
+    ["PageTables", 0],
+    ["CommitLimit", total],
+    ["Committed_AS", total - free],
+    ["VmallocTotal", 0],
+    ["VmallocUsed", 0],
   ];
   const text = lines.map(([name, value]) => `${`${name}:`.padEnd(15)} ${String(value).padStart(8)} kB\n`).join("");
   return `${text}HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n`;
@@ -172,9 +215,13 @@ export function mountsText(mounts: readonly Mount[]): string {
 /** /proc/PID/mountinfo. */
 export function mountInfoText(mounts: readonly Mount[]): string {
   return mounts
-    .map(({ fs, target, options }, index) => `${index + 21} ${index === 0 ? 1 : 21} 0:${fs.dev} / ${escape(target)} ${options} - ${fs.type} ${escape(fs.source)} ${fs.readOnly ? "ro" : "rw"}\n`)
+    .map(
+      ({ fs, target, options }, index) =>
+        `${index + 21} ${index === 0 ? 1 : 21} 0:${fs.dev} / ${escape(target)} ${options} - ${fs.type} ${escape(fs.source)} ${fs.readOnly ? "ro" : "rw"}\n`,
+    )
     .join("");
 }
-const escape = (text: string): string => text.replace(/[ \t\n\\]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
+const escape = (text: string): string =>
+  text.replace(/[ \t\n\\]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
 
 export { PAGE_KIB };

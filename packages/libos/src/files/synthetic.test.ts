@@ -55,7 +55,22 @@ describe("/proc", () => {
     expect(box.read("/proc/sys/net/core/somaxconn")).toBe("1024\n");
   });
   it("has what programs read at start", () => {
-    for (const path of ["meminfo", "cpuinfo", "uptime", "loadavg", "stat", "version", "filesystems", "mounts", "self/mountinfo", "sys/vm/overcommit_memory", "sys/kernel/pid_max", "sys/kernel/ngroups_max", "sys/kernel/osrelease", "sys/net/core/somaxconn"])
+    for (const path of [
+      "meminfo",
+      "cpuinfo",
+      "uptime",
+      "loadavg",
+      "stat",
+      "version",
+      "filesystems",
+      "mounts",
+      "self/mountinfo",
+      "sys/vm/overcommit_memory",
+      "sys/kernel/pid_max",
+      "sys/kernel/ngroups_max",
+      "sys/kernel/osrelease",
+      "sys/net/core/somaxconn",
+    ])
       expect(box.read(`/proc/${path}`), path).toMatch(/./);
     expect(box.read("/proc/sys/kernel/hostname")).toBe("box\n");
     expect(box.read("/proc/sys/kernel/random/uuid")).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n$/);
@@ -71,7 +86,9 @@ describe("/proc", () => {
 describe("/etc", () => {
   it("names the cVM and the network", () => {
     box.names = [{ name: "redis", address: "10.1.0.9" }];
-    expect(box.read("/etc/hosts")).toBe("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.1.0.2\tbox\n10.1.0.9\tredis\n");
+    expect(box.read("/etc/hosts")).toBe(
+      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.1.0.2\tbox\n10.1.0.9\tredis\n",
+    );
     expect(box.read("/etc/hostname")).toBe("box\n");
     expect(box.read("/etc/resolv.conf")).toMatch(/^nameserver /);
     expect(box.call("unlinkat", -100, "/etc/hosts", 0)).toBe(-16);
@@ -128,7 +145,9 @@ it("inotify reports what happens in a directory", () => {
   const events: string[] = [];
   for (let at = 0; at < bytes.length; at += 16 + view.getUint32(at + 12, true)) {
     expect(view.getInt32(at, true)).toBe(watch);
-    events.push(`${view.getUint32(at + 4, true).toString(16)} ${Buffer.from(bytes.subarray(at + 16, bytes.indexOf(0, at + 16))).toString()}`);
+    events.push(
+      `${view.getUint32(at + 4, true).toString(16)} ${Buffer.from(bytes.subarray(at + 16, bytes.indexOf(0, at + 16))).toString()}`,
+    );
   }
   expect(events).toEqual(["100 a", "2 a", "40 a", "80 b", "200 b"]);
   expect(box.call("inotify_rm_watch", fd, watch)).toBe(0);

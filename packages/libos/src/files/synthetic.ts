@@ -2,7 +2,16 @@
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext, type OpenFile, type Stat } from "../kernel/types.ts";
 import { Limit, O, S } from "./constants.ts";
-import { Dentry, FileSystem, Inode, nowNanoseconds, type AttributeChanges, type DirectoryEntry, type Ownership, type StatFs } from "./node.ts";
+import {
+  Dentry,
+  FileSystem,
+  Inode,
+  nowNanoseconds,
+  type AttributeChanges,
+  type DirectoryEntry,
+  type Ownership,
+  type StatFs,
+} from "./node.ts";
 import { canRead, canWrite, EntryFile, seekTo } from "./open-file.ts";
 
 export class SyntheticFs extends FileSystem {
@@ -58,7 +67,19 @@ abstract class SyntheticInode extends Inode {
   }
   stat(): Stat {
     const { made } = this.fs;
-    return { dev: this.fs.dev, ino: this.#ino, nlink: this.isDirectory ? 2 : 1, rdev: this.#attributes.rdev ?? 0, size: 0, blksize: 1024, blocks: 0, atime: made, mtime: made, ctime: made, ...this.ownership() };
+    return {
+      dev: this.fs.dev,
+      ino: this.#ino,
+      nlink: this.isDirectory ? 2 : 1,
+      rdev: this.#attributes.rdev ?? 0,
+      size: 0,
+      blksize: 1024,
+      blocks: 0,
+      atime: made,
+      mtime: made,
+      ctime: made,
+      ...this.ownership(),
+    };
   }
   override make(): number {
     return -E.NOENT;
@@ -100,7 +121,12 @@ export function fixed(fs: SyntheticFs, entries: Readonly<Record<string, Inode>>,
 export class SyntheticText extends SyntheticInode {
   readonly produce: (context: CallContext) => string | Uint8Array | number;
   readonly accept: ((bytes: Uint8Array, context: CallContext) => number) | null;
-  constructor(fs: SyntheticFs, produce: (context: CallContext) => string | Uint8Array | number, attributes: Attributes = {}, accept: ((bytes: Uint8Array, context: CallContext) => number) | null = null) {
+  constructor(
+    fs: SyntheticFs,
+    produce: (context: CallContext) => string | Uint8Array | number,
+    attributes: Attributes = {},
+    accept: ((bytes: Uint8Array, context: CallContext) => number) | null = null,
+  ) {
     super(fs, S.IFREG, attributes, accept === null ? 0o444 : 0o644);
     this.produce = produce;
     this.accept = accept;
@@ -114,7 +140,12 @@ export class SyntheticText extends SyntheticInode {
 export class SyntheticLink extends SyntheticInode {
   readonly #target: (context: CallContext | null) => string | number;
   readonly #follow: ((context: CallContext) => Dentry | OpenFile | number | null) | null;
-  constructor(fs: SyntheticFs, target: (context: CallContext | null) => string | number, follow: ((context: CallContext) => Dentry | OpenFile | number | null) | null = null, attributes: Attributes = {}) {
+  constructor(
+    fs: SyntheticFs,
+    target: (context: CallContext | null) => string | number,
+    follow: ((context: CallContext) => Dentry | OpenFile | number | null) | null = null,
+    attributes: Attributes = {},
+  ) {
     super(fs, S.IFLNK, attributes, 0o777);
     this.#target = target;
     this.#follow = follow;

@@ -2,7 +2,18 @@
 import { E } from "../kernel/errno.ts";
 import type { Stat, VfsFile } from "../kernel/types.ts";
 import { Limit, S } from "./constants.ts";
-import { Dentry, FileSystem, Inode, nowNanoseconds, type AttributeChanges, type Content, type DirectoryEntry, type NewNode, type Ownership, type StatFs } from "./node.ts";
+import {
+  Dentry,
+  FileSystem,
+  Inode,
+  nowNanoseconds,
+  type AttributeChanges,
+  type Content,
+  type DirectoryEntry,
+  type NewNode,
+  type Ownership,
+  type StatFs,
+} from "./node.ts";
 
 const CHUNK = 65536;
 
@@ -29,7 +40,16 @@ export class TmpFs extends FileSystem {
   statfs(): StatFs {
     const blocks = Math.floor(this.limit / 4096);
     const free = Math.max(0, blocks - Math.ceil(this.used / 4096));
-    return { type: 0x01021994, bsize: 4096, blocks, bfree: free, bavail: free, files: 1_000_000, ffree: 1_000_000 - this.#numbers, namelen: Limit.name };
+    return {
+      type: 0x01021994,
+      bsize: 4096,
+      blocks,
+      bfree: free,
+      bavail: free,
+      files: 1_000_000,
+      ffree: 1_000_000 - this.#numbers,
+      namelen: Limit.name,
+    };
   }
   /** A regular file without a name. */
   unnamed(name: string, mode: number, uid: number, gid: number): Dentry {
@@ -79,9 +99,19 @@ export class TmpInode extends Inode implements Content {
   }
   stat(): Stat {
     return {
-      dev: this.fs.dev, ino: this.#number, mode: this.#mode, nlink: this.links, uid: this.#uid, gid: this.#gid, rdev: this.#rdev,
+      dev: this.fs.dev,
+      ino: this.#number,
+      mode: this.#mode,
+      nlink: this.links,
+      uid: this.#uid,
+      gid: this.#gid,
+      rdev: this.#rdev,
       size: this.type === S.IFLNK ? Buffer.byteLength(this.#target) : this.isDirectory ? this.#children!.size * 20 + 40 : this.#size,
-      blksize: 4096, blocks: this.#chunks.size * (CHUNK / 512), atime: this.#atime, mtime: this.#mtime, ctime: this.#ctime,
+      blksize: 4096,
+      blocks: this.#chunks.size * (CHUNK / 512),
+      atime: this.#atime,
+      mtime: this.#mtime,
+      ctime: this.#ctime,
     };
   }
   override lookup(_directory: Dentry, name: string): Inode | number {
@@ -192,7 +222,7 @@ export class TmpInode extends Inode implements Content {
   }
   readAt(target: Uint8Array, position: number): number {
     const count = Math.min(target.length, this.#size - position);
-    for (let done = 0; done < count; ) {
+    for (let done = 0; done < count;) {
       const at = position + done;
       const start = at % CHUNK;
       const length = Math.min(CHUNK - start, count - done);
@@ -227,10 +257,11 @@ export class TmpInode extends Inode implements Content {
     if (length > Limit.fileSize) return -E.FBIG;
     if (length < this.#size) {
       const last = Math.ceil(length / CHUNK);
-      for (const key of this.#chunks.keys()) if (key >= last) {
-        this.#chunks.delete(key);
-        this.fs.used -= CHUNK;
-      }
+      for (const key of this.#chunks.keys())
+        if (key >= last) {
+          this.#chunks.delete(key);
+          this.fs.used -= CHUNK;
+        }
       this.#chunks.get(Math.floor(length / CHUNK))?.fill(0, length % CHUNK);
     }
     this.#size = length;
@@ -241,7 +272,7 @@ export class TmpInode extends Inode implements Content {
     const end = offset + length;
     if ((mode & ~0x13) !== 0) return -E.OPNOTSUPP;
     if ((mode & 0x12) !== 0) {
-      for (let at = offset; at < Math.min(end, this.#size); ) {
+      for (let at = offset; at < Math.min(end, this.#size);) {
         const start = at % CHUNK;
         const count = Math.min(CHUNK - start, end - at);
         this.#chunks.get(Math.floor(at / CHUNK))?.fill(0, start, start + count);

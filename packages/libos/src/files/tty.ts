@@ -7,15 +7,63 @@ import type { Dentry } from "./node.ts";
 import { anonymousStat, BaseFile, type IoctlResult } from "./open-file.ts";
 
 const Request = {
-  TCGETS: 0x5401, TCSETS: 0x5402, TCSETSW: 0x5403, TCSETSF: 0x5404, TCSBRK: 0x5409, TCXONC: 0x540a, TCFLSH: 0x540b, TIOCEXCL: 0x540c, TIOCNXCL: 0x540d,
-  TIOCSCTTY: 0x540e, TIOCGPGRP: 0x540f, TIOCSPGRP: 0x5410, TIOCOUTQ: 0x5411, TIOCGWINSZ: 0x5413, TIOCSWINSZ: 0x5414, FIONREAD: 0x541b, TIOCNOTTY: 0x5422,
-  TCSBRKP: 0x5425, TIOCGSID: 0x5429, TIOCGPTN: 0x80045430, TIOCSPTLCK: 0x40045431, TIOCGPTLCK: 0x80045439, TIOCGPTPEER: 0x5441,
-  TCGETS2: 0x802c542a, TCSETS2: 0x402c542b, TCSETSW2: 0x402c542c, TCSETSF2: 0x402c542d,
+  TCGETS: 0x5401,
+  TCSETS: 0x5402,
+  TCSETSW: 0x5403,
+  TCSETSF: 0x5404,
+  TCSBRK: 0x5409,
+  TCXONC: 0x540a,
+  TCFLSH: 0x540b,
+  TIOCEXCL: 0x540c,
+  TIOCNXCL: 0x540d,
+  TIOCSCTTY: 0x540e,
+  TIOCGPGRP: 0x540f,
+  TIOCSPGRP: 0x5410,
+  TIOCOUTQ: 0x5411,
+  TIOCGWINSZ: 0x5413,
+  TIOCSWINSZ: 0x5414,
+  FIONREAD: 0x541b,
+  TIOCNOTTY: 0x5422,
+  TCSBRKP: 0x5425,
+  TIOCGSID: 0x5429,
+  TIOCGPTN: 0x80045430,
+  TIOCSPTLCK: 0x40045431,
+  TIOCGPTLCK: 0x80045439,
+  TIOCGPTPEER: 0x5441,
+  TCGETS2: 0x802c542a,
+  TCSETS2: 0x402c542b,
+  TCSETSW2: 0x402c542c,
+  TCSETSF2: 0x402c542d,
 } as const;
 const Input = { ISTRIP: 0x20, INLCR: 0x40, IGNCR: 0x80, ICRNL: 0x100, IXON: 0x400 } as const;
 const Output = { OPOST: 1, ONLCR: 4, OCRNL: 8 } as const;
-const Local = { ISIG: 1, ICANON: 2, ECHO: 8, ECHOE: 0x10, ECHOK: 0x20, ECHONL: 0x40, NOFLSH: 0x80, ECHOCTL: 0x200, ECHOKE: 0x800, IEXTEN: 0x8000 } as const;
-const Char = { INTR: 0, QUIT: 1, ERASE: 2, KILL: 3, EOF: 4, TIME: 5, MIN: 6, SUSP: 10, EOL: 11, REPRINT: 12, WERASE: 14, LNEXT: 15, EOL2: 16 } as const;
+const Local = {
+  ISIG: 1,
+  ICANON: 2,
+  ECHO: 8,
+  ECHOE: 0x10,
+  ECHOK: 0x20,
+  ECHONL: 0x40,
+  NOFLSH: 0x80,
+  ECHOCTL: 0x200,
+  ECHOKE: 0x800,
+  IEXTEN: 0x8000,
+} as const;
+const Char = {
+  INTR: 0,
+  QUIT: 1,
+  ERASE: 2,
+  KILL: 3,
+  EOF: 4,
+  TIME: 5,
+  MIN: 6,
+  SUSP: 10,
+  EOL: 11,
+  REPRINT: 12,
+  WERASE: 14,
+  LNEXT: 15,
+  EOL2: 16,
+} as const;
 const SIGHUP = 1;
 const SIGINT = 2;
 const SIGQUIT = 3;
@@ -94,7 +142,15 @@ export class Tty {
   hungUp = false;
   #ended = false;
 
-  constructor(kernel: Kernel, number: number, console: number, columns: number, rows: number, output: (bytes: Uint8Array) => void, pending: () => number = () => 0) {
+  constructor(
+    kernel: Kernel,
+    number: number,
+    console: number,
+    columns: number,
+    rows: number,
+    output: (bytes: Uint8Array) => void,
+    pending: () => number = () => 0,
+  ) {
     this.#kernel = kernel;
     this.number = number;
     this.console = console;
@@ -207,7 +263,8 @@ export class Tty {
   }
   #echo(byte: number): void {
     if ((this.#local & Local.ECHO) === 0) return;
-    if ((this.#local & Local.ECHOCTL) !== 0 && (byte < 32 || byte === 127) && byte !== 9 && byte !== 10) this.#output(Uint8Array.of(94, byte ^ 64));
+    if ((this.#local & Local.ECHOCTL) !== 0 && (byte < 32 || byte === 127) && byte !== 9 && byte !== 10)
+      this.#output(Uint8Array.of(94, byte ^ 64));
     else this.#put(Uint8Array.of(byte));
   }
   #is(byte: number, which: number): boolean {
@@ -219,12 +276,14 @@ export class Tty {
     if (group === 0) {
       if (this.console < 0) return;
       let first = Number.POSITIVE_INFINITY;
-      for (const process of this.#kernel.processes.values()) if (process.console === this.console && process.pid < first && process.state() !== "Z") {
-        first = process.pid;
-        group = process.pgid;
-      }
+      for (const process of this.#kernel.processes.values())
+        if (process.console === this.console && process.pid < first && process.state() !== "Z") {
+          first = process.pid;
+          group = process.pgid;
+        }
     }
-    for (const process of this.#kernel.processes.values()) if (process.pgid === group && process.state() !== "Z") this.#kernel.signal(process, signal);
+    for (const process of this.#kernel.processes.values())
+      if (process.pgid === group && process.state() !== "Z") this.#kernel.signal(process, signal);
   }
 
   // ---- from the program
@@ -250,7 +309,9 @@ export class Tty {
   /** Milliseconds after which a read gives up with what it has (VMIN 0 and VTIME); Infinity: never. */
   get readTimeout(): number {
     const raw = (this.#local & Local.ICANON) === 0;
-    return raw && this.#characters[Char.MIN] === 0 && this.#characters[Char.TIME]! > 0 ? this.#characters[Char.TIME]! * 100 : Number.POSITIVE_INFINITY;
+    return raw && this.#characters[Char.MIN] === 0 && this.#characters[Char.TIME]! > 0
+      ? this.#characters[Char.TIME]! * 100
+      : Number.POSITIVE_INFINITY;
   }
   write(bytes: Uint8Array): number {
     if (this.hungUp) return -E.IO;
@@ -437,10 +498,18 @@ export class PtyMaster extends BaseFile {
   constructor(kernel: Kernel, terminals: Terminals, flags: number, entry: Dentry | null) {
     super(flags & (O.ACCMODE | O.NONBLOCK), entry);
     this.#terminals = terminals;
-    this.tty = new Tty(kernel, terminals.free(), -1, 0, 0, (bytes) => {
-      this.#buffer.push(bytes);
-      this.tty.waiters.notify();
-    }, () => this.#buffer.length);
+    this.tty = new Tty(
+      kernel,
+      terminals.free(),
+      -1,
+      0,
+      0,
+      (bytes) => {
+        this.#buffer.push(bytes);
+        this.tty.waiters.notify();
+      },
+      () => this.#buffer.length,
+    );
     this.waiters = this.tty.waiters;
     terminals.pts.set(this.tty.number, { tty: this.tty, open: (slaveFlags, slaveEntry) => this.#openSlave(slaveFlags, slaveEntry) });
   }

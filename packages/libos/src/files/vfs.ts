@@ -55,8 +55,10 @@ export class VirtualFiles implements Vfs {
   /** Mounts `fs` at an existing path of the tree (directory on directory, file on file). */
   mount(target: string, fs: FileSystem, root: Dentry = fs.top, options: string = fs.readOnly ? "ro,relatime" : "rw,relatime"): void {
     const place = this.walk(this.root, target, true, null);
-    if (typeof place === "number" || place.entry === null) throw new Error(`[mount-target] ${target}: ${typeof place === "number" ? `error ${-place}` : "does not exist"}`);
-    if (place.entry.inode.isDirectory !== root.inode.isDirectory) throw new Error(`[mount-target] ${target}: a directory and a file do not cover each other`);
+    if (typeof place === "number" || place.entry === null)
+      throw new Error(`[mount-target] ${target}: ${typeof place === "number" ? `error ${-place}` : "does not exist"}`);
+    if (place.entry.inode.isDirectory !== root.inode.isDirectory)
+      throw new Error(`[mount-target] ${target}: a directory and a file do not cover each other`);
     let at = place.entry;
     while (at.mounted !== null) at = at.mounted;
     at.mounted = root;
@@ -138,10 +140,11 @@ export class VirtualFiles implements Vfs {
       }
       if (part.length > Limit.name / 4 && Buffer.byteLength(part) > Limit.name) return -E.NAMETOOLONG;
       let last = true;
-      for (let i = index; i < parts.length; i++) if (parts[i] !== "") {
-        last = false;
-        break;
-      }
+      for (let i = index; i < parts.length; i++)
+        if (parts[i] !== "") {
+          last = false;
+          break;
+        }
       if (current.dead && current.parent !== null) return -E.NOENT;
       let child = childOf(current, part, context);
       if (typeof child === "number") {
@@ -271,7 +274,8 @@ export class VirtualFiles implements Vfs {
     const denied = permission(owner, wanted, context.process.credentials);
     if (denied < 0) return denied;
     if (write && inode.type === S.IFREG && inode.fs.readOnly) return -E.ROFS;
-    if ((flags & O.NOATIME) !== 0 && context.process.credentials.fsuid !== 0 && context.process.credentials.fsuid !== owner.uid) return -E.PERM;
+    if ((flags & O.NOATIME) !== 0 && context.process.credentials.fsuid !== 0 && context.process.credentials.fsuid !== owner.uid)
+      return -E.PERM;
     return this.#openEntry(entry, flags, context);
   }
   #openEntry(entry: Dentry, flags: number, context: CallContext): OpenFile | number {
@@ -298,7 +302,12 @@ export class VirtualFiles implements Vfs {
     const { credentials } = context.process;
     const denied = permission(directory.inode.ownership(), Access.WRITE | Access.EXECUTE, credentials);
     if (denied < 0) return denied;
-    const inode = directory.inode.makeUnnamed(directory, { mode: S.IFREG | (mode & 0o7777 & ~context.process.fs.umask), uid: credentials.fsuid, gid: credentials.fsgid, rdev: 0 });
+    const inode = directory.inode.makeUnnamed(directory, {
+      mode: S.IFREG | (mode & 0o7777 & ~context.process.fs.umask),
+      uid: credentials.fsuid,
+      gid: credentials.fsgid,
+      rdev: 0,
+    });
     if (typeof inode === "number") return inode;
     const entry = new Dentry(directory, `#${++renames}`, inode);
     entry.dead = true;
@@ -334,7 +343,13 @@ export class VirtualFiles implements Vfs {
     if (denied < 0) return denied;
     const inherits = (owner.mode & S.ISGID) !== 0;
     const setgid = inherits && (mode & S.IFMT) === S.IFDIR ? S.ISGID : 0;
-    const inode = parent.inode.make(parent, name, { mode: mode | setgid, uid: credentials.fsuid, gid: inherits ? owner.gid : credentials.fsgid, rdev, ...(target === undefined ? {} : { target }) });
+    const inode = parent.inode.make(parent, name, {
+      mode: mode | setgid,
+      uid: credentials.fsuid,
+      gid: inherits ? owner.gid : credentials.fsgid,
+      rdev,
+      ...(target === undefined ? {} : { target }),
+    });
     if (typeof inode === "number") return inode;
     const entry = new Dentry(parent, name, inode);
     parent.adopt(entry, name);
@@ -358,7 +373,8 @@ export class VirtualFiles implements Vfs {
     const { parent, entry, name } = place;
     if (place.file !== null) return -E.PERM;
     if (entry === null) return -E.NOENT;
-    if (name === "") return directory ? (/(^|\/)\.\.\/*$/.test(path) ? -E.NOTEMPTY : path.replace(/\/+$/, "") === "" ? -E.BUSY : -E.INVAL) : -E.ISDIR;
+    if (name === "")
+      return directory ? (/(^|\/)\.\.\/*$/.test(path) ? -E.NOTEMPTY : path.replace(/\/+$/, "") === "" ? -E.BUSY : -E.INVAL) : -E.ISDIR;
     const denied = this.#mayDelete(parent, entry, context);
     if (denied < 0) return denied;
     if (directory) {
@@ -408,7 +424,8 @@ export class VirtualFiles implements Vfs {
     const exchange = (flags & Rename.EXCHANGE) !== 0;
     if (existing !== null && (flags & Rename.NOREPLACE) !== 0) return -E.EXIST;
     if (existing === null && exchange) return -E.NOENT;
-    if (from.parent.inode.fs !== to.parent.inode.fs || child.inode.fs !== from.parent.inode.fs) return child.covers !== null ? -E.BUSY : -E.XDEV;
+    if (from.parent.inode.fs !== to.parent.inode.fs || child.inode.fs !== from.parent.inode.fs)
+      return child.covers !== null ? -E.BUSY : -E.XDEV;
     let denied = this.#mayDelete(from.parent, child, context);
     if (denied < 0) return denied;
     if (to.parent.dead) return -E.NOENT;

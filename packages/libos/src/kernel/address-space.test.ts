@@ -85,7 +85,9 @@ test("a shared file gets only the pages that changed, and never grows", async ()
   const content = Buffer.alloc(PAGE + 100, 1);
   const writes: number[] = [];
   const file: VfsFile = {
-    path: "/f", size: () => content.length, pread: (offset, length) => Uint8Array.from(content.subarray(offset, offset + length)),
+    path: "/f",
+    size: () => content.length,
+    pread: (offset, length) => Uint8Array.from(content.subarray(offset, offset + length)),
     pwrite: (offset, bytes) => {
       writes.push(offset, bytes.length);
       return bytes.length;
@@ -96,13 +98,20 @@ test("a shared file gets only the pages that changed, and never grows", async ()
   const memory = Buffer.alloc(4 * PAGE, 1);
   memory[PAGE + 5] = 9;
   memory[PAGE + 200] = 9;
-  const host = { readMemory: async (_id: number, at: number, length: number) => memory.subarray(at - 16 * PAGE, at - 16 * PAGE + length) } as unknown as HostCalls;
+  const host = {
+    readMemory: async (_id: number, at: number, length: number) => memory.subarray(at - 16 * PAGE, at - 16 * PAGE + length),
+  } as unknown as HostCalls;
   await space.writeBack(host);
   expect(writes).toEqual([PAGE, 100]);
 });
 
 test("property: the list stays sorted and apart, and memory adds up, whatever is mapped and unmapped", () => {
-  const step = fc.record({ kind: fc.constantFrom("map", "unmap", "protect"), page: fc.integer({ min: 16, max: 60 }), pages: fc.integer({ min: 1, max: 12 }), prot: fc.constantFrom(0, 1, 3) });
+  const step = fc.record({
+    kind: fc.constantFrom("map", "unmap", "protect"),
+    page: fc.integer({ min: 16, max: 60 }),
+    pages: fc.integer({ min: 1, max: 12 }),
+    prot: fc.constantFrom(0, 1, 3),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const { space, account, ops } = make();

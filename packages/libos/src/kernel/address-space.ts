@@ -160,7 +160,13 @@ export class AddressSpace {
    */
   map(start: number, length: number, options: Partial<MappingOptions>, content: Uint8Array | undefined, ops: ProcessOp[]): number {
     if (start < LOWEST || start + length > this.bytes || this.#mappings.length >= MOST_MAPPINGS) return -E.NOMEM;
-    const mapping: Mapping = { ...ANONYMOUS, ...options, start, end: start + length, populated: (options.prot ?? 0) !== 0 || content !== undefined };
+    const mapping: Mapping = {
+      ...ANONYMOUS,
+      ...options,
+      start,
+      end: start + length,
+      populated: (options.prot ?? 0) !== 0 || content !== undefined,
+    };
     if (mapping.populated && !this.account.take(length)) return -E.NOMEM;
     if (mapping.populated) this.#mapOp(mapping, content, ops);
     this.#insert(mapping);
@@ -238,7 +244,14 @@ export class AddressSpace {
     if (this.account.used + needed > this.account.limit) return -E.NOMEM;
     for (const mapping of this.#extract(start, end)) {
       if (mapping.populated) {
-        if (mapping.prot !== prot) ops.push({ op: "protect", process: this.id, address: mapping.start, length: mapping.end - mapping.start, prot: machineProt(prot) });
+        if (mapping.prot !== prot)
+          ops.push({
+            op: "protect",
+            process: this.id,
+            address: mapping.start,
+            length: mapping.end - mapping.start,
+            prot: machineProt(prot),
+          });
       } else if (prot !== 0) {
         const bytes = mapping.file === null ? undefined : mapping.file.pread(mapping.offset, mapping.end - mapping.start);
         this.#mapOp({ ...mapping, prot }, bytes, ops);
@@ -279,7 +292,8 @@ export class AddressSpace {
     const from = roundUp(this.brk);
     const to = roundUp(address);
     if (to > from) {
-      if (to > this.mmapTop || !this.isFree(from, to) || this.map(from, to - from, { prot: 3, name: "[heap]" }, undefined, ops) < 0) return this.brk;
+      if (to > this.mmapTop || !this.isFree(from, to) || this.map(from, to - from, { prot: 3, name: "[heap]" }, undefined, ops) < 0)
+        return this.brk;
     } else if (to < from) this.unmap(to, from - to, ops);
     this.brk = address;
     return address;
@@ -340,7 +354,14 @@ export class AddressSpace {
       if (mapping.object !== object || !mapping.populated) continue;
       const from = Math.max(offset, mapping.offset);
       const to = Math.min(offset + bytes.length, mapping.offset + mapping.end - mapping.start);
-      if (from < to) ops.push({ op: "write", process: this.id, address: mapping.start + from - mapping.offset, bytes: bytes.subarray(from - offset, to - offset), ifMapped: true });
+      if (from < to)
+        ops.push({
+          op: "write",
+          process: this.id,
+          address: mapping.start + from - mapping.offset,
+          bytes: bytes.subarray(from - offset, to - offset),
+          ifMapped: true,
+        });
     }
   }
 
@@ -353,7 +374,8 @@ export class AddressSpace {
       if (mapping.start >= end) break;
       if (!mapping.shared || !mapping.writable || mapping.file === null || !mapping.populated) continue;
       const stop = Math.min(end, mapping.end, mapping.start + mapping.file.size() - mapping.offset);
-      for (let from = Math.max(start, mapping.start); from < stop; from += WRITE_BACK_CHUNK) pieces.push({ mapping, from, length: Math.min(WRITE_BACK_CHUNK, stop - from) });
+      for (let from = Math.max(start, mapping.start); from < stop; from += WRITE_BACK_CHUNK)
+        pieces.push({ mapping, from, length: Math.min(WRITE_BACK_CHUNK, stop - from) });
     }
     const next = (index: number): Awaitable<void> => {
       const piece = pieces[index];
@@ -419,8 +441,15 @@ function optionsOf(mapping: Mapping): MappingOptions {
 
 function mergeable(a: Mapping, b: Mapping): boolean {
   return (
-    a.end === b.start && a.prot === b.prot && a.shared === b.shared && a.populated === b.populated && a.name === b.name &&
-    a.writable === b.writable && a.file === b.file && a.object === b.object && ((a.file === null && a.object === 0) || a.offset + (a.end - a.start) === b.offset)
+    a.end === b.start &&
+    a.prot === b.prot &&
+    a.shared === b.shared &&
+    a.populated === b.populated &&
+    a.name === b.name &&
+    a.writable === b.writable &&
+    a.file === b.file &&
+    a.object === b.object &&
+    ((a.file === null && a.object === 0) || a.offset + (a.end - a.start) === b.offset)
   );
 }
 

@@ -4,16 +4,37 @@ import { endProcess } from "./lifecycle.ts";
 import type { LinuxProcess, LinuxThread } from "./process.ts";
 import { FCSR, Registers, X } from "./registers.ts";
 import {
-  bit, Code, DEFAULT_ACTION, encodeSignalInfo, IGNORED_BY_DEFAULT, SA, Sig, SIG_DFL, SIG_IGN, signalInfo, STOPS, UNBLOCKABLE, type SignalAction,
+  bit,
+  Code,
+  DEFAULT_ACTION,
+  encodeSignalInfo,
+  IGNORED_BY_DEFAULT,
+  SA,
+  Sig,
+  SIG_DFL,
+  SIG_IGN,
+  signalInfo,
+  STOPS,
+  UNBLOCKABLE,
+  type SignalAction,
 } from "./signals.ts";
 import type { SignalInfo } from "./types.ts";
 
 /** struct rt_sigframe: siginfo, then ucontext (flags, link, stack, mask, registers, float registers). */
-const Frame = { bytes: 1088, context: 128, stack: 128 + 16, mask: 128 + 40, registers: 128 + 176, floats: 128 + 176 + 256, fcsr: 128 + 176 + 512 } as const;
+const Frame = {
+  bytes: 1088,
+  context: 128,
+  stack: 128 + 16,
+  mask: 128 + 40,
+  registers: 128 + 176,
+  floats: 128 + 176 + 256,
+  fcsr: 128 + 176 + 512,
+} as const;
 const SS_DISABLE = 2;
 const SS_ONSTACK = 1;
 
-const ignored = (action: SignalAction, signal: number): boolean => action.handler === SIG_IGN || (action.handler === SIG_DFL && (IGNORED_BY_DEFAULT & bit(signal)) !== 0n);
+const ignored = (action: SignalAction, signal: number): boolean =>
+  action.handler === SIG_IGN || (action.handler === SIG_DFL && (IGNORED_BY_DEFAULT & bit(signal)) !== 0n);
 
 /** Whether a signal would be delivered to the thread now. */
 export function hasDeliverable(thread: LinuxThread): boolean {
@@ -124,10 +145,18 @@ function rewind(thread: LinuxThread, registers: Registers): void {
 }
 
 /** Whether an address is on the alternate stack. */
-export const onAlternateStack = (thread: LinuxThread, sp: number): boolean => sp > thread.stack.address && sp <= thread.stack.address + thread.stack.size;
+export const onAlternateStack = (thread: LinuxThread, sp: number): boolean =>
+  sp > thread.stack.address && sp <= thread.stack.address + thread.stack.size;
 
 /** Writes the frame and points the registers at the handler. False when the stack cannot take it. */
-function pushFrame(thread: LinuxThread, registers: Registers, signal: number, info: SignalInfo, action: SignalAction, ops: ProcessOp[]): boolean {
+function pushFrame(
+  thread: LinuxThread,
+  registers: Registers,
+  signal: number,
+  info: SignalInfo,
+  action: SignalAction,
+  ops: ProcessOp[],
+): boolean {
   const { process, stack } = thread;
   let sp = registers.get(X.SP);
   const alternate = (stack.flags & SS_DISABLE) === 0;
@@ -167,7 +196,11 @@ export function popFrame(thread: LinuxThread, current: Uint8Array, frame: Uint8A
   if (hasDeliverable(thread)) thread.attention = true;
   const flags = view.getInt32(Frame.stack + 8, true);
   if ((flags & ~(SS_ONSTACK | SS_DISABLE)) === 0) {
-    thread.stack = { address: Number(view.getBigUint64(Frame.stack, true)), size: Number(view.getBigUint64(Frame.stack + 16, true)), flags: flags & SS_DISABLE };
+    thread.stack = {
+      address: Number(view.getBigUint64(Frame.stack, true)),
+      size: Number(view.getBigUint64(Frame.stack + 16, true)),
+      flags: flags & SS_DISABLE,
+    };
   }
   const bytes = Uint8Array.from(current);
   bytes.set(frame.subarray(Frame.registers, Frame.registers + 256), 0);
@@ -182,7 +215,8 @@ function stop(process: LinuxProcess, signal: number, current: LinuxThread): void
   process.stopped = signal;
   process.unreported = "stopped";
   const ops: ProcessOp[] = [];
-  for (const thread of process.threads) if (thread !== current && thread.blocked === null && thread.parked === null) ops.push({ op: "interrupt", thread: thread.id });
+  for (const thread of process.threads)
+    if (thread !== current && thread.blocked === null && thread.parked === null) ops.push({ op: "interrupt", thread: thread.id });
   if (ops.length > 0) void process.kernel.host.operate(ops);
   tellParent(process, Code.STOPPED, signal);
 }

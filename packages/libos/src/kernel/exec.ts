@@ -16,11 +16,18 @@ const LEAST_BYTES = 32 * 1024 * 1024;
 
 /** An empty address range as large as the cVM's memory, or a smaller one when there is no room for that. */
 function createSpace(kernel: LinuxKernel, bytes: number): Awaitable<{ readonly space: number; readonly bytes: number }> {
-  return whenReady(kernel.host.createProcess(bytes), (space) => (space > 0 || bytes / 2 < LEAST_BYTES ? { space, bytes } : createSpace(kernel, Math.floor(bytes / 2))));
+  return whenReady(kernel.host.createProcess(bytes), (space) =>
+    space > 0 || bytes / 2 < LEAST_BYTES ? { space, bytes } : createSpace(kernel, Math.floor(bytes / 2)),
+  );
 }
 
 /** Makes an address space with a loaded program. */
-function load(kernel: LinuxKernel, program: Program, env: readonly string[], process: LinuxProcess): Awaitable<{ readonly memory: AddressSpace; readonly registers: Uint8Array }> {
+function load(
+  kernel: LinuxKernel,
+  program: Program,
+  env: readonly string[],
+  process: LinuxProcess,
+): Awaitable<{ readonly memory: AddressSpace; readonly registers: Uint8Array }> {
   return whenReady(createSpace(kernel, kernel.options.memoryBytes), ({ space, bytes }) => {
     if (space <= 0) throw new ExecError("no-memory", `${program.name}: no region of ${bytes} bytes is free`);
     const memory = new AddressSpace(space, bytes, kernel.memory);
@@ -45,7 +52,9 @@ function load(kernel: LinuxKernel, program: Program, env: readonly string[], pro
 }
 
 function take(process: LinuxProcess, thread: LinuxThread, program: Program, env: readonly string[], memory: AddressSpace): void {
-  const name = Buffer.from(program.name.slice(program.name.lastIndexOf("/") + 1)).subarray(0, 15).toString();
+  const name = Buffer.from(program.name.slice(program.name.lastIndexOf("/") + 1))
+    .subarray(0, 15)
+    .toString();
   process.memory = memory;
   process.executable = program.path;
   process.argv = program.argv;
@@ -55,7 +64,13 @@ function take(process: LinuxProcess, thread: LinuxThread, program: Program, env:
 }
 
 /** The first program of a console. @throws ExecError (or a promise that fails with it), with nothing left behind. */
-export function startProgram(process: LinuxProcess, thread: LinuxThread, argv: readonly string[], env: readonly string[], cwd: string): Awaitable<void> {
+export function startProgram(
+  process: LinuxProcess,
+  thread: LinuxThread,
+  argv: readonly string[],
+  env: readonly string[],
+  cwd: string,
+): Awaitable<void> {
   const { kernel } = process;
   const program = openProgram(thread.context, findInPath(thread.context, argv[0] ?? "", env, cwd), cwd, argv);
   return whenReady(load(kernel, program, env, process), ({ memory, registers }) => {
@@ -86,7 +101,13 @@ function findInPath(context: LinuxContext, name: string, env: readonly string[],
 }
 
 /** execve(2). */
-export function execute(context: LinuxContext, path: string, directory: string, argv: readonly string[], env: readonly string[]): SyscallOutcome {
+export function execute(
+  context: LinuxContext,
+  path: string,
+  directory: string,
+  argv: readonly string[],
+  env: readonly string[],
+): SyscallOutcome {
   const { kernel, process, thread } = context;
   const failed = (error: unknown): number => {
     if (error instanceof ExecError) return -error.errno;
@@ -105,7 +126,13 @@ export function execute(context: LinuxContext, path: string, directory: string, 
 }
 
 /** The point of no return of execve: other threads end, the old memory goes. */
-function replace(context: LinuxContext, program: Program, env: readonly string[], memory: AddressSpace, registers: Uint8Array): SyscallOutcome {
+function replace(
+  context: LinuxContext,
+  program: Program,
+  env: readonly string[],
+  memory: AddressSpace,
+  registers: Uint8Array,
+): SyscallOutcome {
   const { kernel, process, thread } = context;
   if (thread.dead) {
     memory.release();
@@ -122,7 +149,9 @@ function replace(context: LinuxContext, program: Program, env: readonly string[]
   take(process, thread, program, env, memory);
   process.executed = true;
   process.dumpable = 1;
-  process.actions = process.actions.map((action) => (action.handler === SIG_IGN ? { ...DEFAULT_ACTION, handler: SIG_IGN } : { ...DEFAULT_ACTION, handler: SIG_DFL }));
+  process.actions = process.actions.map((action) =>
+    action.handler === SIG_IGN ? { ...DEFAULT_ACTION, handler: SIG_IGN } : { ...DEFAULT_ACTION, handler: SIG_DFL },
+  );
   for (const [id, timer] of process.timers) {
     if (id < 0) continue;
     timer.cancel?.();

@@ -4,7 +4,19 @@ import { PAGE, type AddressSpace } from "./address-space.ts";
 import { Sig } from "./signals.ts";
 
 /** mcause values (RISC-V privileged specification). */
-const Cause = { FetchMisaligned: 0, FetchAccess: 1, Illegal: 2, Breakpoint: 3, LoadMisaligned: 4, LoadAccess: 5, StoreMisaligned: 6, StoreAccess: 7, FetchPage: 12, LoadPage: 13, StorePage: 15 } as const;
+const Cause = {
+  FetchMisaligned: 0,
+  FetchAccess: 1,
+  Illegal: 2,
+  Breakpoint: 3,
+  LoadMisaligned: 4,
+  LoadAccess: 5,
+  StoreMisaligned: 6,
+  StoreAccess: 7,
+  FetchPage: 12,
+  LoadPage: 13,
+  StorePage: 15,
+} as const;
 const ILL_ILLOPC = 1;
 const TRAP_BRKPT = 1;
 const BUS_ADRALN = 1;

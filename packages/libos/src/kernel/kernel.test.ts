@@ -7,9 +7,19 @@ import { Registers } from "./registers.ts";
 import { Sig } from "./signals.ts";
 
 const text = { address: 0x10000, bytes: Uint8Array.of(0x13, 0, 0, 0) };
-const program = makeElf({ segments: [text, { address: 0x20000, bytes: Uint8Array.of(1, 2, 3), memoryBytes: 8000, flags: 6 }], entry: 0x10000 });
-const files = { "bin/a": program, "bin/b": makeElf({ segments: [text], entry: 0x10002 }), "bin/script": "#!/bin/b -x y\n", "bin/text": "hello, not a program", "bin/amd64": makeElf({ segments: [text], machine: 62 }),
-  "bin/far": makeElf({ segments: [{ ...text, address: 0x7000_0000 }] }), "bin/noloader": makeElf({ segments: [text], interpreter: "/lib/ld.so" }) };
+const program = makeElf({
+  segments: [text, { address: 0x20000, bytes: Uint8Array.of(1, 2, 3), memoryBytes: 8000, flags: 6 }],
+  entry: 0x10000,
+});
+const files = {
+  "bin/a": program,
+  "bin/b": makeElf({ segments: [text], entry: 0x10002 }),
+  "bin/script": "#!/bin/b -x y\n",
+  "bin/text": "hello, not a program",
+  "bin/amd64": makeElf({ segments: [text], machine: 62 }),
+  "bin/far": makeElf({ segments: [{ ...text, address: 0x7000_0000 }] }),
+  "bin/noloader": makeElf({ segments: [text], interpreter: "/lib/ld.so" }),
+};
 let world: World;
 const start = async (options: Partial<ConstructorParameters<typeof World>[1]> = {}): Promise<World> => {
   world = new World(files, { argv: ["/bin/a", "one"], ...options });
@@ -68,8 +78,13 @@ describe("programs", () => {
   });
 
   test.each([
-    ["/bin/none", "not-found", E.NOENT], ["none", "not-found", E.NOENT], ["/tmp", "no-permission", E.ACCES], ["/bin/text", "not-elf", E.NOEXEC], ["/bin/amd64", "wrong-machine", E.NOEXEC],
-    ["/bin/far", "outside-region", E.NOEXEC], ["/bin/noloader", "interpreter-not-found", E.NOENT],
+    ["/bin/none", "not-found", E.NOENT],
+    ["none", "not-found", E.NOENT],
+    ["/tmp", "no-permission", E.ACCES],
+    ["/bin/text", "not-elf", E.NOEXEC],
+    ["/bin/amd64", "wrong-machine", E.NOEXEC],
+    ["/bin/far", "outside-region", E.NOEXEC],
+    ["/bin/noloader", "interpreter-not-found", E.NOENT],
   ])("%s is refused: %s, and nothing is left", async (path, code, errno) => {
     world = new World(files, { argv: [path] });
     await expect((async () => world.os.start())()).rejects.toMatchObject({ code, errno });
@@ -164,7 +179,13 @@ describe("processes", () => {
 
   test("what a child may not use: namespaces, bad flag pairs", async () => {
     await start();
-    for (const [flags, error] of [[0x10000, E.INVAL], [0x800, E.INVAL], [0x20000000, E.PERM], [0x10000000, E.PERM]] as const) expect(world.result(1, "clone", flags, 0, 0, 0, 0)).toBe(-error);
+    for (const [flags, error] of [
+      [0x10000, E.INVAL],
+      [0x800, E.INVAL],
+      [0x20000000, E.PERM],
+      [0x10000000, E.PERM],
+    ] as const)
+      expect(world.result(1, "clone", flags, 0, 0, 0, 0)).toBe(-error);
   });
 
   test("a fork that does not fit is refused and takes no memory", async () => {
@@ -196,9 +217,10 @@ describe("threads and futexes", () => {
     await new Promise((resolve) => {
       setTimeout(resolve, 5);
     });
-    if (world.call(tid, "exit", 0) === PENDING) await new Promise((resolve) => {
-      setTimeout(resolve, 5);
-    });
+    if (world.call(tid, "exit", 0) === PENDING)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5);
+      });
     expect((await world.answer(1)).result).toBe(0);
     expect(world.read(1, scratch + 8, 1)![0]).toBe(0);
   });
@@ -269,7 +291,10 @@ describe("signals", () => {
   test("a waiting call ends with EINTR, or is made again with SA_RESTART", async () => {
     await start();
     const child = await fork();
-    for (const [flags, expected] of [[0, -E.INTR], [0x10000000, -1]] as const) {
+    for (const [flags, expected] of [
+      [0, -E.INTR],
+      [0x10000000, -1],
+    ] as const) {
       world.result(1, "rt_sigaction", Sig.USR1, action(HANDLER, flags), null, 8);
       const before = world.registers(1).pc;
       expect(world.call(1, "wait4", -1, null, 0, null)).toBe(PENDING);
@@ -318,7 +343,8 @@ describe("signals", () => {
     const registers = Uint8Array.from(world.registers(child).bytes);
     world.call(1, "kill", child, Sig.STOP);
     expect(world.harts.has(child)).toBe(false);
-    const status = (options: number): number => new DataView(out(world.call(1, "wait4", child, scratch, options, null), 1).buffer).getInt32(0, true);
+    const status = (options: number): number =>
+      new DataView(out(world.call(1, "wait4", child, scratch, options, null), 1).buffer).getInt32(0, true);
     expect(status(2)).toBe((Sig.STOP << 8) | 0x7f);
     expect(world.result(1, "wait4", child, scratch, 1 | 2, null)).toBe(0);
     world.call(1, "kill", child, Sig.CONT);
@@ -331,7 +357,16 @@ describe("signals", () => {
 
   test("a fault goes to the handler, or ends the process", async () => {
     await start();
-    const fault = (value: number) => world.os.fault({ process: 1, thread: 1, cause: 15, value, pc: 0x10000, registers: Uint8Array.from(world.registers(1).bytes), report: "" });
+    const fault = (value: number) =>
+      world.os.fault({
+        process: 1,
+        thread: 1,
+        cause: 15,
+        value,
+        pc: 0x10000,
+        registers: Uint8Array.from(world.registers(1).bytes),
+        report: "",
+      });
     world.result(1, "rt_sigaction", Sig.SEGV, action(HANDLER, 4), null, 8);
     const first = await fault(0x10008);
     world.apply(first.ops!);

@@ -1,6 +1,16 @@
 /** The core of a library OS: tables of processes and threads, blocking and waking, the way of a system call. */
 import { randomFillSync } from "node:crypto";
-import { PENDING, type Awaitable, type HostCalls, type LibosOptions, type ProcessOp, type SyscallCall, type SyscallOutcome, type SyscallReply, type ThreadId } from "@cvm/monitor/abi";
+import {
+  PENDING,
+  type Awaitable,
+  type HostCalls,
+  type LibosOptions,
+  type ProcessOp,
+  type SyscallCall,
+  type SyscallOutcome,
+  type SyscallReply,
+  type ThreadId,
+} from "@cvm/monitor/abi";
 import { hasDeliverable, sendSignal } from "./delivery.ts";
 import { E } from "./errno.ts";
 import { FutexTable } from "./futex.ts";
@@ -189,11 +199,15 @@ export class LinuxKernel implements Kernel {
     thread.blocked = blocked;
     for (const queue of queues) queue.add(waiter);
     if (timeoutMs !== Infinity) {
-      blocked.cancel = at(since + timeoutMs, () => this.monotonic(), () => {
-        if (thread.blocked !== blocked) return;
-        blocked.cancel = null;
-        this.finish(thread, typeof onTimeout === "number" ? onTimeout : onTimeout());
-      });
+      blocked.cancel = at(
+        since + timeoutMs,
+        () => this.monotonic(),
+        () => {
+          if (thread.blocked !== blocked) return;
+          blocked.cancel = null;
+          this.finish(thread, typeof onTimeout === "number" ? onTimeout : onTimeout());
+        },
+      );
     }
     return PENDING;
   }
@@ -277,7 +291,8 @@ export class LinuxKernel implements Kernel {
     if (hasDeliverable(thread)) thread.attention = true;
   }
   readonly signalSource: SignalSource = {
-    pending: (process, thread, set) => (((process as LinuxProcess).pending.set | ((thread as LinuxThread | undefined)?.pending.set ?? 0n)) & set) !== 0n,
+    pending: (process, thread, set) =>
+      (((process as LinuxProcess).pending.set | ((thread as LinuxThread | undefined)?.pending.set ?? 0n)) & set) !== 0n,
     take: (context, set) => (context as LinuxContext).thread.pending.take(set) ?? (context as LinuxContext).process.pending.take(set),
     arrivals: (process) => process.signalWaiters,
   };
@@ -285,7 +300,8 @@ export class LinuxKernel implements Kernel {
   /** Calls by name, unknown ones as `syscall_N`. */
   statistics(): Readonly<Record<string, number>> {
     const result: Record<string, number> = {};
-    for (const [number, row] of this.#table.entries()) if (row !== undefined && this.#calls[number]! > 0) result[row.name] = this.#calls[number]!;
+    for (const [number, row] of this.#table.entries())
+      if (row !== undefined && this.#calls[number]! > 0) result[row.name] = this.#calls[number]!;
     for (const [number, count] of this.#unknown) result[`syscall_${number}`] = count;
     return result;
   }

@@ -10,8 +10,25 @@ import { Code, DEFAULT_ACTION, SA, Sig, SIG_IGN, signalInfo } from "./signals.ts
 
 /** Flags of clone(2). */
 export const Clone = {
-  VM: 0x100, FS: 0x200, FILES: 0x400, SIGHAND: 0x800, PIDFD: 0x1000, VFORK: 0x4000, PARENT: 0x8000, THREAD: 0x10000, NEWNS: 0x20000, SETTLS: 0x80000, PARENT_SETTID: 0x100000,
-  CHILD_CLEARTID: 0x200000, CHILD_SETTID: 0x1000000, NEWCGROUP: 0x2000000, NEWUTS: 0x4000000, NEWIPC: 0x8000000, NEWUSER: 0x10000000, NEWPID: 0x20000000, NEWNET: 0x40000000,
+  VM: 0x100,
+  FS: 0x200,
+  FILES: 0x400,
+  SIGHAND: 0x800,
+  PIDFD: 0x1000,
+  VFORK: 0x4000,
+  PARENT: 0x8000,
+  THREAD: 0x10000,
+  NEWNS: 0x20000,
+  SETTLS: 0x80000,
+  PARENT_SETTID: 0x100000,
+  CHILD_CLEARTID: 0x200000,
+  CHILD_SETTID: 0x1000000,
+  NEWCGROUP: 0x2000000,
+  NEWUTS: 0x4000000,
+  NEWIPC: 0x8000000,
+  NEWUSER: 0x10000000,
+  NEWPID: 0x20000000,
+  NEWNET: 0x40000000,
   CLEAR_SIGHAND: 0x100000000,
 } as const;
 
@@ -26,7 +43,7 @@ export interface CloneRequest {
   readonly childTid: number;
 }
 
-const has = (flags: number, bits: number): boolean => (Number(BigInt(flags) & BigInt(bits)) !== 0);
+const has = (flags: number, bits: number): boolean => Number(BigInt(flags) & BigInt(bits)) !== 0;
 
 function word(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
@@ -67,8 +84,10 @@ function prepareThread(child: LinuxThread, context: LinuxContext, request: Clone
 
 function tidOps(context: LinuxContext, request: CloneRequest, tid: number, childSpace: number): ProcessOp[] {
   const ops: ProcessOp[] = [];
-  if (has(request.flags, Clone.PARENT_SETTID)) ops.push({ op: "write", process: context.process.space, address: request.parentTid, bytes: word(tid), ifMapped: true });
-  if (has(request.flags, Clone.CHILD_SETTID)) ops.push({ op: "write", process: childSpace, address: request.childTid, bytes: word(tid), ifMapped: true });
+  if (has(request.flags, Clone.PARENT_SETTID))
+    ops.push({ op: "write", process: context.process.space, address: request.parentTid, bytes: word(tid), ifMapped: true });
+  if (has(request.flags, Clone.CHILD_SETTID))
+    ops.push({ op: "write", process: childSpace, address: request.childTid, bytes: word(tid), ifMapped: true });
   return ops;
 }
 
@@ -91,16 +110,24 @@ function copyProcess(context: LinuxContext, request: CloneRequest, pid: number, 
   const fds = has(flags, Clone.FILES) ? process.fds : process.fds.copy();
   if (fds === process.fds) fds.users++;
   const child = new LinuxProcess(kernel, {
-    pid, parent: has(flags, Clone.PARENT) ? process.parent : process, pgid: process.pgid, sid: process.sid, memory, fds,
+    pid,
+    parent: has(flags, Clone.PARENT) ? process.parent : process,
+    pgid: process.pgid,
+    sid: process.sid,
+    memory,
+    fds,
     fs: has(flags, Clone.FS) ? process.fs : { ...process.fs },
-    credentials: { ...process.credentials, groups: [...process.credentials.groups] }, console: process.console, limits: process.limits,
+    credentials: { ...process.credentials, groups: [...process.credentials.groups] },
+    console: process.console,
+    limits: process.limits,
   });
   child.name = context.thread.name;
   child.argv = process.argv;
   child.env = process.env;
   child.executable = process.executable;
   child.actions = [...process.actions];
-  if (has(flags, Clone.CLEAR_SIGHAND)) child.actions = child.actions.map((action) => (action.handler === SIG_IGN ? action : DEFAULT_ACTION));
+  if (has(flags, Clone.CLEAR_SIGHAND))
+    child.actions = child.actions.map((action) => (action.handler === SIG_IGN ? action : DEFAULT_ACTION));
   child.exitSignal = request.exitSignal;
   child.dumpable = process.dumpable;
   child.noNewPrivileges = process.noNewPrivileges;
@@ -242,7 +269,10 @@ export function exitProcess(context: LinuxContext, code: number): SyscallOutcome
   return kernel.later(
     thread,
     whenReady(shared, () =>
-      whenReady(process.memory.writeBack(kernel.host), (): SyscallReply => ({ result: 0, ops: endProcess(process, { code: code & 0xff, signal: 0 }) })),
+      whenReady(process.memory.writeBack(kernel.host), (): SyscallReply => ({
+        result: 0,
+        ops: endProcess(process, { code: code & 0xff, signal: 0 }),
+      })),
     ),
   );
 }
@@ -294,7 +324,8 @@ function orphan(process: LinuxProcess): void {
   while (heir !== null && (heir.ended || !heir.childSubreaper)) heir = heir.parent;
   heir ??= kernel.init === null || kernel.init.ended ? null : kernel.init;
   for (const child of process.children) {
-    for (const thread of child.threads) if (thread.parentDeathSignal !== 0) sendSignal(child, thread.parentDeathSignal, signalInfo({ code: Code.USER, pid: process.pid }));
+    for (const thread of child.threads)
+      if (thread.parentDeathSignal !== 0) sendSignal(child, thread.parentDeathSignal, signalInfo({ code: Code.USER, pid: process.pid }));
     child.parent = heir;
     if (heir !== null) {
       heir.children.add(child);
@@ -315,9 +346,16 @@ function tell(process: LinuxProcess, death: Death): void {
   }
   if (parent === null) return;
   if (exitSignal !== 0) {
-    sendSignal(parent, exitSignal, signalInfo({
-      code: death.signal === 0 ? Code.EXITED : Code.KILLED, pid: process.pid, uid: process.credentials.uid, status: death.signal === 0 ? death.code : death.signal,
-    }));
+    sendSignal(
+      parent,
+      exitSignal,
+      signalInfo({
+        code: death.signal === 0 ? Code.EXITED : Code.KILLED,
+        pid: process.pid,
+        uid: process.credentials.uid,
+        status: death.signal === 0 ? death.code : death.signal,
+      }),
+    );
   }
   parent.childWaiters.notify();
 }

@@ -29,7 +29,21 @@ export class PidFile implements OpenFile {
     return this.process.ended ? Poll.IN : 0;
   }
   stat(): Stat {
-    return { dev: 14, ino: this.process.pid, mode: S_IFREG | 0o600, nlink: 1, uid: 0, gid: 0, rdev: 0, size: 0, blksize: 4096, blocks: 0, atime: 0n, mtime: 0n, ctime: 0n };
+    return {
+      dev: 14,
+      ino: this.process.pid,
+      mode: S_IFREG | 0o600,
+      nlink: 1,
+      uid: 0,
+      gid: 0,
+      rdev: 0,
+      size: 0,
+      blksize: 4096,
+      blocks: 0,
+      atime: 0n,
+      mtime: 0n,
+      ctime: 0n,
+    };
   }
   seek(): number {
     return -E.SPIPE;

@@ -1,7 +1,8 @@
 import type { Awaitable } from "@cvm/monitor/abi";
 
 /** Whether an answer is still to come. */
-export const isPromise = <T>(value: Awaitable<T>): value is PromiseLike<T> => typeof value === "object" && value !== null && "then" in value;
+export const isPromise = <T>(value: Awaitable<T>): value is PromiseLike<T> =>
+  typeof value === "object" && value !== null && "then" in value;
 
 /** Goes on with a value at once when it is there, as with a monitor in the same process, and later when it is a promise. */
 export function whenReady<T, R>(value: Awaitable<T>, then: (value: T) => Awaitable<R>): Awaitable<R> {

@@ -3,16 +3,64 @@ import type { SignalInfo } from "./types.ts";
 
 /** Linux signal numbers (asm-generic). */
 export const Sig = {
-  HUP: 1, INT: 2, QUIT: 3, ILL: 4, TRAP: 5, ABRT: 6, BUS: 7, FPE: 8, KILL: 9, USR1: 10, SEGV: 11, USR2: 12, PIPE: 13, ALRM: 14, TERM: 15, STKFLT: 16,
-  CHLD: 17, CONT: 18, STOP: 19, TSTP: 20, TTIN: 21, TTOU: 22, URG: 23, XCPU: 24, XFSZ: 25, VTALRM: 26, PROF: 27, WINCH: 28, IO: 29, PWR: 30, SYS: 31,
+  HUP: 1,
+  INT: 2,
+  QUIT: 3,
+  ILL: 4,
+  TRAP: 5,
+  ABRT: 6,
+  BUS: 7,
+  FPE: 8,
+  KILL: 9,
+  USR1: 10,
+  SEGV: 11,
+  USR2: 12,
+  PIPE: 13,
+  ALRM: 14,
+  TERM: 15,
+  STKFLT: 16,
+  CHLD: 17,
+  CONT: 18,
+  STOP: 19,
+  TSTP: 20,
+  TTIN: 21,
+  TTOU: 22,
+  URG: 23,
+  XCPU: 24,
+  XFSZ: 25,
+  VTALRM: 26,
+  PROF: 27,
+  WINCH: 28,
+  IO: 29,
+  PWR: 30,
+  SYS: 31,
 } as const;
 export const SIGNALS = 64;
 
 /** si_code values. */
-export const Code = { USER: 0, KERNEL: 0x80, QUEUE: -1, TIMER: -2, TKILL: -6, EXITED: 1, KILLED: 2, DUMPED: 3, STOPPED: 5, CONTINUED: 6 } as const;
+export const Code = {
+  USER: 0,
+  KERNEL: 0x80,
+  QUEUE: -1,
+  TIMER: -2,
+  TKILL: -6,
+  EXITED: 1,
+  KILLED: 2,
+  DUMPED: 3,
+  STOPPED: 5,
+  CONTINUED: 6,
+} as const;
 
 /** sa_flags bits. */
-export const SA = { NOCLDSTOP: 1, NOCLDWAIT: 2, SIGINFO: 4, ONSTACK: 0x08000000, RESTART: 0x10000000, NODEFER: 0x40000000, RESETHAND: 0x80000000 } as const;
+export const SA = {
+  NOCLDSTOP: 1,
+  NOCLDWAIT: 2,
+  SIGINFO: 4,
+  ONSTACK: 0x08000000,
+  RESTART: 0x10000000,
+  NODEFER: 0x40000000,
+  RESETHAND: 0x80000000,
+} as const;
 export const SIG_DFL = 0;
 export const SIG_IGN = 1;
 
@@ -120,5 +168,12 @@ export function encodeSignalInfo(signal: number, info: SignalInfo, into: Uint8Ar
 /** The inverse, for rt_sigqueueinfo. */
 export function decodeSignalInfo(bytes: Uint8Array): SignalInfo {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  return { code: view.getInt32(8, true), pid: view.getInt32(16, true), uid: view.getInt32(20, true), status: 0, value: view.getBigUint64(24, true), address: 0 };
+  return {
+    code: view.getInt32(8, true),
+    pid: view.getInt32(16, true),
+    uid: view.getInt32(20, true),
+    status: 0,
+    value: view.getBigUint64(24, true),
+    address: 0,
+  };
 }

@@ -1,11 +1,24 @@
 /**
  * The seams inside the library OS: what system call families, files and sockets know of each other.
  */
-import type { HostCalls, LibosOptions, ProcessOp, SyscallDeclaration, SyscallOutcome, SyscallReply, SyscallValue, ThreadId, ProcessId } from "@cvm/monitor/abi";
+import type {
+  HostCalls,
+  LibosOptions,
+  ProcessOp,
+  SyscallDeclaration,
+  SyscallOutcome,
+  SyscallReply,
+  SyscallValue,
+  ThreadId,
+  ProcessId,
+} from "@cvm/monitor/abi";
 import type { WaitQueue } from "./wait.ts";
 
 /** How far a system call goes; docs and `cvm syscalls` print it. */
-export type Support = { readonly level: "full" } | { readonly level: "partial"; readonly note: string } | { readonly level: "error"; readonly errno: number; readonly note: string };
+export type Support =
+  | { readonly level: "full" }
+  | { readonly level: "partial"; readonly note: string }
+  | { readonly level: "error"; readonly errno: number; readonly note: string };
 
 /** One row of the system call table: number, signature, support and handler of one call. */
 export interface Syscall extends SyscallDeclaration {
@@ -39,7 +52,15 @@ export interface Kernel {
    * to be delivered. Returns PENDING (or at once what `retry` returned when it is not -EAGAIN; `retry` is first run at the first notification).
    * `interrupted`: the answer instead of -EINTR (a write that was done in part).
    */
-  block(context: CallContext, queues: readonly WaitQueue[], retry: () => number | SyscallReply, timeoutMs: number, onTimeout: number | (() => number | SyscallReply), restartable: boolean, interrupted?: (() => number | SyscallReply) | null): SyscallOutcome;
+  block(
+    context: CallContext,
+    queues: readonly WaitQueue[],
+    retry: () => number | SyscallReply,
+    timeoutMs: number,
+    onTimeout: number | (() => number | SyscallReply),
+    restartable: boolean,
+    interrupted?: (() => number | SyscallReply) | null,
+  ): SyscallOutcome;
   /** Answers a call that returned PENDING without {@link block}. Nothing happens when the thread has ended. */
   answer(thread: Thread, reply: number | SyscallReply): void;
   /**
@@ -73,8 +94,14 @@ export interface SignalInfo {
 }
 
 export interface Credentials {
-  uid: number; euid: number; suid: number; fsuid: number;
-  gid: number; egid: number; sgid: number; fsgid: number;
+  uid: number;
+  euid: number;
+  suid: number;
+  fsuid: number;
+  gid: number;
+  egid: number;
+  sgid: number;
+  fsgid: number;
   groups: number[];
 }
 
@@ -144,9 +171,19 @@ export interface FdTable {
 
 /** Linux stat, as numbers; times in nanoseconds as BigInt. */
 export interface Stat {
-  dev: number; ino: number; mode: number; nlink: number; uid: number; gid: number; rdev: number;
-  size: number; blksize: number; blocks: number;
-  atime: bigint; mtime: bigint; ctime: bigint;
+  dev: number;
+  ino: number;
+  mode: number;
+  nlink: number;
+  uid: number;
+  gid: number;
+  rdev: number;
+  size: number;
+  blksize: number;
+  blocks: number;
+  atime: bigint;
+  mtime: bigint;
+  ctime: bigint;
 }
 
 /** poll(2) events. */
@@ -174,13 +211,31 @@ export interface OpenFile {
   /** -ESPIPE where not seekable. */
   seek(offset: number, whence: number): number;
   /** `argument` is the raw third argument; input bytes were copied by the declaration of ioctl (up to 64 bytes, null when unreadable). */
-  ioctl(request: number, argument: number, input: Uint8Array | null, context: CallContext): number | { readonly result: number; readonly output: Uint8Array };
+  ioctl(
+    request: number,
+    argument: number,
+    input: Uint8Array | null,
+    context: CallContext,
+  ): number | { readonly result: number; readonly output: Uint8Array };
   /** Called once, when the last reference is gone. */
   close(): void;
   /** Only for files of the VFS. */
   readonly node?: VfsFile;
   /** The kind, to cast by: sockets and epoll have more methods. */
-  readonly kind: "file" | "directory" | "pipe" | "socket" | "epoll" | "eventfd" | "timerfd" | "signalfd" | "inotify" | "tty" | "device" | "pidfd" | "memfd";
+  readonly kind:
+    | "file"
+    | "directory"
+    | "pipe"
+    | "socket"
+    | "epoll"
+    | "eventfd"
+    | "timerfd"
+    | "signalfd"
+    | "inotify"
+    | "tty"
+    | "device"
+    | "pidfd"
+    | "memfd";
   /** Milliseconds that a blocking read or write waits (SO_RCVTIMEO, SO_SNDTIMEO) before it returns -EAGAIN; undefined: as long as it takes. */
   readTimeout?: number;
   writeTimeout?: number;

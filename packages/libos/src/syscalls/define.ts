@@ -6,7 +6,8 @@ import type { Support, Syscall, SyscallOutcome, SyscallValue } from "../kernel/t
 type Print = NonNullable<ArgumentDeclaration["print"]>;
 export type Handler = (context: LinuxContext, args: readonly SyscallValue[]) => SyscallOutcome;
 
-const argument = (name: string, kind: ArgumentDeclaration["kind"], print?: Print): ArgumentDeclaration => (print === undefined ? { name, kind } : { name, kind, print });
+const argument = (name: string, kind: ArgumentDeclaration["kind"], print?: Print): ArgumentDeclaration =>
+  print === undefined ? { name, kind } : { name, kind, print };
 export const int = (name: string, print?: Print): ArgumentDeclaration => argument(name, "int", print);
 export const uint = (name: string, print?: Print): ArgumentDeclaration => argument(name, "uint", print);
 export const long = (name: string, print?: Print): ArgumentDeclaration => argument(name, "long", print);
@@ -21,16 +22,33 @@ export const signal = (name: string): ArgumentDeclaration => argument(name, "int
 const size = (length: number | Length): Length => (typeof length === "number" ? { bytes: length } : length);
 /** Bytes for the kernel. */
 export const input = (name: string, length: number | Length): ArgumentDeclaration => ({ name, kind: "in", length: size(length) });
-export const maybeInput = (name: string, length: number | Length): ArgumentDeclaration => ({ name, kind: "in", length: size(length), nullable: true });
+export const maybeInput = (name: string, length: number | Length): ArgumentDeclaration => ({
+  name,
+  kind: "in",
+  length: size(length),
+  nullable: true,
+});
 /** Bytes from the kernel. */
 export const output = (name: string, length: number | Length): ArgumentDeclaration => ({ name, kind: "out", length: size(length) });
-export const maybeOutput = (name: string, length: number | Length): ArgumentDeclaration => ({ name, kind: "out", length: size(length), nullable: true });
+export const maybeOutput = (name: string, length: number | Length): ArgumentDeclaration => ({
+  name,
+  kind: "out",
+  length: size(length),
+  nullable: true,
+});
 
 export const FULL: Support = { level: "full" };
 export const partial = (note: string): Support => ({ level: "partial", note });
 
 /** One row. */
-export function call(number: number, name: string, args: readonly ArgumentDeclaration[], support: Support, handler: Handler, registers = false): Syscall {
+export function call(
+  number: number,
+  name: string,
+  args: readonly ArgumentDeclaration[],
+  support: Support,
+  handler: Handler,
+  registers = false,
+): Syscall {
   return { number, name, arguments: args, support, handler: handler as Syscall["handler"], ...(registers ? { registers } : {}) };
 }
 /** A call that always fails with the same error. */

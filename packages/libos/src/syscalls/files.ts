@@ -16,7 +16,12 @@ export const fileSyscalls: readonly Syscall[] = rows.map((row) => ({
     try {
       return row.handler(context, args);
     } catch (error) {
-      if (typeof (error as { code?: unknown } | null)?.code !== "string" || !(error instanceof Error) || !("syscall" in error || error.message.startsWith("ENOSPC"))) throw error;
+      if (
+        typeof (error as { code?: unknown } | null)?.code !== "string" ||
+        !(error instanceof Error) ||
+        !("syscall" in error || error.message.startsWith("ENOSPC"))
+      )
+        throw error;
       return hostError(error);
     }
   },

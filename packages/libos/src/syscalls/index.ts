@@ -11,7 +11,15 @@ import { threadSyscalls } from "./threads.ts";
 import { timeSyscalls } from "./time.ts";
 
 const families: readonly (readonly Syscall[])[] = [
-  fileSyscalls, eventSyscalls, socketSyscalls, memorySyscalls, processSyscalls, threadSyscalls, signalSyscalls, timeSyscalls, systemSyscalls,
+  fileSyscalls,
+  eventSyscalls,
+  socketSyscalls,
+  memorySyscalls,
+  processSyscalls,
+  threadSyscalls,
+  signalSyscalls,
+  timeSyscalls,
+  systemSyscalls,
 ];
 
 /** All rows, by number. @throws Error when two rows have the same number. */

@@ -8,12 +8,40 @@ import { entryOf } from "./files/common.ts";
 import { address, call, fd, FULL, int, long, output, partial, refused, ulong } from "./define.ts";
 
 const Map = {
-  SHARED: 1, PRIVATE: 2, SHARED_VALIDATE: 3, TYPE: 0xf, FIXED: 0x10, ANONYMOUS: 0x20, GROWSDOWN: 0x100, DENYWRITE: 0x800, EXECUTABLE: 0x1000, LOCKED: 0x2000, NORESERVE: 0x4000,
-  POPULATE: 0x8000, NONBLOCK: 0x10000, STACK: 0x20000, HUGETLB: 0x40000, SYNC: 0x80000, FIXED_NOREPLACE: 0x100000,
+  SHARED: 1,
+  PRIVATE: 2,
+  SHARED_VALIDATE: 3,
+  TYPE: 0xf,
+  FIXED: 0x10,
+  ANONYMOUS: 0x20,
+  GROWSDOWN: 0x100,
+  DENYWRITE: 0x800,
+  EXECUTABLE: 0x1000,
+  LOCKED: 0x2000,
+  NORESERVE: 0x4000,
+  POPULATE: 0x8000,
+  NONBLOCK: 0x10000,
+  STACK: 0x20000,
+  HUGETLB: 0x40000,
+  SYNC: 0x80000,
+  FIXED_NOREPLACE: 0x100000,
 } as const;
 const mapFlags = {
-  MAP_SHARED_VALIDATE: 3, MAP_SHARED: 1, MAP_PRIVATE: 2, MAP_FIXED: 0x10, MAP_ANONYMOUS: 0x20, MAP_GROWSDOWN: 0x100, MAP_DENYWRITE: 0x800, MAP_EXECUTABLE: 0x1000, MAP_LOCKED: 0x2000,
-  MAP_NORESERVE: 0x4000, MAP_POPULATE: 0x8000, MAP_NONBLOCK: 0x10000, MAP_STACK: 0x20000, MAP_HUGETLB: 0x40000, MAP_FIXED_NOREPLACE: 0x100000,
+  MAP_SHARED_VALIDATE: 3,
+  MAP_SHARED: 1,
+  MAP_PRIVATE: 2,
+  MAP_FIXED: 0x10,
+  MAP_ANONYMOUS: 0x20,
+  MAP_GROWSDOWN: 0x100,
+  MAP_DENYWRITE: 0x800,
+  MAP_EXECUTABLE: 0x1000,
+  MAP_LOCKED: 0x2000,
+  MAP_NORESERVE: 0x4000,
+  MAP_POPULATE: 0x8000,
+  MAP_NONBLOCK: 0x10000,
+  MAP_STACK: 0x20000,
+  MAP_HUGETLB: 0x40000,
+  MAP_FIXED_NOREPLACE: 0x100000,
 } as const;
 const protFlags = { PROT_NONE: 0, PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4, PROT_GROWSDOWN: 0x1000000 } as const;
 const O_ACCMODE = 3;
@@ -22,9 +50,29 @@ const O_RDWR = 2;
 const O_PATH = 0o10000000;
 
 const advices = {
-  MADV_NORMAL: 0, MADV_RANDOM: 1, MADV_SEQUENTIAL: 2, MADV_WILLNEED: 3, MADV_DONTNEED: 4, MADV_FREE: 8, MADV_REMOVE: 9, MADV_DONTFORK: 10, MADV_DOFORK: 11, MADV_MERGEABLE: 12,
-  MADV_UNMERGEABLE: 13, MADV_HUGEPAGE: 14, MADV_NOHUGEPAGE: 15, MADV_DONTDUMP: 16, MADV_DODUMP: 17, MADV_WIPEONFORK: 18, MADV_KEEPONFORK: 19, MADV_COLD: 20, MADV_PAGEOUT: 21,
-  MADV_POPULATE_READ: 22, MADV_POPULATE_WRITE: 23, MADV_DONTNEED_LOCKED: 24, MADV_COLLAPSE: 25,
+  MADV_NORMAL: 0,
+  MADV_RANDOM: 1,
+  MADV_SEQUENTIAL: 2,
+  MADV_WILLNEED: 3,
+  MADV_DONTNEED: 4,
+  MADV_FREE: 8,
+  MADV_REMOVE: 9,
+  MADV_DONTFORK: 10,
+  MADV_DOFORK: 11,
+  MADV_MERGEABLE: 12,
+  MADV_UNMERGEABLE: 13,
+  MADV_HUGEPAGE: 14,
+  MADV_NOHUGEPAGE: 15,
+  MADV_DONTDUMP: 16,
+  MADV_DODUMP: 17,
+  MADV_WIPEONFORK: 18,
+  MADV_KEEPONFORK: 19,
+  MADV_COLD: 20,
+  MADV_PAGEOUT: 21,
+  MADV_POPULATE_READ: 22,
+  MADV_POPULATE_WRITE: 23,
+  MADV_DONTNEED_LOCKED: 24,
+  MADV_COLLAPSE: 25,
 } as const;
 const adviceNumbers: ReadonlySet<number> = new Set(Object.values(advices));
 
@@ -39,7 +87,15 @@ function mappable(file: OpenFile | undefined, prot: number, shared: boolean): Vf
   return file.node ?? -E.NODEV;
 }
 
-function mmap(context: LinuxContext, hint: number, bytes: number, prot: number, flags: number, number: number, offset: number): SyscallOutcome {
+function mmap(
+  context: LinuxContext,
+  hint: number,
+  bytes: number,
+  prot: number,
+  flags: number,
+  number: number,
+  offset: number,
+): SyscallOutcome {
   const { process, kernel } = context;
   const { memory } = process;
   const anonymous = (flags & Map.ANONYMOUS) !== 0;
@@ -67,7 +123,12 @@ function mmap(context: LinuxContext, hint: number, bytes: number, prot: number, 
     if (at < 0) return at;
   }
   const options: MappingOptions = {
-    prot: prot & 7, shared, file, offset, name: "", object: shared ? objectOf(file === null ? null : (entryOf(process.fds.get(number)!)?.inode ?? file)) : 0,
+    prot: prot & 7,
+    shared,
+    file,
+    offset,
+    name: "",
+    object: shared ? objectOf(file === null ? null : (entryOf(process.fds.get(number)!)?.inode ?? file)) : 0,
     writable: file !== null && (process.fds.get(number)!.flags & O_ACCMODE) === O_RDWR,
   };
   const place = (): SyscallOutcome => {
@@ -81,7 +142,8 @@ function mmap(context: LinuxContext, hint: number, bytes: number, prot: number, 
 }
 
 /** Whether a range is of whole pages inside the region; `length` is rounded up. */
-const badRange = (start: number, length: number): boolean => start % PAGE !== 0 || start < 0 || length < 0 || !Number.isSafeInteger(start + length);
+const badRange = (start: number, length: number): boolean =>
+  start % PAGE !== 0 || start < 0 || length < 0 || !Number.isSafeInteger(start + length);
 
 export const memorySyscalls: readonly Syscall[] = [
   call(214, "brk", [address("addr")], FULL, ({ process }, [wanted]) => {
@@ -94,31 +156,63 @@ export const memorySyscalls: readonly Syscall[] = [
     const length = roundUp(bytes as number);
     if (badRange(start as number, length) || length === 0 || (start as number) + length > memory.bytes) return -E.INVAL;
     const { host } = context.kernel;
-    return context.kernel.later(context.thread, whenReady(memory.writeBack(host, start as number, (start as number) + length), () => {
-      const ops: ProcessOp[] = [];
-      memory.unmap(start as number, length, ops);
-      return reply(0, ops);
-    }));
+    return context.kernel.later(
+      context.thread,
+      whenReady(memory.writeBack(host, start as number, (start as number) + length), () => {
+        const ops: ProcessOp[] = [];
+        memory.unmap(start as number, length, ops);
+        return reply(0, ops);
+      }),
+    );
   }),
-  call(216, "mremap", [address("old_address"), ulong("old_size"), ulong("new_size"), int("flags", { flags: { MREMAP_MAYMOVE: 1, MREMAP_FIXED: 2, MREMAP_DONTUNMAP: 4 } }), address("new_address")], partial("no MREMAP_DONTUNMAP"), (context, args) => {
-    const [old, oldBytes, newBytes, flags, target] = args as readonly number[] as [number, number, number, number, number];
-    const { memory } = context.process;
-    const oldLength = roundUp(oldBytes);
-    const newLength = roundUp(newBytes);
-    const fixed = (flags & 2) !== 0;
-    if (badRange(old, oldLength) || newLength === 0 || (flags & ~3) !== 0 || (fixed && (flags & 1) === 0)) return -E.INVAL;
-    if (newLength > memory.bytes) return -E.NOMEM;
-    if (fixed && (target % PAGE !== 0 || target < LOWEST || target + newLength > memory.bytes || (target < old + oldLength && old < target + newLength))) return -E.INVAL;
-    return context.kernel.later(context.thread, whenReady(memory.writeBack(context.kernel.host, old, old + oldLength), () => {
-      const ops: ProcessOp[] = [];
-      return reply(memory.remap(old, oldLength, newLength, (flags & 1) !== 0, fixed ? target : null, ops), ops);
-    }));
-  }),
-  call(222, "mmap", [address("addr"), ulong("length"), int("prot", { flags: protFlags }), int("flags", { flags: mapFlags }), fd("fd"), long("offset")],
-    partial("files are copied at the call; shared mappings reach the file at msync, munmap and exit, other mappings when their process runs next; no MAP_HUGETLB; accessible memory counts when it is mapped, with MAP_NORESERVE too"), (context, args) => {
-    const [hint, length, prot, flags, number, offset] = args as readonly number[] as [number, number, number, number, number, number];
-    return mmap(context, hint, length, prot, flags, number, offset);
-  }),
+  call(
+    216,
+    "mremap",
+    [
+      address("old_address"),
+      ulong("old_size"),
+      ulong("new_size"),
+      int("flags", { flags: { MREMAP_MAYMOVE: 1, MREMAP_FIXED: 2, MREMAP_DONTUNMAP: 4 } }),
+      address("new_address"),
+    ],
+    partial("no MREMAP_DONTUNMAP"),
+    (context, args) => {
+      const [old, oldBytes, newBytes, flags, target] = args as readonly number[] as [number, number, number, number, number];
+      const { memory } = context.process;
+      const oldLength = roundUp(oldBytes);
+      const newLength = roundUp(newBytes);
+      const fixed = (flags & 2) !== 0;
+      if (badRange(old, oldLength) || newLength === 0 || (flags & ~3) !== 0 || (fixed && (flags & 1) === 0)) return -E.INVAL;
+      if (newLength > memory.bytes) return -E.NOMEM;
+      if (
+        fixed &&
+        (target % PAGE !== 0 ||
+          target < LOWEST ||
+          target + newLength > memory.bytes ||
+          (target < old + oldLength && old < target + newLength))
+      )
+        return -E.INVAL;
+      return context.kernel.later(
+        context.thread,
+        whenReady(memory.writeBack(context.kernel.host, old, old + oldLength), () => {
+          const ops: ProcessOp[] = [];
+          return reply(memory.remap(old, oldLength, newLength, (flags & 1) !== 0, fixed ? target : null, ops), ops);
+        }),
+      );
+    },
+  ),
+  call(
+    222,
+    "mmap",
+    [address("addr"), ulong("length"), int("prot", { flags: protFlags }), int("flags", { flags: mapFlags }), fd("fd"), long("offset")],
+    partial(
+      "files are copied at the call; shared mappings reach the file at msync, munmap and exit, other mappings when their process runs next; no MAP_HUGETLB; accessible memory counts when it is mapped, with MAP_NORESERVE too",
+    ),
+    (context, args) => {
+      const [hint, length, prot, flags, number, offset] = args as readonly number[] as [number, number, number, number, number, number];
+      return mmap(context, hint, length, prot, flags, number, offset);
+    },
+  ),
   call(226, "mprotect", [address("addr"), ulong("len"), int("prot", { flags: protFlags })], FULL, ({ process }, [start, bytes, prot]) => {
     const length = roundUp(bytes as number);
     if (badRange(start as number, length) || ((prot as number) & ~0x7) !== 0) return -E.INVAL;
@@ -127,34 +221,69 @@ export const memorySyscalls: readonly Syscall[] = [
     const result = process.memory.protect(start as number, length, prot as number, ops);
     return reply(result, ops);
   }),
-  call(227, "msync", [address("addr"), ulong("length"), int("flags", { flags: { MS_ASYNC: 1, MS_INVALIDATE: 2, MS_SYNC: 4 } })], FULL, (context, [start, bytes, flags]) => {
-    const { memory } = context.process;
-    const length = roundUp(bytes as number);
-    if (badRange(start as number, length) || ((flags as number) & ~7) !== 0 || ((flags as number) & 5) === 5) return -E.INVAL;
-    if (!memory.allows(start as number, length, 0)) return -E.NOMEM;
-    return context.kernel.later(context.thread, whenReady(memory.writeBack(context.kernel.host, start as number, (start as number) + length), () => 0));
-  }),
-  call(228, "mlock", [address("addr"), ulong("len")], partial("nothing is ever swapped"), ({ process }, [start, bytes]) => (process.memory.allows(start as number, bytes as number, 0) ? 0 : -E.NOMEM)),
-  call(229, "munlock", [address("addr"), ulong("len")], FULL, ({ process }, [start, bytes]) => (process.memory.allows(start as number, bytes as number, 0) ? 0 : -E.NOMEM)),
-  call(230, "mlockall", [int("flags")], partial("nothing is ever swapped"), (_context, [flags]) => ((flags as number) === 0 || ((flags as number) & ~7) !== 0 ? -E.INVAL : 0)),
+  call(
+    227,
+    "msync",
+    [address("addr"), ulong("length"), int("flags", { flags: { MS_ASYNC: 1, MS_INVALIDATE: 2, MS_SYNC: 4 } })],
+    FULL,
+    (context, [start, bytes, flags]) => {
+      const { memory } = context.process;
+      const length = roundUp(bytes as number);
+      if (badRange(start as number, length) || ((flags as number) & ~7) !== 0 || ((flags as number) & 5) === 5) return -E.INVAL;
+      if (!memory.allows(start as number, length, 0)) return -E.NOMEM;
+      return context.kernel.later(
+        context.thread,
+        whenReady(memory.writeBack(context.kernel.host, start as number, (start as number) + length), () => 0),
+      );
+    },
+  ),
+  call(228, "mlock", [address("addr"), ulong("len")], partial("nothing is ever swapped"), ({ process }, [start, bytes]) =>
+    process.memory.allows(start as number, bytes as number, 0) ? 0 : -E.NOMEM,
+  ),
+  call(229, "munlock", [address("addr"), ulong("len")], FULL, ({ process }, [start, bytes]) =>
+    process.memory.allows(start as number, bytes as number, 0) ? 0 : -E.NOMEM,
+  ),
+  call(230, "mlockall", [int("flags")], partial("nothing is ever swapped"), (_context, [flags]) =>
+    (flags as number) === 0 || ((flags as number) & ~7) !== 0 ? -E.INVAL : 0,
+  ),
   call(231, "munlockall", [], FULL, () => 0),
-  call(232, "mincore", [address("addr"), ulong("length"), output("vec", { arg: "length", times: 1 / PAGE })], partial("mapped pages count as resident"), ({ process }, [start, bytes]) => {
-    const length = roundUp(bytes as number);
-    if (badRange(start as number, length)) return -E.INVAL;
-    if (!process.memory.allows(start as number, length, 0)) return -E.NOMEM;
-    return { result: 0, out: [{ arg: 2, value: new Uint8Array(length / PAGE).fill(1) }] };
-  }),
-  call(233, "madvise", [address("addr"), ulong("length"), int("advice", { values: advices })], partial("MADV_DONTNEED zeroes; hints are accepted; no MADV_REMOVE, no MADV_WIPEONFORK"), ({ process }, [start, bytes, advice]) => {
-    const length = roundUp(bytes as number);
-    if (badRange(start as number, length) || !adviceNumbers.has(advice as number) || advice === advices.MADV_REMOVE || advice === advices.MADV_WIPEONFORK) return -E.INVAL;
-    if (length === 0) return 0;
-    if (advice === advices.MADV_DONTNEED || advice === advices.MADV_DONTNEED_LOCKED) {
-      const ops: ProcessOp[] = [];
-      return reply(process.memory.discard(start as number, length, ops), ops);
-    }
-    return process.memory.allows(start as number, length, 0) ? 0 : -E.NOMEM;
-  }),
-  call(284, "mlock2", [address("addr"), ulong("len"), int("flags")], partial("nothing is ever swapped"), ({ process }, [start, bytes]) => (process.memory.allows(start as number, bytes as number, 0) ? 0 : -E.NOMEM)),
+  call(
+    232,
+    "mincore",
+    [address("addr"), ulong("length"), output("vec", { arg: "length", times: 1 / PAGE })],
+    partial("mapped pages count as resident"),
+    ({ process }, [start, bytes]) => {
+      const length = roundUp(bytes as number);
+      if (badRange(start as number, length)) return -E.INVAL;
+      if (!process.memory.allows(start as number, length, 0)) return -E.NOMEM;
+      return { result: 0, out: [{ arg: 2, value: new Uint8Array(length / PAGE).fill(1) }] };
+    },
+  ),
+  call(
+    233,
+    "madvise",
+    [address("addr"), ulong("length"), int("advice", { values: advices })],
+    partial("MADV_DONTNEED zeroes; hints are accepted; no MADV_REMOVE, no MADV_WIPEONFORK"),
+    ({ process }, [start, bytes, advice]) => {
+      const length = roundUp(bytes as number);
+      if (
+        badRange(start as number, length) ||
+        !adviceNumbers.has(advice as number) ||
+        advice === advices.MADV_REMOVE ||
+        advice === advices.MADV_WIPEONFORK
+      )
+        return -E.INVAL;
+      if (length === 0) return 0;
+      if (advice === advices.MADV_DONTNEED || advice === advices.MADV_DONTNEED_LOCKED) {
+        const ops: ProcessOp[] = [];
+        return reply(process.memory.discard(start as number, length, ops), ops);
+      }
+      return process.memory.allows(start as number, length, 0) ? 0 : -E.NOMEM;
+    },
+  ),
+  call(284, "mlock2", [address("addr"), ulong("len"), int("flags")], partial("nothing is ever swapped"), ({ process }, [start, bytes]) =>
+    process.memory.allows(start as number, bytes as number, 0) ? 0 : -E.NOMEM,
+  ),
   refused(288, "pkey_mprotect", E.NOSYS, "there are no protection keys"),
   refused(289, "pkey_alloc", E.NOSYS, "there are no protection keys"),
   refused(290, "pkey_free", E.NOSYS, "there are no protection keys"),

@@ -8,10 +8,39 @@ import type { LinuxContext, LinuxProcess } from "../kernel/process.ts";
 import { whenReady } from "../kernel/ready.ts";
 import { Registers, X } from "../kernel/registers.ts";
 import {
-  bit, Code, decodeSignalInfo, encodeSignalInfo, IGNORED_BY_DEFAULT, readSet, setBytes, Sig, SIG_DFL, SIG_IGN, signalInfo, SIGNALS, UNBLOCKABLE, type SignalAction,
+  bit,
+  Code,
+  decodeSignalInfo,
+  encodeSignalInfo,
+  IGNORED_BY_DEFAULT,
+  readSet,
+  setBytes,
+  Sig,
+  SIG_DFL,
+  SIG_IGN,
+  signalInfo,
+  SIGNALS,
+  UNBLOCKABLE,
+  type SignalAction,
 } from "../kernel/signals.ts";
 import type { Syscall } from "../kernel/types.ts";
-import { call, fd, FULL, input, int, maybeInput, maybeOutput, partial, readU64, signal, timespecMs, uint, ulong, viewOf, writeU64 } from "./define.ts";
+import {
+  call,
+  fd,
+  FULL,
+  input,
+  int,
+  maybeInput,
+  maybeOutput,
+  partial,
+  readU64,
+  signal,
+  timespecMs,
+  uint,
+  ulong,
+  viewOf,
+  writeU64,
+} from "./define.ts";
 
 const ACTION_BYTES = 24;
 const SET_BYTES = 8;
@@ -45,8 +74,12 @@ function kill(context: LinuxContext, pid: number, number: number): number {
   const { kernel, process } = context;
   if (number < 0 || number > SIGNALS) return -E.INVAL;
   const info = signalInfo({ code: Code.USER, pid: process.pid, uid: process.credentials.uid });
-  const targets = pid > 0 ? [kernel.processes.get(pid) ?? kernel.threads.get(pid)?.process] : [...kernel.processes.values()].filter((one) =>
-    pid === -1 ? one !== process && one !== kernel.init : one.pgid === (pid === 0 ? process.pgid : -pid));
+  const targets =
+    pid > 0
+      ? [kernel.processes.get(pid) ?? kernel.threads.get(pid)?.process]
+      : [...kernel.processes.values()].filter((one) =>
+          pid === -1 ? one !== process && one !== kernel.init : one.pgid === (pid === 0 ? process.pgid : -pid),
+        );
   let found = false;
   let sent = false;
   for (const target of targets) {
@@ -60,7 +93,13 @@ function kill(context: LinuxContext, pid: number, number: number): number {
 }
 
 /** tkill and tgkill; `group` 0: not checked. */
-function killThread(context: LinuxContext, group: number, tid: number, number: number, info = signalInfo({ code: Code.TKILL, pid: context.process.pid, uid: context.process.credentials.uid })): number {
+function killThread(
+  context: LinuxContext,
+  group: number,
+  tid: number,
+  number: number,
+  info = signalInfo({ code: Code.TKILL, pid: context.process.pid, uid: context.process.credentials.uid }),
+): number {
   if (number < 0 || number > SIGNALS || tid <= 0 || group < 0) return -E.INVAL;
   const target = context.kernel.threads.get(tid);
   if (target === undefined || (group !== 0 && target.process.pid !== group)) return -E.SRCH;
@@ -114,62 +153,94 @@ function putStack(context: LinuxContext, sp: number): Uint8Array {
 
 export const signalSyscalls: readonly Syscall[] = [
   call(129, "kill", [int("pid"), signal("sig")], FULL, (context, [pid, number]) => kill(context, pid as number, number as number)),
-  call(130, "tkill", [int("tid"), signal("sig")], FULL, (context, [tid, number]) => killThread(context, 0, tid as number, number as number)),
-  call(131, "tgkill", [int("tgid"), int("tid"), signal("sig")], FULL, (context, [group, tid, number]) => ((group as number) <= 0 ? -E.INVAL : killThread(context, group as number, tid as number, number as number))),
-  call(132, "sigaltstack", [maybeInput("ss", STACK_BYTES), maybeOutput("old_ss", STACK_BYTES)], partial("no SS_AUTODISARM"), (context, [bytes, old]) => {
-    const { thread } = context;
-    const sp = new Registers(context.registers!).get(X.SP);
-    const before = old === null ? null : putStack(context, sp);
-    if (bytes !== null) {
-      const view = viewOf(bytes as Uint8Array);
-      const flags = view.getInt32(8, true) & ~SS_AUTODISARM;
-      if ((thread.stack.flags & SS_DISABLE) === 0 && onAlternateStack(thread, sp)) return -E.PERM;
-      if ((flags & ~(SS_ONSTACK | SS_DISABLE)) !== 0) return -E.INVAL;
-      if ((flags & SS_DISABLE) !== 0) thread.stack = { address: 0, size: 0, flags: SS_DISABLE };
-      else {
-        const size = readU64(view, 16);
-        if (size < MINSIGSTKSZ) return -E.NOMEM;
-        thread.stack = { address: readU64(view, 0), size, flags: 0 };
+  call(130, "tkill", [int("tid"), signal("sig")], FULL, (context, [tid, number]) =>
+    killThread(context, 0, tid as number, number as number),
+  ),
+  call(131, "tgkill", [int("tgid"), int("tid"), signal("sig")], FULL, (context, [group, tid, number]) =>
+    (group as number) <= 0 ? -E.INVAL : killThread(context, group as number, tid as number, number as number),
+  ),
+  call(
+    132,
+    "sigaltstack",
+    [maybeInput("ss", STACK_BYTES), maybeOutput("old_ss", STACK_BYTES)],
+    partial("no SS_AUTODISARM"),
+    (context, [bytes, old]) => {
+      const { thread } = context;
+      const sp = new Registers(context.registers!).get(X.SP);
+      const before = old === null ? null : putStack(context, sp);
+      if (bytes !== null) {
+        const view = viewOf(bytes as Uint8Array);
+        const flags = view.getInt32(8, true) & ~SS_AUTODISARM;
+        if ((thread.stack.flags & SS_DISABLE) === 0 && onAlternateStack(thread, sp)) return -E.PERM;
+        if ((flags & ~(SS_ONSTACK | SS_DISABLE)) !== 0) return -E.INVAL;
+        if ((flags & SS_DISABLE) !== 0) thread.stack = { address: 0, size: 0, flags: SS_DISABLE };
+        else {
+          const size = readU64(view, 16);
+          if (size < MINSIGSTKSZ) return -E.NOMEM;
+          thread.stack = { address: readU64(view, 0), size, flags: 0 };
+        }
       }
-    }
-    return before === null ? 0 : { result: 0, out: [{ arg: 1, value: before }] };
-  }, true),
+      return before === null ? 0 : { result: 0, out: [{ arg: 1, value: before }] };
+    },
+    true,
+  ),
   call(133, "rt_sigsuspend", [input("unewset", SET_BYTES), ulong("sigsetsize")], FULL, (context, [set, size]) => {
     if (size !== SET_BYTES) return -E.INVAL;
     const { kernel } = context;
     return kernel.withSignalMask(context, set as Uint8Array, () => kernel.block(context, [], () => -E.AGAIN, Infinity, 0, false));
   }),
-  call(134, "rt_sigaction", [signal("signum"), maybeInput("act", ACTION_BYTES), maybeOutput("oldact", ACTION_BYTES), ulong("sigsetsize")], FULL, (context, [number, bytes, old, size]) => {
-    if (size !== SET_BYTES) return -E.INVAL;
-    const before = context.process.actions[number as number];
-    const result = sigaction(context, number as number, bytes as Uint8Array | null);
-    return result < 0 || old === null || before === undefined ? result : { result, out: [{ arg: 2, value: putAction(before) }] };
-  }),
-  call(135, "rt_sigprocmask", [int("how", { values: how }), maybeInput("set", SET_BYTES), maybeOutput("oldset", SET_BYTES), ulong("sigsetsize")], FULL, ({ thread }, [operation, bytes, old, size]) => {
-    if (size !== SET_BYTES) return -E.INVAL;
-    const before = thread.mask;
-    if (bytes !== null) {
-      const set = readSet(bytes as Uint8Array);
-      if (operation === how.SIG_BLOCK) thread.mask |= set;
-      else if (operation === how.SIG_UNBLOCK) thread.mask &= ~set;
-      else if (operation === how.SIG_SETMASK) thread.mask = set;
-      else return -E.INVAL;
-      thread.mask &= ~UNBLOCKABLE;
-      if (hasDeliverable(thread)) thread.attention = true;
-    }
-    return old === null ? 0 : { result: 0, out: [{ arg: 2, value: setBytes(before) }] };
-  }),
+  call(
+    134,
+    "rt_sigaction",
+    [signal("signum"), maybeInput("act", ACTION_BYTES), maybeOutput("oldact", ACTION_BYTES), ulong("sigsetsize")],
+    FULL,
+    (context, [number, bytes, old, size]) => {
+      if (size !== SET_BYTES) return -E.INVAL;
+      const before = context.process.actions[number as number];
+      const result = sigaction(context, number as number, bytes as Uint8Array | null);
+      return result < 0 || old === null || before === undefined ? result : { result, out: [{ arg: 2, value: putAction(before) }] };
+    },
+  ),
+  call(
+    135,
+    "rt_sigprocmask",
+    [int("how", { values: how }), maybeInput("set", SET_BYTES), maybeOutput("oldset", SET_BYTES), ulong("sigsetsize")],
+    FULL,
+    ({ thread }, [operation, bytes, old, size]) => {
+      if (size !== SET_BYTES) return -E.INVAL;
+      const before = thread.mask;
+      if (bytes !== null) {
+        const set = readSet(bytes as Uint8Array);
+        if (operation === how.SIG_BLOCK) thread.mask |= set;
+        else if (operation === how.SIG_UNBLOCK) thread.mask &= ~set;
+        else if (operation === how.SIG_SETMASK) thread.mask = set;
+        else return -E.INVAL;
+        thread.mask &= ~UNBLOCKABLE;
+        if (hasDeliverable(thread)) thread.attention = true;
+      }
+      return old === null ? 0 : { result: 0, out: [{ arg: 2, value: setBytes(before) }] };
+    },
+  ),
   call(136, "rt_sigpending", [maybeOutput("uset", { arg: "sigsetsize" }), ulong("sigsetsize")], FULL, ({ thread, process }, [, size]) => {
     if ((size as number) > SET_BYTES) return -E.INVAL;
-    return { result: 0, out: [{ arg: 0, value: setBytes((thread.pending.set | process.pending.set) & thread.mask).subarray(0, size as number) }] };
+    return {
+      result: 0,
+      out: [{ arg: 0, value: setBytes((thread.pending.set | process.pending.set) & thread.mask).subarray(0, size as number) }],
+    };
   }),
-  call(137, "rt_sigtimedwait", [input("uthese", SET_BYTES), maybeOutput("uinfo", INFO_BYTES), maybeInput("uts", 16), ulong("sigsetsize")], FULL, (context, [set, info, timeout, size]) => {
-    if (size !== SET_BYTES) return -E.INVAL;
-    const ms = timeout === null ? Infinity : timespecMs(timeout as Uint8Array);
-    if (ms < 0) return -E.INVAL;
-    const outcome = timedWait(context, readSet(set as Uint8Array) & ~UNBLOCKABLE, ms);
-    return info === null && typeof outcome === "object" ? outcome.result : outcome;
-  }),
+  call(
+    137,
+    "rt_sigtimedwait",
+    [input("uthese", SET_BYTES), maybeOutput("uinfo", INFO_BYTES), maybeInput("uts", 16), ulong("sigsetsize")],
+    FULL,
+    (context, [set, info, timeout, size]) => {
+      if (size !== SET_BYTES) return -E.INVAL;
+      const ms = timeout === null ? Infinity : timespecMs(timeout as Uint8Array);
+      if (ms < 0) return -E.INVAL;
+      const outcome = timedWait(context, readSet(set as Uint8Array) & ~UNBLOCKABLE, ms);
+      return info === null && typeof outcome === "object" ? outcome.result : outcome;
+    },
+  ),
   call(138, "rt_sigqueueinfo", [int("pid"), signal("sig"), input("uinfo", INFO_BYTES)], FULL, (context, [pid, number, bytes]) => {
     const target = context.kernel.processes.get(pid as number);
     if ((number as number) < 0 || (number as number) > SIGNALS) return -E.INVAL;
@@ -180,28 +251,56 @@ export const signalSyscalls: readonly Syscall[] = [
     sendSignal(target, number as number, info);
     return 0;
   }),
-  call(240, "rt_tgsigqueueinfo", [int("tgid"), int("tid"), signal("sig"), input("uinfo", INFO_BYTES)], FULL, (context, [group, tid, number, bytes]) => {
-    const info = decodeSignalInfo(bytes as Uint8Array);
-    if ((group as number) <= 0) return -E.INVAL;
-    if ((info.code >= 0 || info.code === Code.TKILL) && group !== context.process.pid) return -E.PERM;
-    return killThread(context, group as number, tid as number, number as number, info);
-  }),
-  call(139, "rt_sigreturn", [], FULL, (context) => {
-    const { kernel, process, thread } = context;
-    const current = Uint8Array.from(context.registers!);
-    const sp = new Registers(current).get(X.SP);
-    return kernel.later(thread, whenReady(kernel.host.readMemory(process.space, sp, FRAME_BYTES), (frame): SyscallReply => {
-      if (frame === null) return { result: 0, ops: endProcess(process, { code: 0, signal: Sig.SEGV }) };
-      return { result: 0, ops: [{ op: "registers", thread: thread.id, registers: popFrame(thread, current, frame) }] };
-    }));
-  }, true),
-  call(424, "pidfd_send_signal", [fd("pidfd"), signal("sig"), maybeInput("info", INFO_BYTES), uint("flags")], FULL, (context, [number, sent, bytes, flags]) => {
-    const file = context.process.fds.get(number as number);
-    if (flags !== 0 || (sent as number) < 0 || (sent as number) > SIGNALS) return -E.INVAL;
-    if (!(file instanceof PidFile)) return -E.BADF;
-    if (file.process.ended && !context.kernel.processes.has(file.process.pid)) return -E.SRCH;
-    if (!may(context, file.process, sent as number)) return -E.PERM;
-    sendSignal(file.process, sent as number, bytes === null ? signalInfo({ code: Code.USER, pid: context.process.pid, uid: context.process.credentials.uid }) : decodeSignalInfo(bytes as Uint8Array));
-    return 0;
-  }),
+  call(
+    240,
+    "rt_tgsigqueueinfo",
+    [int("tgid"), int("tid"), signal("sig"), input("uinfo", INFO_BYTES)],
+    FULL,
+    (context, [group, tid, number, bytes]) => {
+      const info = decodeSignalInfo(bytes as Uint8Array);
+      if ((group as number) <= 0) return -E.INVAL;
+      if ((info.code >= 0 || info.code === Code.TKILL) && group !== context.process.pid) return -E.PERM;
+      return killThread(context, group as number, tid as number, number as number, info);
+    },
+  ),
+  call(
+    139,
+    "rt_sigreturn",
+    [],
+    FULL,
+    (context) => {
+      const { kernel, process, thread } = context;
+      const current = Uint8Array.from(context.registers!);
+      const sp = new Registers(current).get(X.SP);
+      return kernel.later(
+        thread,
+        whenReady(kernel.host.readMemory(process.space, sp, FRAME_BYTES), (frame): SyscallReply => {
+          if (frame === null) return { result: 0, ops: endProcess(process, { code: 0, signal: Sig.SEGV }) };
+          return { result: 0, ops: [{ op: "registers", thread: thread.id, registers: popFrame(thread, current, frame) }] };
+        }),
+      );
+    },
+    true,
+  ),
+  call(
+    424,
+    "pidfd_send_signal",
+    [fd("pidfd"), signal("sig"), maybeInput("info", INFO_BYTES), uint("flags")],
+    FULL,
+    (context, [number, sent, bytes, flags]) => {
+      const file = context.process.fds.get(number as number);
+      if (flags !== 0 || (sent as number) < 0 || (sent as number) > SIGNALS) return -E.INVAL;
+      if (!(file instanceof PidFile)) return -E.BADF;
+      if (file.process.ended && !context.kernel.processes.has(file.process.pid)) return -E.SRCH;
+      if (!may(context, file.process, sent as number)) return -E.PERM;
+      sendSignal(
+        file.process,
+        sent as number,
+        bytes === null
+          ? signalInfo({ code: Code.USER, pid: context.process.pid, uid: context.process.credentials.uid })
+          : decodeSignalInfo(bytes as Uint8Array),
+      );
+      return 0;
+    },
+  ),
 ];

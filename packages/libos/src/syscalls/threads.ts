@@ -12,19 +12,36 @@ const Op = { WAIT: 0, WAKE: 1, REQUEUE: 3, CMP_REQUEUE: 4, WAKE_OP: 5, WAIT_BITS
 const PRIVATE = 128;
 const CLOCK_REALTIME = 256;
 const futexFlags = {
-  FUTEX_WAIT: 0, FUTEX_WAKE: 1, FUTEX_REQUEUE: 3, FUTEX_CMP_REQUEUE: 4, FUTEX_WAKE_OP: 5, FUTEX_WAIT_BITSET: 9, FUTEX_WAKE_BITSET: 10, FUTEX_WAIT_PRIVATE: 128, FUTEX_WAKE_PRIVATE: 129,
-  FUTEX_REQUEUE_PRIVATE: 131, FUTEX_CMP_REQUEUE_PRIVATE: 132, FUTEX_WAKE_OP_PRIVATE: 133, FUTEX_WAIT_BITSET_PRIVATE: 137, FUTEX_WAKE_BITSET_PRIVATE: 138,
-  "FUTEX_WAIT_BITSET|FUTEX_CLOCK_REALTIME": 265, "FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME": 393,
+  FUTEX_WAIT: 0,
+  FUTEX_WAKE: 1,
+  FUTEX_REQUEUE: 3,
+  FUTEX_CMP_REQUEUE: 4,
+  FUTEX_WAKE_OP: 5,
+  FUTEX_WAIT_BITSET: 9,
+  FUTEX_WAKE_BITSET: 10,
+  FUTEX_WAIT_PRIVATE: 128,
+  FUTEX_WAKE_PRIVATE: 129,
+  FUTEX_REQUEUE_PRIVATE: 131,
+  FUTEX_CMP_REQUEUE_PRIVATE: 132,
+  FUTEX_WAKE_OP_PRIVATE: 133,
+  FUTEX_WAIT_BITSET_PRIVATE: 137,
+  FUTEX_WAKE_BITSET_PRIVATE: 138,
+  "FUTEX_WAIT_BITSET|FUTEX_CLOCK_REALTIME": 265,
+  "FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME": 393,
 } as const;
 
 function readWord(context: LinuxContext, at: number): Awaitable<number | null> {
-  return whenReady(context.kernel.host.readMemory(context.process.space, at, 4), (bytes) => (bytes === null ? null : viewOf(bytes).getInt32(0, true)));
+  return whenReady(context.kernel.host.readMemory(context.process.space, at, 4), (bytes) =>
+    bytes === null ? null : viewOf(bytes).getInt32(0, true),
+  );
 }
 
 /** What a word's waiters are found by: the word itself, in memory that processes share; else its address. FUTEX_PRIVATE_FLAG says that it is not shared. */
 function keyOf({ kernel, process }: LinuxContext, at: number, isPrivate: boolean): number {
   const mapping = isPrivate ? undefined : process.memory.find(at);
-  return mapping === undefined || mapping.object === 0 ? kernel.futexes.key(process.space, at) : kernel.futexes.sharedKey(mapping.object, mapping.offset + at - mapping.start);
+  return mapping === undefined || mapping.object === 0
+    ? kernel.futexes.key(process.space, at)
+    : kernel.futexes.sharedKey(mapping.object, mapping.offset + at - mapping.start);
 }
 
 /** Milliseconds to wait from now; Infinity without a timeout; -EFAULT, -EINVAL. */
@@ -39,7 +56,16 @@ function readTimeout(context: LinuxContext, at: number, absolute: boolean, realt
   });
 }
 
-function wait(context: LinuxContext, at: number, expected: number, timeoutAt: number, bits: number, absolute: boolean, realtime: boolean, isPrivate: boolean): Awaitable<SyscallOutcome> {
+function wait(
+  context: LinuxContext,
+  at: number,
+  expected: number,
+  timeoutAt: number,
+  bits: number,
+  absolute: boolean,
+  realtime: boolean,
+  isPrivate: boolean,
+): Awaitable<SyscallOutcome> {
   if (bits === 0) return -E.INVAL;
   const { kernel, thread } = context;
   return whenReady(readTimeout(context, timeoutAt, absolute, realtime), (timeoutMs): Awaitable<SyscallOutcome> => {
@@ -53,7 +79,15 @@ function wait(context: LinuxContext, at: number, expected: number, timeoutAt: nu
         waiter.remove();
         return value === null ? -E.FAULT : -E.AGAIN;
       }
-      const outcome = kernel.park(thread, [waiter], () => (waiter.woken ? 0 : -E.AGAIN), timeoutMs, -E.TIMEDOUT, timeoutMs === Infinity, null);
+      const outcome = kernel.park(
+        thread,
+        [waiter],
+        () => (waiter.woken ? 0 : -E.AGAIN),
+        timeoutMs,
+        -E.TIMEDOUT,
+        timeoutMs === Infinity,
+        null,
+      );
       if (thread.blocked === null) waiter.remove();
       return outcome;
     });
@@ -61,7 +95,15 @@ function wait(context: LinuxContext, at: number, expected: number, timeoutAt: nu
 }
 
 /** FUTEX_WAKE_OP: changes the second word, wakes on the first, and on the second when its old value compares. */
-function wakeOp(context: LinuxContext, first: number, count: number, second: number, secondCount: number, encoded: number, isPrivate: boolean): Awaitable<SyscallOutcome> {
+function wakeOp(
+  context: LinuxContext,
+  first: number,
+  count: number,
+  second: number,
+  secondCount: number,
+  encoded: number,
+  isPrivate: boolean,
+): Awaitable<SyscallOutcome> {
   const { kernel, process } = context;
   const operation = (encoded >>> 28) & 7;
   const compare = (encoded >>> 24) & 15;
@@ -86,7 +128,15 @@ function wakeOp(context: LinuxContext, first: number, count: number, second: num
   });
 }
 
-function futex(context: LinuxContext, at: number, op: number, value: number, timeoutAt: number, second: number, third: number): Awaitable<SyscallOutcome> {
+function futex(
+  context: LinuxContext,
+  at: number,
+  op: number,
+  value: number,
+  timeoutAt: number,
+  second: number,
+  third: number,
+): Awaitable<SyscallOutcome> {
   const { futexes } = context.kernel;
   if (at % 4 !== 0) return -E.INVAL;
   const isPrivate = (op & PRIVATE) !== 0;
@@ -126,16 +176,27 @@ export const threadSyscalls: readonly Syscall[] = [
     thread.clearChildTid = at as number;
     return thread.id;
   }),
-  call(98, "futex", [address("uaddr"), int("op", { values: futexFlags }), int("val"), address("timeout"), address("uaddr2"), int("val3")],
-    partial("no priority inheritance"), (context, args) => {
-    const [at, op, value, timeout, second, third] = args as readonly number[] as [number, number, number, number, number, number];
-    return context.kernel.later(context.thread, futex(context, at, op, value, timeout, second, third));
-  }),
-  call(99, "set_robust_list", [address("head"), ulong("len")], partial("locks of a thread that ends without unlocking stay locked"), ({ thread }, [head, length]) => {
-    if (length !== 24) return -E.INVAL;
-    thread.robustList = head as number;
-    return 0;
-  }),
+  call(
+    98,
+    "futex",
+    [address("uaddr"), int("op", { values: futexFlags }), int("val"), address("timeout"), address("uaddr2"), int("val3")],
+    partial("no priority inheritance"),
+    (context, args) => {
+      const [at, op, value, timeout, second, third] = args as readonly number[] as [number, number, number, number, number, number];
+      return context.kernel.later(context.thread, futex(context, at, op, value, timeout, second, third));
+    },
+  ),
+  call(
+    99,
+    "set_robust_list",
+    [address("head"), ulong("len")],
+    partial("locks of a thread that ends without unlocking stay locked"),
+    ({ thread }, [head, length]) => {
+      if (length !== 24) return -E.INVAL;
+      thread.robustList = head as number;
+      return 0;
+    },
+  ),
   call(100, "get_robust_list", [int("pid"), output("head_ptr", 8), output("len_ptr", 8)], FULL, ({ kernel, thread }, [pid]) => {
     const target = pid === 0 ? thread : kernel.threads.get(pid as number);
     if (target === undefined) return -E.SRCH;
@@ -143,19 +204,34 @@ export const threadSyscalls: readonly Syscall[] = [
     viewOf(head).setBigUint64(0, BigInt(target.robustList), true);
     const length = new Uint8Array(8);
     length[0] = 24;
-    return { result: 0, out: [{ arg: 1, value: head }, { arg: 2, value: length }] };
+    return {
+      result: 0,
+      out: [
+        { arg: 1, value: head },
+        { arg: 2, value: length },
+      ],
+    };
   }),
   call(178, "gettid", [], FULL, ({ thread }) => thread.id),
   call(124, "sched_yield", [], FULL, () => 0),
   call(168, "getcpu", [maybeOutput("cpu", 4), maybeOutput("node", 4)], FULL, (_context, [cpu, node]) => ({
     result: 0,
-    out: [...(cpu === null ? [] : [{ arg: 0, value: new Uint8Array(4) }]), ...(node === null ? [] : [{ arg: 1, value: new Uint8Array(4) }])],
+    out: [
+      ...(cpu === null ? [] : [{ arg: 0, value: new Uint8Array(4) }]),
+      ...(node === null ? [] : [{ arg: 1, value: new Uint8Array(4) }]),
+    ],
   })),
   refused(293, "rseq", E.NOSYS, "the C library goes on without"),
-  call(283, "membarrier", [int("cmd"), uint("flags"), int("cpu_id")], partial("one thread runs at a time: all barriers hold already"), (_context, [command]) => {
-    const supported = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40;
-    if (command === 0) return supported;
-    return ((command as number) & ~supported) === 0 && (command as number) > 0 ? 0 : -E.INVAL;
-  }),
+  call(
+    283,
+    "membarrier",
+    [int("cmd"), uint("flags"), int("cpu_id")],
+    partial("one thread runs at a time: all barriers hold already"),
+    (_context, [command]) => {
+      const supported = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40;
+      if (command === 0) return supported;
+      return ((command as number) & ~supported) === 0 && (command as number) > 0 ? 0 : -E.INVAL;
+    },
+  ),
   refused(449, "futex_waitv", E.NOSYS, "not needed by the C library"),
 ];

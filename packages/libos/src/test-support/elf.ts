@@ -27,7 +27,12 @@ export function makeElf({ segments, entry, type = 2, machine = 243, elfClass = 2
   });
   const name = interpreter === undefined ? null : new TextEncoder().encode(`${interpreter}\0`);
   const count = segments.length + (name === null ? 0 : 1);
-  const bytes = new Uint8Array(Math.max(PAGE, placed.reduce((end, { at, bytes: content }) => Math.max(end, at + content.length), 0)));
+  const bytes = new Uint8Array(
+    Math.max(
+      PAGE,
+      placed.reduce((end, { at, bytes: content }) => Math.max(end, at + content.length), 0),
+    ),
+  );
   const view = new DataView(bytes.buffer);
   bytes.set([0x7f, 0x45, 0x4c, 0x46, elfClass, 1, 1, 0]);
   view.setUint16(16, type, true);
@@ -39,11 +44,27 @@ export function makeElf({ segments, entry, type = 2, machine = 243, elfClass = 2
   view.setUint16(52, 64, true);
   view.setUint16(54, 56, true);
   view.setUint16(56, count, true);
-  const header = (index: number, kind: number, flags: number, at: number, address: number, fileBytes: number, memoryBytes: number): void => {
+  const header = (
+    index: number,
+    kind: number,
+    flags: number,
+    at: number,
+    address: number,
+    fileBytes: number,
+    memoryBytes: number,
+  ): void => {
     const base = 64 + index * 56;
     view.setUint32(base, kind, true);
     view.setUint32(base + 4, flags, true);
-    for (const [field, value] of [[8, at], [16, address], [24, address], [32, fileBytes], [40, memoryBytes], [48, PAGE]] as const) view.setBigUint64(base + field, BigInt(value), true);
+    for (const [field, value] of [
+      [8, at],
+      [16, address],
+      [24, address],
+      [32, fileBytes],
+      [40, memoryBytes],
+      [48, PAGE],
+    ] as const)
+      view.setBigUint64(base + field, BigInt(value), true);
   };
   placed.forEach(({ at, address, bytes: content, memoryBytes, flags }, index) => {
     header(index, 1, flags ?? 5, at, address, content.length, memoryBytes ?? content.length);

@@ -2,7 +2,15 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { PENDING, type HostCalls, type LibosOptions, type LibraryOs, type ProcessOp, type SyscallReply, type SyscallValue } from "@cvm/monitor/abi";
+import {
+  PENDING,
+  type HostCalls,
+  type LibosOptions,
+  type LibraryOs,
+  type ProcessOp,
+  type SyscallReply,
+  type SyscallValue,
+} from "@cvm/monitor/abi";
 import { createLibraryOs } from "../index.ts";
 import { Registers, REGISTER_BYTES } from "../kernel/registers.ts";
 
@@ -33,7 +41,10 @@ export class World {
   readonly #slow: boolean;
 
   /** `slow`: every answer of the host is a promise, as over a port. */
-  constructor(files: Readonly<Record<string, Uint8Array | string>>, options: { readonly argv: readonly string[]; readonly slow?: boolean; readonly strace?: boolean; readonly memoryBytes?: number }) {
+  constructor(
+    files: Readonly<Record<string, Uint8Array | string>>,
+    options: { readonly argv: readonly string[]; readonly slow?: boolean; readonly strace?: boolean; readonly memoryBytes?: number },
+  ) {
     this.#slow = options.slow === true;
     this.folder = mkdtempSync(join(tmpdir(), "libos-"));
     const layer = join(this.folder, "layer");
@@ -46,7 +57,13 @@ export class World {
     }
     writeFileSync(join(layer, "metadata.json"), JSON.stringify({ version: 1, entries: {} }));
     const libos: LibosOptions = {
-      hostname: "box", address: "10.0.0.2", layers: [layer], writable: join(this.folder, "writable"), volumes: [], memoryBytes: options.memoryBytes ?? WORLD_BYTES, strace: options.strace === true,
+      hostname: "box",
+      address: "10.0.0.2",
+      layers: [layer],
+      writable: join(this.folder, "writable"),
+      volumes: [],
+      memoryBytes: options.memoryBytes ?? WORLD_BYTES,
+      strace: options.strace === true,
       program: { argv: options.argv, env: ["PATH=/bin", "HOME=/"], cwd: "/", user: { uid: 0, gid: 0 }, tty: false, stdin: false },
     };
     this.os = createLibraryOs(libos, this.#host());
@@ -125,7 +142,8 @@ export class World {
     const space = "process" in op ? this.spaces.get(op.process) : undefined;
     if ("process" in op && space === undefined) throw new Error(`no process ${op.process} for ${op.op}`);
     const pages = (address: number, length: number, act: (page: number) => void): void => {
-      if (address % 4096 !== 0 || length % 4096 !== 0 || address < 4096 || address + length > space!.memory.length) throw new Error(`bad range of ${op.op}: ${address} ${length}`);
+      if (address % 4096 !== 0 || length % 4096 !== 0 || address < 4096 || address + length > space!.memory.length)
+        throw new Error(`bad range of ${op.op}: ${address} ${length}`);
       for (let page = address / 4096; page * 4096 < address + length; page++) act(page);
     };
     switch (op.op) {
@@ -145,7 +163,8 @@ export class World {
         space!.memory.copyWithin(op.to, op.from, op.from + op.length);
         return;
       case "write":
-        if (this.read(op.process, op.address, op.bytes.length) === null && op.ifMapped !== true) throw new Error(`write to unmapped ${op.address}`);
+        if (this.read(op.process, op.address, op.bytes.length) === null && op.ifMapped !== true)
+          throw new Error(`write to unmapped ${op.address}`);
         space!.memory.set(op.bytes, op.address);
         return;
       case "registers":
@@ -193,7 +212,13 @@ export class World {
     if (row.arguments.length !== args.length) throw new Error(`${name} has ${row.arguments.length} arguments`);
     const hart = this.harts.get(thread)!;
     this.answers.delete(thread);
-    const outcome = this.os.syscall({ process: hart.space, thread, number: row.number, args, ...(row.registers === true ? { registers: Uint8Array.from(hart.registers) } : {}) });
+    const outcome = this.os.syscall({
+      process: hart.space,
+      thread,
+      number: row.number,
+      args,
+      ...(row.registers === true ? { registers: Uint8Array.from(hart.registers) } : {}),
+    });
     if (outcome === PENDING) return PENDING;
     const reply = this.#settle(thread, outcome);
     this.interrupt();

@@ -5,7 +5,24 @@ import { canWrite } from "../../files/open-file.ts";
 import { statBytes, statfsBytes, statxBytes } from "../../files/stat-bytes.ts";
 import { E } from "../../kernel/errno.ts";
 import type { CallContext, OpenFile, Stat, Syscall, SyscallOutcome } from "../../kernel/types.ts";
-import { answer, entryOf, fd, FULL, input, int, long, num, output, partial, path, targetOf, text, uint, ulong, type Target } from "./common.ts";
+import {
+  answer,
+  entryOf,
+  fd,
+  FULL,
+  input,
+  int,
+  long,
+  num,
+  output,
+  partial,
+  path,
+  targetOf,
+  text,
+  uint,
+  ulong,
+  type Target,
+} from "./common.ts";
 
 const IN_ATTRIB = 4;
 const AT_FLAGS = { flags: { AT_SYMLINK_NOFOLLOW: AT.SYMLINK_NOFOLLOW, AT_EMPTY_PATH: AT.EMPTY_PATH } } as const;
@@ -103,7 +120,10 @@ function changeTimes(context: CallContext, target: Target | number, times: Uint8
     const denied = permission(owner, Access.WRITE, credentials);
     if (denied < 0) return denied;
   }
-  return changed(target.entry, inode.set(target.entry, { ...(atime === undefined ? {} : { atime }), ...(mtime === undefined ? {} : { mtime }) }));
+  return changed(
+    target.entry,
+    inode.set(target.entry, { ...(atime === undefined ? {} : { atime }), ...(mtime === undefined ? {} : { mtime }) }),
+  );
 }
 
 function truncate(context: CallContext, name: string, length: number): number {
@@ -154,7 +174,8 @@ function mayXattr(context: CallContext, entry: Dentry, name: string, write: bool
   if (inode.type !== S.IFREG && !inode.isDirectory) return write ? -E.PERM : -E.NODATA;
   return permission(inode.ownership(), write ? Access.WRITE : Access.READ, credentials);
 }
-const withEntry = (target: Target | number, use: (entry: Dentry) => SyscallOutcome): SyscallOutcome => (typeof target === "number" ? target : target.entry === null ? -E.OPNOTSUPP : use(target.entry));
+const withEntry = (target: Target | number, use: (entry: Dentry) => SyscallOutcome): SyscallOutcome =>
+  typeof target === "number" ? target : target.entry === null ? -E.OPNOTSUPP : use(target.entry);
 
 function getXattr(context: CallContext, target: Target | number, name: string, size: number): SyscallOutcome {
   return withEntry(target, (entry) => {
@@ -180,7 +201,9 @@ function setXattr(context: CallContext, target: Target | number, name: string, v
 }
 function listXattr(context: CallContext, target: Target | number, size: number): SyscallOutcome {
   return withEntry(target, (entry) => {
-    const names = [...(entry.inode.xattrs()?.keys() ?? [])].filter((name) => !name.startsWith("trusted.") || context.process.credentials.euid === 0);
+    const names = [...(entry.inode.xattrs()?.keys() ?? [])].filter(
+      (name) => !name.startsWith("trusted.") || context.process.credentials.euid === 0,
+    );
     const value = Buffer.from(names.map((name) => `${name}\0`).join(""));
     if (size === 0) return value.length;
     return value.length > size ? -E.RANGE : answer(value.length, 1, value);
@@ -197,19 +220,36 @@ function removeXattr(context: CallContext, target: Target | number, name: string
 const value = (bytes: unknown): Uint8Array => (bytes as Uint8Array | null) ?? new Uint8Array(0);
 const xattrName = { name: "name", kind: "string" } as const;
 /** Path form (following or not) and descriptor form of one extended attribute call. */
-function forms(numbers: readonly [number, number, number], names: readonly [string, string, string], rest: Syscall["arguments"], handle: (context: CallContext, target: Target | number, args: Parameters<Syscall["handler"]>[1]) => SyscallOutcome): Syscall[] {
+function forms(
+  numbers: readonly [number, number, number],
+  names: readonly [string, string, string],
+  rest: Syscall["arguments"],
+  handle: (context: CallContext, target: Target | number, args: Parameters<Syscall["handler"]>[1]) => SyscallOutcome,
+): Syscall[] {
   return [0, 1, 2].map((form) => ({
     number: numbers[form]!,
     name: names[form]!,
     arguments: [form === 2 ? fd() : path(), ...rest],
     support: FULL,
-    handler: (context, args) => handle(context, form === 2 ? descriptor(context, num(args[0]), false) : targetOf(context, AT.FDCWD, text(args[0]), form === 1 ? AT.SYMLINK_NOFOLLOW : 0), args),
+    handler: (context, args) =>
+      handle(
+        context,
+        form === 2
+          ? descriptor(context, num(args[0]), false)
+          : targetOf(context, AT.FDCWD, text(args[0]), form === 1 ? AT.SYMLINK_NOFOLLOW : 0),
+        args,
+      ),
   }));
 }
 
 function statFs(target: Target | number): SyscallOutcome {
   if (typeof target === "number") return target;
-  if (target.entry === null) return answer(0, 1, statfsBytes({ type: 0x50495045, bsize: 4096, blocks: 0, bfree: 0, bavail: 0, files: 0, ffree: 0, namelen: 255 }, 14, false));
+  if (target.entry === null)
+    return answer(
+      0,
+      1,
+      statfsBytes({ type: 0x50495045, bsize: 4096, blocks: 0, bfree: 0, bavail: 0, files: 0, ffree: 0, namelen: 255 }, 14, false),
+    );
   const { fs } = target.entry.inode;
   return answer(0, 1, statfsBytes(fs.statfs(), fs.dev, fs.readOnly));
 }
@@ -220,14 +260,20 @@ function fileStat(file: OpenFile | undefined): Stat | number {
 
 export const attributeSyscalls: readonly Syscall[] = [
   {
-    number: 80, name: "fstat", arguments: [fd(), output("statbuf", 128)], support: FULL,
+    number: 80,
+    name: "fstat",
+    arguments: [fd(), output("statbuf", 128)],
+    support: FULL,
     handler(context, [number]) {
       const stat = fileStat(context.process.fds.get(num(number)));
       return typeof stat === "number" ? stat : answer(0, 1, statBytes(stat));
     },
   },
   {
-    number: 79, name: "newfstatat", arguments: [fd("dirfd"), path("path", true), output("statbuf", 128), int("flags", AT_FLAGS)], support: FULL,
+    number: 79,
+    name: "newfstatat",
+    arguments: [fd("dirfd"), path("path", true), output("statbuf", 128), int("flags", AT_FLAGS)],
+    support: FULL,
     handler(context, [directory, name, , flags]) {
       if ((num(flags) & ~(AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH | AT.NO_AUTOMOUNT)) !== 0) return -E.INVAL;
       const target = targetOf(context, num(directory), name as string | null, num(flags));
@@ -237,7 +283,10 @@ export const attributeSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 291, name: "statx", arguments: [fd("dirfd"), path("path", true), int("flags", AT_FLAGS), uint("mask", "hex"), output("statxbuf", 256)], support: partial("no birth time"),
+    number: 291,
+    name: "statx",
+    arguments: [fd("dirfd"), path("path", true), int("flags", AT_FLAGS), uint("mask", "hex"), output("statxbuf", 256)],
+    support: partial("no birth time"),
     handler(context, [directory, name, flags, mask]) {
       if ((num(flags) & ~0x7900) !== 0 || (num(flags) & 0x6000) === 0x6000 || num(mask) >= 0x80000000) return -E.INVAL;
       const target = targetOf(context, num(directory), name as string | null, num(flags));
@@ -246,36 +295,122 @@ export const attributeSyscalls: readonly Syscall[] = [
       return typeof stat === "number" ? stat : answer(0, 4, statxBytes(stat));
     },
   },
-  { number: 48, name: "faccessat", arguments: [fd("dirfd"), path(), int("mode", "octal")], support: FULL, handler: (context, [directory, name, mode]) => access(context, num(directory), text(name), num(mode), 0) },
-  { number: 439, name: "faccessat2", arguments: [fd("dirfd"), path(), int("mode", "octal"), int("flags", "hex")], support: FULL, handler: (context, [directory, name, mode, flags]) => access(context, num(directory), text(name), num(mode), num(flags)) },
-  { number: 52, name: "fchmod", arguments: [fd(), uint("mode", "octal")], support: FULL, handler: (context, [number, mode]) => changeMode(context, descriptor(context, num(number), false), num(mode)) },
-  { number: 53, name: "fchmodat", arguments: [fd("dirfd"), path(), uint("mode", "octal")], support: FULL, handler: (context, [directory, name, mode]) => changeMode(context, targetOf(context, num(directory), text(name), 0), num(mode)) },
   {
-    number: 452, name: "fchmodat2", arguments: [fd("dirfd"), path(), uint("mode", "octal"), uint("flags", AT_FLAGS)], support: FULL,
-    handler: (context, [directory, name, mode, flags]) => ((num(flags) & ~(AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH)) !== 0 ? -E.INVAL : changeMode(context, targetOf(context, num(directory), text(name), num(flags)), num(mode))),
-  },
-  { number: 55, name: "fchown", arguments: [fd(), uint("uid"), uint("gid")], support: FULL, handler: (context, [number, uid, gid]) => changeOwner(context, descriptor(context, num(number), false), num(uid), num(gid)) },
-  {
-    number: 54, name: "fchownat", arguments: [fd("dirfd"), path(), uint("uid"), uint("gid"), int("flags", AT_FLAGS)], support: FULL,
-    handler: (context, [directory, name, uid, gid, flags]) => ((num(flags) & ~(AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH)) !== 0 ? -E.INVAL : changeOwner(context, targetOf(context, num(directory), text(name), num(flags)), num(uid), num(gid))),
+    number: 48,
+    name: "faccessat",
+    arguments: [fd("dirfd"), path(), int("mode", "octal")],
+    support: FULL,
+    handler: (context, [directory, name, mode]) => access(context, num(directory), text(name), num(mode), 0),
   },
   {
-    number: 88, name: "utimensat", arguments: [fd("dirfd"), path("path", true), input("times", 32, true), int("flags", AT_FLAGS)], support: FULL,
+    number: 439,
+    name: "faccessat2",
+    arguments: [fd("dirfd"), path(), int("mode", "octal"), int("flags", "hex")],
+    support: FULL,
+    handler: (context, [directory, name, mode, flags]) => access(context, num(directory), text(name), num(mode), num(flags)),
+  },
+  {
+    number: 52,
+    name: "fchmod",
+    arguments: [fd(), uint("mode", "octal")],
+    support: FULL,
+    handler: (context, [number, mode]) => changeMode(context, descriptor(context, num(number), false), num(mode)),
+  },
+  {
+    number: 53,
+    name: "fchmodat",
+    arguments: [fd("dirfd"), path(), uint("mode", "octal")],
+    support: FULL,
+    handler: (context, [directory, name, mode]) => changeMode(context, targetOf(context, num(directory), text(name), 0), num(mode)),
+  },
+  {
+    number: 452,
+    name: "fchmodat2",
+    arguments: [fd("dirfd"), path(), uint("mode", "octal"), uint("flags", AT_FLAGS)],
+    support: FULL,
+    handler: (context, [directory, name, mode, flags]) =>
+      (num(flags) & ~(AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH)) !== 0
+        ? -E.INVAL
+        : changeMode(context, targetOf(context, num(directory), text(name), num(flags)), num(mode)),
+  },
+  {
+    number: 55,
+    name: "fchown",
+    arguments: [fd(), uint("uid"), uint("gid")],
+    support: FULL,
+    handler: (context, [number, uid, gid]) => changeOwner(context, descriptor(context, num(number), false), num(uid), num(gid)),
+  },
+  {
+    number: 54,
+    name: "fchownat",
+    arguments: [fd("dirfd"), path(), uint("uid"), uint("gid"), int("flags", AT_FLAGS)],
+    support: FULL,
+    handler: (context, [directory, name, uid, gid, flags]) =>
+      (num(flags) & ~(AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH)) !== 0
+        ? -E.INVAL
+        : changeOwner(context, targetOf(context, num(directory), text(name), num(flags)), num(uid), num(gid)),
+  },
+  {
+    number: 88,
+    name: "utimensat",
+    arguments: [fd("dirfd"), path("path", true), input("times", 32, true), int("flags", AT_FLAGS)],
+    support: FULL,
     handler(context, [directory, name, times, flags]) {
       if ((num(flags) & ~(AT.SYMLINK_NOFOLLOW | AT.EMPTY_PATH)) !== 0) return -E.INVAL;
-      const target = name === null && num(directory) !== AT.FDCWD ? descriptor(context, num(directory), false) : targetOf(context, num(directory), name as string | null, num(flags));
+      const target =
+        name === null && num(directory) !== AT.FDCWD
+          ? descriptor(context, num(directory), false)
+          : targetOf(context, num(directory), name as string | null, num(flags));
       return changeTimes(context, target, times as Uint8Array | null);
     },
   },
-  { number: 45, name: "truncate", arguments: [path(), long("length")], support: FULL, handler: (context, [name, length]) => truncate(context, text(name), num(length)) },
   {
-    number: 47, name: "fallocate", arguments: [fd(), int("mode", "hex"), long("offset"), long("len")], support: partial("no space is reserved; punched holes and zeroed ranges are written; collapse and insert give EOPNOTSUPP"),
+    number: 45,
+    name: "truncate",
+    arguments: [path(), long("length")],
+    support: FULL,
+    handler: (context, [name, length]) => truncate(context, text(name), num(length)),
+  },
+  {
+    number: 47,
+    name: "fallocate",
+    arguments: [fd(), int("mode", "hex"), long("offset"), long("len")],
+    support: partial("no space is reserved; punched holes and zeroed ranges are written; collapse and insert give EOPNOTSUPP"),
     handler: (context, [number, mode, offset, length]) => allocate(context, num(number), num(mode), num(offset), num(length)),
   },
-  { number: 43, name: "statfs", arguments: [path(), output("buf", 120)], support: FULL, handler: (context, [name]) => statFs(targetOf(context, AT.FDCWD, text(name), 0)) },
-  { number: 44, name: "fstatfs", arguments: [fd(), output("buf", 120)], support: FULL, handler: (context, [number]) => statFs(descriptor(context, num(number), true)) },
-  ...forms([5, 6, 7], ["setxattr", "lsetxattr", "fsetxattr"], [xattrName, input("value", "size", true), ulong("size"), int("flags")], (context, target, args) => setXattr(context, target, text(args[1]), value(args[2]), num(args[4]))),
-  ...forms([8, 9, 10], ["getxattr", "lgetxattr", "fgetxattr"], [xattrName, output("value", "size", true), ulong("size")], (context, target, args) => getXattr(context, target, text(args[1]), num(args[3]))),
-  ...forms([11, 12, 13], ["listxattr", "llistxattr", "flistxattr"], [output("list", "size", true), ulong("size")], (context, target, args) => listXattr(context, target, num(args[2]))),
-  ...forms([14, 15, 16], ["removexattr", "lremovexattr", "fremovexattr"], [xattrName], (context, target, args) => removeXattr(context, target, text(args[1]))),
+  {
+    number: 43,
+    name: "statfs",
+    arguments: [path(), output("buf", 120)],
+    support: FULL,
+    handler: (context, [name]) => statFs(targetOf(context, AT.FDCWD, text(name), 0)),
+  },
+  {
+    number: 44,
+    name: "fstatfs",
+    arguments: [fd(), output("buf", 120)],
+    support: FULL,
+    handler: (context, [number]) => statFs(descriptor(context, num(number), true)),
+  },
+  ...forms(
+    [5, 6, 7],
+    ["setxattr", "lsetxattr", "fsetxattr"],
+    [xattrName, input("value", "size", true), ulong("size"), int("flags")],
+    (context, target, args) => setXattr(context, target, text(args[1]), value(args[2]), num(args[4])),
+  ),
+  ...forms(
+    [8, 9, 10],
+    ["getxattr", "lgetxattr", "fgetxattr"],
+    [xattrName, output("value", "size", true), ulong("size")],
+    (context, target, args) => getXattr(context, target, text(args[1]), num(args[3])),
+  ),
+  ...forms(
+    [11, 12, 13],
+    ["listxattr", "llistxattr", "flistxattr"],
+    [output("list", "size", true), ulong("size")],
+    (context, target, args) => listXattr(context, target, num(args[2])),
+  ),
+  ...forms([14, 15, 16], ["removexattr", "lremovexattr", "fremovexattr"], [xattrName], (context, target, args) =>
+    removeXattr(context, target, text(args[1])),
+  ),
 ];

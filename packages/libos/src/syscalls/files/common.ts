@@ -9,16 +9,26 @@ import type { CallContext, OpenFile, SyscallOutcome, SyscallReply, SyscallValue 
 
 // ---- declarations
 export const fd = (name = "fd"): ArgumentDeclaration => ({ name, kind: "fd" });
-export const int = (name: string, print?: ArgumentDeclaration["print"]): ArgumentDeclaration => ({ name, kind: "int", ...(print === undefined ? {} : { print }) });
-export const uint = (name: string, print?: ArgumentDeclaration["print"]): ArgumentDeclaration => ({ name, kind: "uint", ...(print === undefined ? {} : { print }) });
+export const int = (name: string, print?: ArgumentDeclaration["print"]): ArgumentDeclaration => ({
+  name,
+  kind: "int",
+  ...(print === undefined ? {} : { print }),
+});
+export const uint = (name: string, print?: ArgumentDeclaration["print"]): ArgumentDeclaration => ({
+  name,
+  kind: "uint",
+  ...(print === undefined ? {} : { print }),
+});
 export const long = (name: string): ArgumentDeclaration => ({ name, kind: "long" });
 export const ulong = (name: string): ArgumentDeclaration => ({ name, kind: "ulong" });
 export const address = (name: string): ArgumentDeclaration => ({ name, kind: "address", print: "hex" });
 export const path = (name = "path", nullable = false): ArgumentDeclaration => ({ name, kind: "path", ...(nullable ? { nullable } : {}) });
 /** `length`: the name of another argument, or a number of bytes. */
 export const input = (name: string, length: string | number, nullable = false): ArgumentDeclaration => buffer(name, "in", length, nullable);
-export const output = (name: string, length: string | number, nullable = false): ArgumentDeclaration => buffer(name, "out", length, nullable);
-export const both = (name: string, length: string | number, nullable = false): ArgumentDeclaration => buffer(name, "inout", length, nullable);
+export const output = (name: string, length: string | number, nullable = false): ArgumentDeclaration =>
+  buffer(name, "out", length, nullable);
+export const both = (name: string, length: string | number, nullable = false): ArgumentDeclaration =>
+  buffer(name, "inout", length, nullable);
 export const vector = (kind: "iovIn" | "iovOut"): ArgumentDeclaration => ({ name: "iov", kind, length: { arg: "iovcnt" } });
 
 function buffer(name: string, kind: "in" | "out" | "inout", length: string | number, nullable: boolean): ArgumentDeclaration {
@@ -59,7 +69,13 @@ export type Target = { readonly entry: Dentry; readonly file: OpenFile | null } 
  * What `(directory, name, flags)` names: AT_EMPTY_PATH with an empty name is the descriptor itself.
  * `followByDefault`: AT_SYMLINK_NOFOLLOW turns following off; otherwise AT_SYMLINK_FOLLOW turns it on.
  */
-export function targetOf(context: CallContext, directory: number, name: string | null, flags: number, followByDefault = true): Target | number {
+export function targetOf(
+  context: CallContext,
+  directory: number,
+  name: string | null,
+  flags: number,
+  followByDefault = true,
+): Target | number {
   const path = name ?? "";
   if (path === "" && (flags & AT.EMPTY_PATH) !== 0) {
     if (directory === AT.FDCWD) {
@@ -95,7 +111,12 @@ export function later(context: CallContext, start: (done: (result: number) => vo
 }
 
 /** Reads memory of the caller at an address that the gate does not follow, then answers with `then`. `null`: not readable. */
-export function withMemory(context: CallContext, at: number, length: number, then: (content: Uint8Array | null) => SyscallOutcome): SyscallOutcome {
+export function withMemory(
+  context: CallContext,
+  at: number,
+  length: number,
+  then: (content: Uint8Array | null) => SyscallOutcome,
+): SyscallOutcome {
   const { kernel, process, thread } = context;
   const content = kernel.host.readMemory(process.space, at, length);
   if (content === null || content instanceof Uint8Array) return then(content);
@@ -109,5 +130,7 @@ export function withMemory(context: CallContext, at: number, length: number, the
 /** Writes `content` to an address that the gate does not follow: -EFAULT where that is impossible, else `result`. */
 export function writeMemory(context: CallContext, at: number, content: Uint8Array, result: number): SyscallOutcome {
   const { space } = context.process;
-  return withMemory(context, at, content.length, (old) => (old === null ? -E.FAULT : { result, ops: [{ op: "write", process: space, address: at, bytes: content }] }));
+  return withMemory(context, at, content.length, (old) =>
+    old === null ? -E.FAULT : { result, ops: [{ op: "write", process: space, address: at, bytes: content }] },
+  );
 }

@@ -10,8 +10,29 @@ import { address, baseOf, entryOf, fd, filesOf, FULL, int, num, partial, path, t
 import { duplicate, install } from "./open.ts";
 
 const F = {
-  DUPFD: 0, GETFD: 1, SETFD: 2, GETFL: 3, SETFL: 4, GETLK: 5, SETLK: 6, SETLKW: 7, SETOWN: 8, GETOWN: 9, SETSIG: 10, GETSIG: 11, OFD_GETLK: 36, OFD_SETLK: 37, OFD_SETLKW: 38,
-  SETLEASE: 1024, GETLEASE: 1025, NOTIFY: 1026, DUPFD_CLOEXEC: 1030, SETPIPE_SZ: 1031, GETPIPE_SZ: 1032, ADD_SEALS: 1033, GET_SEALS: 1034,
+  DUPFD: 0,
+  GETFD: 1,
+  SETFD: 2,
+  GETFL: 3,
+  SETFL: 4,
+  GETLK: 5,
+  SETLK: 6,
+  SETLKW: 7,
+  SETOWN: 8,
+  GETOWN: 9,
+  SETSIG: 10,
+  GETSIG: 11,
+  OFD_GETLK: 36,
+  OFD_SETLK: 37,
+  OFD_SETLKW: 38,
+  SETLEASE: 1024,
+  GETLEASE: 1025,
+  NOTIFY: 1026,
+  DUPFD_CLOEXEC: 1030,
+  SETPIPE_SZ: 1031,
+  GETPIPE_SZ: 1032,
+  ADD_SEALS: 1033,
+  GET_SEALS: 1034,
 } as const;
 const FCNTL_NAMES = { values: Object.fromEntries(Object.entries(F).map(([name, value]) => [`F_${name}`, value])) };
 const CHANGEABLE = O.APPEND | O.NONBLOCK | O.ASYNC | O.DIRECT | O.NOATIME;
@@ -79,7 +100,14 @@ function recordLock(context: CallContext, file: OpenFile, owner: LockOwner, comm
     const type = view.getInt16(0, true);
     const whence = view.getInt16(2, true);
     const length = Number(view.getBigInt64(16, true));
-    const base = whence === Seek.SET ? 0 : whence === Seek.CUR ? file.seek(0, Seek.CUR) : whence === Seek.END ? (entry.inode.content()?.size() ?? 0) : -1;
+    const base =
+      whence === Seek.SET
+        ? 0
+        : whence === Seek.CUR
+          ? file.seek(0, Seek.CUR)
+          : whence === Seek.END
+            ? (entry.inode.content()?.size() ?? 0)
+            : -1;
     if (base < 0 || type < 0 || type > 2) return -E.INVAL;
     let start = base + Number(view.getBigInt64(8, true));
     let end = length === 0 ? Number.POSITIVE_INFINITY : start + length;
@@ -103,7 +131,9 @@ function recordLock(context: CallContext, file: OpenFile, owner: LockOwner, comm
     if ((type === LockType.READ && !canRead(file.flags)) || (type === LockType.WRITE && !canWrite(file.flags))) return -E.BADF;
     const set = (): number => locks.setRange(owner, type, start, end);
     const first = set();
-    return first !== -E.AGAIN || command === F.SETLK ? first : kernel.block(own, [locks.waiters, ...locks.holders().map((holder) => holder.exitWaiters)], set, Number.POSITIVE_INFINITY, 0, true);
+    return first !== -E.AGAIN || command === F.SETLK
+      ? first
+      : kernel.block(own, [locks.waiters, ...locks.holders().map((holder) => holder.exitWaiters)], set, Number.POSITIVE_INFINITY, 0, true);
   });
 }
 
@@ -121,11 +151,20 @@ function flock(context: CallContext, number: number, operation: number): Syscall
   }
   const set = (): number => locks.setWhole(file, kind === 2 ? LockType.WRITE : LockType.READ);
   const first = set();
-  return first !== -E.AGAIN || (operation & 4) !== 0 ? first : context.kernel.block(context, [locks.waiters], set, Number.POSITIVE_INFINITY, 0, true);
+  return first !== -E.AGAIN || (operation & 4) !== 0
+    ? first
+    : context.kernel.block(context, [locks.waiters], set, Number.POSITIVE_INFINITY, 0, true);
 }
 
 // ---- ioctl
-const Request = { FIONCLEX: 0x5450, FIOCLEX: 0x5451, FIONBIO: 0x5421, FIOASYNC: 0x5452, FICLONE: 0x40049409, FICLONERANGE: 0x4020940d } as const;
+const Request = {
+  FIONCLEX: 0x5450,
+  FIOCLEX: 0x5451,
+  FIONBIO: 0x5421,
+  FIOASYNC: 0x5452,
+  FICLONE: 0x40049409,
+  FICLONERANGE: 0x4020940d,
+} as const;
 
 /** Bytes that a request reads through its argument; 0: none. Old requests do not say so in their number. */
 function inputBytes(request: number): number {
@@ -179,23 +218,41 @@ function inotifyOf(context: CallContext, number: number): InotifyFile | number {
 
 export const controlSyscalls: readonly Syscall[] = [
   {
-    number: 25, name: "fcntl", arguments: [fd(), int("cmd", FCNTL_NAMES), address("arg")], support: partial("owners and signals of descriptors, leases and seals have no effect"),
+    number: 25,
+    name: "fcntl",
+    arguments: [fd(), int("cmd", FCNTL_NAMES), address("arg")],
+    support: partial("owners and signals of descriptors, leases and seals have no effect"),
     handler: (context, [number, command, argument]) => fcntl(context, num(number), num(command), num(argument)),
   },
-  { number: 32, name: "flock", arguments: [fd(), int("operation")], support: FULL, handler: (context, [number, operation]) => flock(context, num(number), num(operation)) },
   {
-    number: 29, name: "ioctl", arguments: [fd(), uint("request", "hex"), address("arg")], support: partial("what files, pipes, terminals and sockets answer; others give ENOTTY"),
+    number: 32,
+    name: "flock",
+    arguments: [fd(), int("operation")],
+    support: FULL,
+    handler: (context, [number, operation]) => flock(context, num(number), num(operation)),
+  },
+  {
+    number: 29,
+    name: "ioctl",
+    arguments: [fd(), uint("request", "hex"), address("arg")],
+    support: partial("what files, pipes, terminals and sockets answer; others give ENOTTY"),
     handler: (context, [number, request, argument]) => ioctl(context, num(number), num(request), num(argument)),
   },
   {
-    number: 26, name: "inotify_init1", arguments: [int("flags", "hex")], support: FULL,
+    number: 26,
+    name: "inotify_init1",
+    arguments: [int("flags", "hex")],
+    support: FULL,
     handler(context, [flags]) {
       if ((num(flags) & ~(IN_CLOEXEC | IN_NONBLOCK)) !== 0) return -E.INVAL;
       return install(context, new InotifyFile(num(flags) & IN_NONBLOCK), (num(flags) & IN_CLOEXEC) !== 0);
     },
   },
   {
-    number: 27, name: "inotify_add_watch", arguments: [fd(), path(), uint("mask", "hex")], support: partial("changes by this cVM only"),
+    number: 27,
+    name: "inotify_add_watch",
+    arguments: [fd(), path(), uint("mask", "hex")],
+    support: partial("changes by this cVM only"),
     handler(context, [number, name, mask]) {
       const file = inotifyOf(context, num(number));
       if (typeof file === "number") return file;
@@ -209,7 +266,10 @@ export const controlSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 28, name: "inotify_rm_watch", arguments: [fd(), int("wd")], support: FULL,
+    number: 28,
+    name: "inotify_rm_watch",
+    arguments: [fd(), int("wd")],
+    support: FULL,
     handler(context, [number, watch]) {
       const file = inotifyOf(context, num(number));
       return typeof file === "number" ? file : file.unwatch(num(watch));

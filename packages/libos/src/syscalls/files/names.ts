@@ -46,14 +46,20 @@ function changeDirectory(context: CallContext, target: Target | number): number 
 
 export const nameSyscalls: readonly Syscall[] = [
   {
-    number: 34, name: "mkdirat", arguments: [fd("dirfd"), path(), uint("mode", "octal")], support: FULL,
+    number: 34,
+    name: "mkdirat",
+    arguments: [fd("dirfd"), path(), uint("mode", "octal")],
+    support: FULL,
     handler(context, [directory, name, mode]) {
       const base = baseOf(context, num(directory), text(name));
       return typeof base === "number" ? base : filesOf(context).makeAt(base, text(name), S.IFDIR | (num(mode) & 0o1777), 0, context);
     },
   },
   {
-    number: 35, name: "unlinkat", arguments: [fd("dirfd"), path(), int("flags", { flags: { AT_REMOVEDIR: AT.REMOVEDIR } })], support: FULL,
+    number: 35,
+    name: "unlinkat",
+    arguments: [fd("dirfd"), path(), int("flags", { flags: { AT_REMOVEDIR: AT.REMOVEDIR } })],
+    support: FULL,
     handler(context, [directory, name, flags]) {
       if ((num(flags) & ~AT.REMOVEDIR) !== 0) return -E.INVAL;
       const base = baseOf(context, num(directory), text(name));
@@ -61,7 +67,10 @@ export const nameSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 36, name: "symlinkat", arguments: [path("target"), fd("dirfd"), path("linkpath")], support: FULL,
+    number: 36,
+    name: "symlinkat",
+    arguments: [path("target"), fd("dirfd"), path("linkpath")],
+    support: FULL,
     handler(context, [target, directory, name]) {
       if (text(target) === "") return -E.NOENT;
       const base = baseOf(context, num(directory), text(name));
@@ -69,7 +78,10 @@ export const nameSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 37, name: "linkat", arguments: [fd("olddirfd"), path("oldpath"), fd("newdirfd"), path("newpath"), int("flags", "hex")], support: FULL,
+    number: 37,
+    name: "linkat",
+    arguments: [fd("olddirfd"), path("oldpath"), fd("newdirfd"), path("newpath"), int("flags", "hex")],
+    support: FULL,
     handler(context, [fromDirectory, from, toDirectory, to, flags]) {
       if ((num(flags) & ~(AT.SYMLINK_FOLLOW | AT.EMPTY_PATH)) !== 0) return -E.INVAL;
       const source = targetOf(context, num(fromDirectory), text(from), num(flags), false);
@@ -80,20 +92,39 @@ export const nameSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 38, name: "renameat", arguments: [fd("olddirfd"), path("oldpath"), fd("newdirfd"), path("newpath")], support: FULL,
-    handler: (context, [fromDirectory, from, toDirectory, to]) => rename(context, num(fromDirectory), text(from), num(toDirectory), text(to), 0),
+    number: 38,
+    name: "renameat",
+    arguments: [fd("olddirfd"), path("oldpath"), fd("newdirfd"), path("newpath")],
+    support: FULL,
+    handler: (context, [fromDirectory, from, toDirectory, to]) =>
+      rename(context, num(fromDirectory), text(from), num(toDirectory), text(to), 0),
   },
   {
-    number: 276, name: "renameat2", arguments: [fd("olddirfd"), path("oldpath"), fd("newdirfd"), path("newpath"), uint("flags", { flags: { RENAME_NOREPLACE: 1, RENAME_EXCHANGE: 2, RENAME_WHITEOUT: 4 } })],
+    number: 276,
+    name: "renameat2",
+    arguments: [
+      fd("olddirfd"),
+      path("oldpath"),
+      fd("newdirfd"),
+      path("newpath"),
+      uint("flags", { flags: { RENAME_NOREPLACE: 1, RENAME_EXCHANGE: 2, RENAME_WHITEOUT: 4 } }),
+    ],
     support: { level: "partial", note: "RENAME_WHITEOUT gives EINVAL" },
-    handler: (context, [fromDirectory, from, toDirectory, to, flags]) => rename(context, num(fromDirectory), text(from), num(toDirectory), text(to), num(flags)),
+    handler: (context, [fromDirectory, from, toDirectory, to, flags]) =>
+      rename(context, num(fromDirectory), text(from), num(toDirectory), text(to), num(flags)),
   },
   {
-    number: 78, name: "readlinkat", arguments: [fd("dirfd"), path(), output("buf", "bufsiz"), int("bufsiz")], support: FULL,
+    number: 78,
+    name: "readlinkat",
+    arguments: [fd("dirfd"), path(), output("buf", "bufsiz"), int("bufsiz")],
+    support: FULL,
     handler: (context, [directory, name, , size]) => readlink(context, num(directory), text(name), num(size)),
   },
   {
-    number: 61, name: "getdents64", arguments: [fd(), output("dirp", "count"), uint("count")], support: FULL,
+    number: 61,
+    name: "getdents64",
+    arguments: [fd(), output("dirp", "count"), uint("count")],
+    support: FULL,
     handler(context, [number, capacity]) {
       const file = context.process.fds.get(num(number));
       if (file === undefined || (file.flags & O.PATH) !== 0) return -E.BADF;
@@ -103,7 +134,10 @@ export const nameSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 17, name: "getcwd", arguments: [output("buf", "size"), ulong("size")], support: FULL,
+    number: 17,
+    name: "getcwd",
+    arguments: [output("buf", "size"), ulong("size")],
+    support: FULL,
     handler(context, [, size]) {
       const vfs = filesOf(context);
       const entry = vfs.workingDirectory(context);
@@ -115,16 +149,28 @@ export const nameSyscalls: readonly Syscall[] = [
       return value.length > num(size) ? -E.RANGE : answer(value.length, 0, value);
     },
   },
-  { number: 49, name: "chdir", arguments: [path()], support: FULL, handler: (context, [name]) => changeDirectory(context, targetOf(context, AT.FDCWD, text(name), 0)) },
   {
-    number: 50, name: "fchdir", arguments: [fd()], support: FULL,
+    number: 49,
+    name: "chdir",
+    arguments: [path()],
+    support: FULL,
+    handler: (context, [name]) => changeDirectory(context, targetOf(context, AT.FDCWD, text(name), 0)),
+  },
+  {
+    number: 50,
+    name: "fchdir",
+    arguments: [fd()],
+    support: FULL,
     handler(context, [number]) {
       const file = context.process.fds.get(num(number));
       return file === undefined ? -E.BADF : changeDirectory(context, { entry: entryOf(file), file });
     },
   },
   {
-    number: 51, name: "chroot", arguments: [path()], support: FULL,
+    number: 51,
+    name: "chroot",
+    arguments: [path()],
+    support: FULL,
     handler(context, [name]) {
       const target = targetOf(context, AT.FDCWD, text(name), 0);
       if (typeof target === "number") return target;
@@ -135,13 +181,34 @@ export const nameSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 166, name: "umask", arguments: [uint("mask", "octal")], support: FULL,
+    number: 166,
+    name: "umask",
+    arguments: [uint("mask", "octal")],
+    support: FULL,
     handler(context, [mask]) {
       const old = context.process.fs.umask;
       context.process.fs.umask = num(mask) & 0o777;
       return old;
     },
   },
-  { number: 40, name: "mount", arguments: [path("source", true), path("target"), { name: "type", kind: "string", nullable: true }, ulong("flags"), { name: "data", kind: "address", print: "hex" }], support: { level: "error", errno: E.PERM, note: "mounts are set up from outside" }, handler: () => -E.PERM },
-  { number: 39, name: "umount2", arguments: [path("target"), int("flags")], support: { level: "error", errno: E.PERM, note: "mounts are set up from outside" }, handler: () => -E.PERM },
+  {
+    number: 40,
+    name: "mount",
+    arguments: [
+      path("source", true),
+      path("target"),
+      { name: "type", kind: "string", nullable: true },
+      ulong("flags"),
+      { name: "data", kind: "address", print: "hex" },
+    ],
+    support: { level: "error", errno: E.PERM, note: "mounts are set up from outside" },
+    handler: () => -E.PERM,
+  },
+  {
+    number: 39,
+    name: "umount2",
+    arguments: [path("target"), int("flags")],
+    support: { level: "error", errno: E.PERM, note: "mounts are set up from outside" },
+    handler: () => -E.PERM,
+  },
 ];

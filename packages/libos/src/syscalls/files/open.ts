@@ -9,8 +9,19 @@ import { baseOf, bytes, entryOf, fd, filesOf, FULL, input, int, num, output, par
 
 const OPEN_FLAGS = {
   flags: {
-    O_WRONLY: O.WRONLY, O_RDWR: O.RDWR, O_CREAT: O.CREAT, O_EXCL: O.EXCL, O_NOCTTY: O.NOCTTY, O_TRUNC: O.TRUNC, O_APPEND: O.APPEND, O_NONBLOCK: O.NONBLOCK,
-    O_DSYNC: O.DSYNC, O_DIRECTORY: O.DIRECTORY, O_NOFOLLOW: O.NOFOLLOW, O_CLOEXEC: O.CLOEXEC, O_PATH: O.PATH,
+    O_WRONLY: O.WRONLY,
+    O_RDWR: O.RDWR,
+    O_CREAT: O.CREAT,
+    O_EXCL: O.EXCL,
+    O_NOCTTY: O.NOCTTY,
+    O_TRUNC: O.TRUNC,
+    O_APPEND: O.APPEND,
+    O_NONBLOCK: O.NONBLOCK,
+    O_DSYNC: O.DSYNC,
+    O_DIRECTORY: O.DIRECTORY,
+    O_NOFOLLOW: O.NOFOLLOW,
+    O_CLOEXEC: O.CLOEXEC,
+    O_PATH: O.PATH,
   },
 } as const;
 
@@ -64,10 +75,11 @@ function openFifo(context: CallContext, file: PipeFile, closeOnExec: boolean): S
   );
 }
 function giveBack(thread: Thread): void {
-  for (const [other, file] of waiting) if (other === thread || other.process.ended) {
-    waiting.delete(other);
-    release(file);
-  }
+  for (const [other, file] of waiting)
+    if (other === thread || other.process.ended) {
+      waiting.delete(other);
+      release(file);
+    }
 }
 
 /** close(2): the process's fcntl locks on the file go with any of its descriptors. */
@@ -80,7 +92,10 @@ function close(context: CallContext, number: number): number {
 }
 
 function dupTo(context: CallContext, from: number, to: number, flags: number): number {
-  const { fds, fds: { limit } } = context.process;
+  const {
+    fds,
+    fds: { limit },
+  } = context.process;
   if ((flags & ~O.CLOEXEC) !== 0 || from === to) return -E.INVAL;
   const file = fds.get(from);
   if (file === undefined || to < 0 || to >= limit) return -E.BADF;
@@ -105,18 +120,29 @@ function memfd(context: CallContext, name: string, flags: number): number {
   const { kernel, process } = context;
   let fs = memories.get(kernel);
   if (fs === undefined) memories.set(kernel, (fs = new TmpFs(1, kernel.options.memoryBytes)));
-  const entry = fs.unnamed(`memfd:${name}`, (flags & MFD.NOEXEC_SEAL) !== 0 ? 0o666 : 0o777, process.credentials.fsuid, process.credentials.fsgid);
+  const entry = fs.unnamed(
+    `memfd:${name}`,
+    (flags & MFD.NOEXEC_SEAL) !== 0 ? 0o666 : 0o777,
+    process.credentials.fsuid,
+    process.credentials.fsgid,
+  );
   const file = RegularFile.open(entry, O.RDWR, "memfd");
   return typeof file === "number" ? file : install(context, file, (flags & MFD.CLOEXEC) !== 0);
 }
 
 export const openSyscalls: readonly Syscall[] = [
   {
-    number: 56, name: "openat", arguments: [fd("dirfd"), path(), int("flags", OPEN_FLAGS), uint("mode", "octal")], support: partial("O_DIRECT, O_DSYNC and O_SYNC have no effect"),
+    number: 56,
+    name: "openat",
+    arguments: [fd("dirfd"), path(), int("flags", OPEN_FLAGS), uint("mode", "octal")],
+    support: partial("O_DIRECT, O_DSYNC and O_SYNC have no effect"),
     handler: (context, [directory, name, flags, mode]) => open(context, num(directory), text(name), num(flags), num(mode)),
   },
   {
-    number: 437, name: "openat2", arguments: [fd("dirfd"), path(), input("how", "size"), ulong("size")], support: partial("resolve restrictions other than RESOLVE_NO_MAGICLINKS and RESOLVE_CACHED give EINVAL"),
+    number: 437,
+    name: "openat2",
+    arguments: [fd("dirfd"), path(), input("how", "size"), ulong("size")],
+    support: partial("resolve restrictions other than RESOLVE_NO_MAGICLINKS and RESOLVE_CACHED give EINVAL"),
     handler(context, [directory, name, how, size]) {
       const given = bytes(how);
       if (num(size) < 24) return -E.INVAL;
@@ -133,27 +159,43 @@ export const openSyscalls: readonly Syscall[] = [
   },
   { number: 57, name: "close", arguments: [fd()], support: FULL, handler: (context, [number]) => close(context, num(number)) },
   {
-    number: 436, name: "close_range", arguments: [uint("first"), uint("last"), uint("flags")], support: partial("CLOSE_RANGE_UNSHARE gives EINVAL"),
+    number: 436,
+    name: "close_range",
+    arguments: [uint("first"), uint("last"), uint("flags")],
+    support: partial("CLOSE_RANGE_UNSHARE gives EINVAL"),
     handler(context, [first, last, flags]) {
       if (num(first) > num(last) || (num(flags) & ~4) !== 0) return -E.INVAL;
       const { fds } = context.process;
-      for (const number of fds.list()) if (number >= num(first) && number <= num(last)) {
-        if (num(flags) === 4) fds.setCloseOnExec(number, true);
-        else close(context, number);
-      }
+      for (const number of fds.list())
+        if (number >= num(first) && number <= num(last)) {
+          if (num(flags) === 4) fds.setCloseOnExec(number, true);
+          else close(context, number);
+        }
       return 0;
     },
   },
   {
-    number: 23, name: "dup", arguments: [fd()], support: FULL,
+    number: 23,
+    name: "dup",
+    arguments: [fd()],
+    support: FULL,
     handler(context, [number]) {
       const file = context.process.fds.get(num(number));
       return file === undefined ? -E.BADF : duplicate(context, file, false);
     },
   },
-  { number: 24, name: "dup3", arguments: [fd("oldfd"), fd("newfd"), int("flags", "hex")], support: FULL, handler: (context, [from, to, flags]) => dupTo(context, num(from), num(to), num(flags)) },
   {
-    number: 59, name: "pipe2", arguments: [output("fds", 8), int("flags", OPEN_FLAGS)], support: partial("O_DIRECT (packet mode) is an ordinary pipe"),
+    number: 24,
+    name: "dup3",
+    arguments: [fd("oldfd"), fd("newfd"), int("flags", "hex")],
+    support: FULL,
+    handler: (context, [from, to, flags]) => dupTo(context, num(from), num(to), num(flags)),
+  },
+  {
+    number: 59,
+    name: "pipe2",
+    arguments: [output("fds", 8), int("flags", OPEN_FLAGS)],
+    support: partial("O_DIRECT (packet mode) is an ordinary pipe"),
     handler(context, [, flags]) {
       if ((num(flags) & ~(O.CLOEXEC | O.NONBLOCK | O.DIRECT)) !== 0) return -E.INVAL;
       const { reader, writer } = makePipe(num(flags));
@@ -174,15 +216,32 @@ export const openSyscalls: readonly Syscall[] = [
       return { result: 0, out: [{ arg: 0, value }] };
     },
   },
-  { number: 279, name: "memfd_create", arguments: [{ name: "name", kind: "string" }, uint("flags", "hex")], support: partial("no seals, no huge pages"), handler: (context, [name, flags]) => memfd(context, text(name), num(flags)) },
   {
-    number: 33, name: "mknodat", arguments: [fd("dirfd"), path(), uint("mode", "octal"), uint("dev", "hex")], support: FULL,
+    number: 279,
+    name: "memfd_create",
+    arguments: [{ name: "name", kind: "string" }, uint("flags", "hex")],
+    support: partial("no seals, no huge pages"),
+    handler: (context, [name, flags]) => memfd(context, text(name), num(flags)),
+  },
+  {
+    number: 33,
+    name: "mknodat",
+    arguments: [fd("dirfd"), path(), uint("mode", "octal"), uint("dev", "hex")],
+    support: FULL,
     handler(context, [directory, name, mode, dev]) {
       const type = num(mode) & S.IFMT;
       if (type === S.IFDIR || type === S.IFLNK) return type === S.IFDIR ? -E.PERM : -E.INVAL;
       if ((type === S.IFCHR || type === S.IFBLK) && context.process.credentials.fsuid !== 0) return -E.PERM;
       const base = baseOf(context, num(directory), text(name));
-      return typeof base === "number" ? base : filesOf(context).makeAt(base, text(name), (type === 0 ? S.IFREG : type) | (num(mode) & 0o7777), type === S.IFCHR || type === S.IFBLK ? num(dev) : 0, context);
+      return typeof base === "number"
+        ? base
+        : filesOf(context).makeAt(
+            base,
+            text(name),
+            (type === 0 ? S.IFREG : type) | (num(mode) & 0o7777),
+            type === S.IFCHR || type === S.IFBLK ? num(dev) : 0,
+            context,
+          );
     },
   },
 ];

@@ -14,7 +14,12 @@ import { answer, both, bytes, entryOf, fd, FULL, input, int, later, long, num, o
 const ROUND = 262_144;
 
 /** Keeps who calls for later: the context object is reused from call to call. */
-const keep = (context: CallContext): CallContext => ({ kernel: context.kernel, process: context.process, thread: context.thread, registers: undefined });
+const keep = (context: CallContext): CallContext => ({
+  kernel: context.kernel,
+  process: context.process,
+  thread: context.thread,
+  registers: undefined,
+});
 
 const nonblocking = (file: OpenFile): boolean => (file.flags & O.NONBLOCK) !== 0;
 
@@ -33,7 +38,14 @@ function readCall(context: CallContext, number: number, capacity: number | null,
     const result = file.read(max, offset, own);
     return typeof result === "number" ? result : answer(result.length, 1, result);
   };
-  return context.kernel.block(context, [file.waiters], retry, file instanceof TtyFile ? file.tty.readTimeout : (file.readTimeout ?? Number.POSITIVE_INFINITY), file instanceof TtyFile ? 0 : -E.AGAIN, true);
+  return context.kernel.block(
+    context,
+    [file.waiters],
+    retry,
+    file instanceof TtyFile ? file.tty.readTimeout : (file.readTimeout ?? Number.POSITIVE_INFINITY),
+    file instanceof TtyFile ? 0 : -E.AGAIN,
+    true,
+  );
 }
 
 /** As the file is with what shared mappings of it hold. */
@@ -66,7 +78,8 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
   if (offset !== null && offset < 0) return -E.INVAL;
   if (data === null) return -E.FAULT;
   const first = file.write(data, offset, context);
-  if (first >= data.length || nonblocking(file) || (first < 0 && first !== -E.AGAIN) || file.kind === "file" || file.kind === "memfd") return first > 0 ? written(file, data, offset, first) : first;
+  if (first >= data.length || nonblocking(file) || (first < 0 && first !== -E.AGAIN) || file.kind === "file" || file.kind === "memfd")
+    return first > 0 ? written(file, data, offset, first) : first;
   // The rest may be a view that is lent for this call only.
   const rest = data.slice(Math.max(0, first));
   const own = keep(context);
@@ -80,7 +93,15 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
     return done < rest.length ? -E.AGAIN : before + done;
   };
   const partly = (otherwise: number) => (): number => (before + done > 0 ? before + done : otherwise);
-  return context.kernel.block(context, [file.waiters], retry, file.writeTimeout ?? Number.POSITIVE_INFINITY, partly(-E.AGAIN), true, partly(-E.INTR));
+  return context.kernel.block(
+    context,
+    [file.waiters],
+    retry,
+    file.writeTimeout ?? Number.POSITIVE_INFINITY,
+    partly(-E.AGAIN),
+    true,
+    partly(-E.INTR),
+  );
 }
 
 const offsetOf = (value: SyscallValue | undefined): number | null => (num(value) === -1 ? null : num(value));
@@ -88,7 +109,8 @@ const offsetOf = (value: SyscallValue | undefined): number | null => (num(value)
 const RWF_KNOWN = 0xf;
 
 /** The offset argument of sendfile and copy_file_range: 8 bytes in and out. */
-const offsetIn = (value: Uint8Array | null): number | null => (value === null ? null : Number(new DataView(value.buffer, value.byteOffset).getBigInt64(0, true)));
+const offsetIn = (value: Uint8Array | null): number | null =>
+  value === null ? null : Number(new DataView(value.buffer, value.byteOffset).getBigInt64(0, true));
 function offsetOut(value: number): Uint8Array {
   const result = new Uint8Array(8);
   new DataView(result.buffer).setBigInt64(0, BigInt(value), true);
@@ -96,7 +118,14 @@ function offsetOut(value: number): Uint8Array {
 }
 
 /** Copies once from `from` to `to`; `offsets` are -1 for the current position. Moves both positions by what was written. */
-function moveBytes(context: CallContext, from: OpenFile, fromOffset: number | null, to: OpenFile, toOffset: number | null, count: number): number {
+function moveBytes(
+  context: CallContext,
+  from: OpenFile,
+  fromOffset: number | null,
+  to: OpenFile,
+  toOffset: number | null,
+  count: number,
+): number {
   const most = Math.min(count, ROUND);
   if (from instanceof PipeFile) {
     if (from.pipe.length === 0) {
@@ -129,7 +158,17 @@ function moveBytes(context: CallContext, from: OpenFile, fromOffset: number | nu
 }
 
 /** sendfile, splice and copy_file_range: waits for either side unless one of the two does not block. */
-function transfer(context: CallContext, inNumber: number, inValue: Uint8Array | null, inArg: number, outNumber: number, outValue: Uint8Array | null, outArg: number, count: number, wait: boolean): SyscallOutcome {
+function transfer(
+  context: CallContext,
+  inNumber: number,
+  inValue: Uint8Array | null,
+  inArg: number,
+  outNumber: number,
+  outValue: Uint8Array | null,
+  outArg: number,
+  count: number,
+  wait: boolean,
+): SyscallOutcome {
   const from = context.process.fds.get(inNumber);
   const to = context.process.fds.get(outNumber);
   if (from === undefined || to === undefined) return -E.BADF;
@@ -160,42 +199,122 @@ function syncFile(context: CallContext, number: number, dataOnly: boolean): Sysc
 }
 
 export const transferSyscalls: readonly Syscall[] = [
-  { number: 63, name: "read", arguments: [fd(), output("buf", "count", true), ulong("count")], support: FULL, handler: (context, [number, capacity]) => readCall(context, num(number), capacity as number | null, null) },
-  { number: 64, name: "write", arguments: [fd(), input("buf", "count", true), ulong("count")], support: FULL, handler: (context, [number, data, count]) => writeCall(context, num(number), (data as Uint8Array | null) ?? (num(count) === 0 ? new Uint8Array(0) : null), null) },
-  { number: 65, name: "readv", arguments: [fd(), vector("iovOut"), ulong("iovcnt")], support: FULL, handler: (context, [number, capacity]) => readCall(context, num(number), num(capacity), null) },
-  { number: 66, name: "writev", arguments: [fd(), vector("iovIn"), ulong("iovcnt")], support: FULL, handler: (context, [number, data]) => writeCall(context, num(number), bytes(data), null) },
-  { number: 67, name: "pread64", arguments: [fd(), output("buf", "count", true), ulong("count"), long("offset")], support: FULL, handler: (context, [number, capacity, , offset]) => readCall(context, num(number), capacity as number | null, num(offset)) },
-  { number: 68, name: "pwrite64", arguments: [fd(), input("buf", "count"), ulong("count"), long("offset")], support: FULL, handler: (context, [number, data, , offset]) => writeCall(context, num(number), bytes(data), num(offset)) },
-  { number: 69, name: "preadv", arguments: [fd(), vector("iovOut"), ulong("iovcnt"), long("offset")], support: FULL, handler: (context, [number, capacity, , offset]) => readCall(context, num(number), num(capacity), num(offset)) },
-  { number: 70, name: "pwritev", arguments: [fd(), vector("iovIn"), ulong("iovcnt"), long("offset")], support: FULL, handler: (context, [number, data, , offset]) => writeCall(context, num(number), bytes(data), num(offset)) },
   {
-    number: 286, name: "preadv2", arguments: [fd(), vector("iovOut"), ulong("iovcnt"), long("offset"), long("offset_high"), int("flags", "hex")], support: partial("RWF_HIPRI, RWF_DSYNC, RWF_SYNC and RWF_NOWAIT have no effect"),
-    handler: (context, [number, capacity, , offset, , flags]) => ((num(flags) & ~RWF_KNOWN) !== 0 ? -E.OPNOTSUPP : readCall(context, num(number), num(capacity), offsetOf(offset))),
+    number: 63,
+    name: "read",
+    arguments: [fd(), output("buf", "count", true), ulong("count")],
+    support: FULL,
+    handler: (context, [number, capacity]) => readCall(context, num(number), capacity as number | null, null),
   },
   {
-    number: 287, name: "pwritev2", arguments: [fd(), vector("iovIn"), ulong("iovcnt"), long("offset"), long("offset_high"), int("flags", "hex")], support: partial("RWF_HIPRI, RWF_DSYNC, RWF_SYNC and RWF_NOWAIT have no effect"),
-    handler: (context, [number, data, , offset, , flags]) => ((num(flags) & ~RWF_KNOWN) !== 0 ? -E.OPNOTSUPP : writeCall(context, num(number), bytes(data), offsetOf(offset))),
+    number: 64,
+    name: "write",
+    arguments: [fd(), input("buf", "count", true), ulong("count")],
+    support: FULL,
+    handler: (context, [number, data, count]) =>
+      writeCall(context, num(number), (data as Uint8Array | null) ?? (num(count) === 0 ? new Uint8Array(0) : null), null),
   },
   {
-    number: 62, name: "lseek", arguments: [fd(), long("offset"), uint("whence")], support: partial("SEEK_DATA and SEEK_HOLE see no holes"),
+    number: 65,
+    name: "readv",
+    arguments: [fd(), vector("iovOut"), ulong("iovcnt")],
+    support: FULL,
+    handler: (context, [number, capacity]) => readCall(context, num(number), num(capacity), null),
+  },
+  {
+    number: 66,
+    name: "writev",
+    arguments: [fd(), vector("iovIn"), ulong("iovcnt")],
+    support: FULL,
+    handler: (context, [number, data]) => writeCall(context, num(number), bytes(data), null),
+  },
+  {
+    number: 67,
+    name: "pread64",
+    arguments: [fd(), output("buf", "count", true), ulong("count"), long("offset")],
+    support: FULL,
+    handler: (context, [number, capacity, , offset]) => readCall(context, num(number), capacity as number | null, num(offset)),
+  },
+  {
+    number: 68,
+    name: "pwrite64",
+    arguments: [fd(), input("buf", "count"), ulong("count"), long("offset")],
+    support: FULL,
+    handler: (context, [number, data, , offset]) => writeCall(context, num(number), bytes(data), num(offset)),
+  },
+  {
+    number: 69,
+    name: "preadv",
+    arguments: [fd(), vector("iovOut"), ulong("iovcnt"), long("offset")],
+    support: FULL,
+    handler: (context, [number, capacity, , offset]) => readCall(context, num(number), num(capacity), num(offset)),
+  },
+  {
+    number: 70,
+    name: "pwritev",
+    arguments: [fd(), vector("iovIn"), ulong("iovcnt"), long("offset")],
+    support: FULL,
+    handler: (context, [number, data, , offset]) => writeCall(context, num(number), bytes(data), num(offset)),
+  },
+  {
+    number: 286,
+    name: "preadv2",
+    arguments: [fd(), vector("iovOut"), ulong("iovcnt"), long("offset"), long("offset_high"), int("flags", "hex")],
+    support: partial("RWF_HIPRI, RWF_DSYNC, RWF_SYNC and RWF_NOWAIT have no effect"),
+    handler: (context, [number, capacity, , offset, , flags]) =>
+      (num(flags) & ~RWF_KNOWN) !== 0 ? -E.OPNOTSUPP : readCall(context, num(number), num(capacity), offsetOf(offset)),
+  },
+  {
+    number: 287,
+    name: "pwritev2",
+    arguments: [fd(), vector("iovIn"), ulong("iovcnt"), long("offset"), long("offset_high"), int("flags", "hex")],
+    support: partial("RWF_HIPRI, RWF_DSYNC, RWF_SYNC and RWF_NOWAIT have no effect"),
+    handler: (context, [number, data, , offset, , flags]) =>
+      (num(flags) & ~RWF_KNOWN) !== 0 ? -E.OPNOTSUPP : writeCall(context, num(number), bytes(data), offsetOf(offset)),
+  },
+  {
+    number: 62,
+    name: "lseek",
+    arguments: [fd(), long("offset"), uint("whence")],
+    support: partial("SEEK_DATA and SEEK_HOLE see no holes"),
     handler: (context, [number, offset, whence]) => context.process.fds.get(num(number))?.seek(num(offset), num(whence)) ?? -E.BADF,
   },
   {
-    number: 71, name: "sendfile", arguments: [fd("out_fd"), fd("in_fd"), both("offset", 8, true), ulong("count")], support: FULL,
-    handler: (context, [to, from, offset, count]) => transfer(context, num(from), offset as Uint8Array | null, 2, num(to), null, -1, num(count), true),
+    number: 71,
+    name: "sendfile",
+    arguments: [fd("out_fd"), fd("in_fd"), both("offset", 8, true), ulong("count")],
+    support: FULL,
+    handler: (context, [to, from, offset, count]) =>
+      transfer(context, num(from), offset as Uint8Array | null, 2, num(to), null, -1, num(count), true),
   },
   {
-    number: 76, name: "splice", arguments: [fd("fd_in"), both("off_in", 8, true), fd("fd_out"), both("off_out", 8, true), ulong("len"), uint("flags", "hex")], support: FULL,
+    number: 76,
+    name: "splice",
+    arguments: [fd("fd_in"), both("off_in", 8, true), fd("fd_out"), both("off_out", 8, true), ulong("len"), uint("flags", "hex")],
+    support: FULL,
     handler(context, [from, fromOffset, to, toOffset, length, flags]) {
       const one = context.process.fds.get(num(from));
       const other = context.process.fds.get(num(to));
       if (one === undefined || other === undefined) return -E.BADF;
       if (!(one instanceof PipeFile) && !(other instanceof PipeFile)) return -E.INVAL;
-      return transfer(context, num(from), fromOffset as Uint8Array | null, 1, num(to), toOffset as Uint8Array | null, 3, num(length), (num(flags) & 2) === 0);
+      return transfer(
+        context,
+        num(from),
+        fromOffset as Uint8Array | null,
+        1,
+        num(to),
+        toOffset as Uint8Array | null,
+        3,
+        num(length),
+        (num(flags) & 2) === 0,
+      );
     },
   },
   {
-    number: 77, name: "tee", arguments: [fd("fd_in"), fd("fd_out"), ulong("len"), uint("flags", "hex")], support: FULL,
+    number: 77,
+    name: "tee",
+    arguments: [fd("fd_in"), fd("fd_out"), ulong("len"), uint("flags", "hex")],
+    support: FULL,
     handler(context, [from, to, length, flags]) {
       const one = context.process.fds.get(num(from));
       const other = context.process.fds.get(num(to));
@@ -208,11 +327,16 @@ export const transferSyscalls: readonly Syscall[] = [
         return room === 0 ? -E.AGAIN : other.write(one.pipe.peek(room), null, own);
       };
       const first = once();
-      return first !== -E.AGAIN || (num(flags) & 2) !== 0 ? first : context.kernel.block(context, [one.waiters, other.waiters], once, Number.POSITIVE_INFINITY, 0, true);
+      return first !== -E.AGAIN || (num(flags) & 2) !== 0
+        ? first
+        : context.kernel.block(context, [one.waiters, other.waiters], once, Number.POSITIVE_INFINITY, 0, true);
     },
   },
   {
-    number: 285, name: "copy_file_range", arguments: [fd("fd_in"), both("off_in", 8, true), fd("fd_out"), both("off_out", 8, true), ulong("len"), uint("flags")], support: FULL,
+    number: 285,
+    name: "copy_file_range",
+    arguments: [fd("fd_in"), both("off_in", 8, true), fd("fd_out"), both("off_out", 8, true), ulong("len"), uint("flags")],
+    support: FULL,
     handler(context, [from, fromOffset, to, toOffset, length, flags]) {
       if (num(flags) !== 0) return -E.INVAL;
       const one = context.process.fds.get(num(from));
@@ -221,26 +345,49 @@ export const transferSyscalls: readonly Syscall[] = [
       if (one.kind === "directory" || other.kind === "directory") return -E.ISDIR;
       if (one.truncate === undefined || other.truncate === undefined) return -E.INVAL;
       if ((other.flags & O.APPEND) !== 0) return -E.BADF;
-      return transfer(context, num(from), fromOffset as Uint8Array | null, 1, num(to), toOffset as Uint8Array | null, 3, num(length), false);
+      return transfer(
+        context,
+        num(from),
+        fromOffset as Uint8Array | null,
+        1,
+        num(to),
+        toOffset as Uint8Array | null,
+        3,
+        num(length),
+        false,
+      );
     },
   },
   { number: 82, name: "fsync", arguments: [fd()], support: FULL, handler: (context, [number]) => syncFile(context, num(number), false) },
   { number: 83, name: "fdatasync", arguments: [fd()], support: FULL, handler: (context, [number]) => syncFile(context, num(number), true) },
-  { number: 84, name: "sync_file_range", arguments: [fd(), long("offset"), long("nbytes"), uint("flags", "hex")], support: partial("syncs the whole file"), handler: (context, [number]) => syncFile(context, num(number), true) },
   {
-    number: 81, name: "sync", arguments: [], support: partial("files that are open, and the metadata"),
+    number: 84,
+    name: "sync_file_range",
+    arguments: [fd(), long("offset"), long("nbytes"), uint("flags", "hex")],
+    support: partial("syncs the whole file"),
+    handler: (context, [number]) => syncFile(context, num(number), true),
+  },
+  {
+    number: 81,
+    name: "sync",
+    arguments: [],
+    support: partial("files that are open, and the metadata"),
     handler: (context) =>
       later(context, (done) => {
         const mounts = (context.kernel.vfs as { mounts?: readonly { fs: { sync(done: (result: number) => void): void } }[] }).mounts ?? [];
         let left = mounts.length;
         if (left === 0) done(0);
-        for (const { fs } of mounts) fs.sync(() => {
-          if (--left === 0) done(0);
-        });
+        for (const { fs } of mounts)
+          fs.sync(() => {
+            if (--left === 0) done(0);
+          });
       }),
   },
   {
-    number: 267, name: "syncfs", arguments: [fd()], support: partial("files that are open, and the metadata"),
+    number: 267,
+    name: "syncfs",
+    arguments: [fd()],
+    support: partial("files that are open, and the metadata"),
     handler(context, [number]) {
       const file = context.process.fds.get(num(number));
       if (file === undefined) return -E.BADF;
@@ -249,7 +396,10 @@ export const transferSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 223, name: "fadvise64", arguments: [fd(), long("offset"), long("len"), int("advice")], support: partial("checked, no effect"),
+    number: 223,
+    name: "fadvise64",
+    arguments: [fd(), long("offset"), long("len"), int("advice")],
+    support: partial("checked, no effect"),
     handler(context, [number, , length, advice]) {
       const file = context.process.fds.get(num(number));
       if (file === undefined) return -E.BADF;
@@ -258,14 +408,20 @@ export const transferSyscalls: readonly Syscall[] = [
     },
   },
   {
-    number: 213, name: "readahead", arguments: [fd(), long("offset"), ulong("count")], support: partial("checked, no effect"),
+    number: 213,
+    name: "readahead",
+    arguments: [fd(), long("offset"), ulong("count")],
+    support: partial("checked, no effect"),
     handler(context, [number]) {
       const file = context.process.fds.get(num(number));
       return file === undefined ? -E.BADF : file.kind === "file" ? 0 : -E.INVAL;
     },
   },
   {
-    number: 46, name: "ftruncate", arguments: [fd(), long("length")], support: FULL,
+    number: 46,
+    name: "ftruncate",
+    arguments: [fd(), long("length")],
+    support: FULL,
     handler(context, [number, length]) {
       const file = context.process.fds.get(num(number));
       if (file === undefined) return -E.BADF;

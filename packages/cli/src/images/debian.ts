@@ -170,7 +170,7 @@ export function appletNames(program: Buffer): string[] {
   let longest: string[] = [];
   for (let start = program.indexOf(TABLE_START, 0, "latin1"); start >= 0; start = program.indexOf(TABLE_START, start + 1, "latin1")) {
     const names = namesAt(program, start);
-    if (names.length > longest.length) longest = names;
+    if (names.length >= longest.length) longest = names;
   }
   return longest;
 }
@@ -183,7 +183,8 @@ function namesAt(program: Buffer, start: number): string[] {
     const end = program.indexOf(0, at);
     if (end < 0) break;
     const name = program.toString("latin1", at, end);
-    if (!/^[a-z0-9[][a-z0-9_.[-]*$/iu.test(name)) break;
+    // The table is sorted.
+    if (!/^[a-z0-9[][a-z0-9_.[-]*$/iu.test(name) || name <= (names.at(-1) ?? "")) break;
     names.push(name);
     at = end + 1;
   }

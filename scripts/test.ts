@@ -16,9 +16,9 @@ interface Report {
   readonly numTodoTests: number;
 }
 
-function run(command: string, args: readonly string[]): Promise<number> {
+function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<number> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ["ignore", "inherit", "inherit"] });
     child.on("error", (error) => {
       process.stderr.write(`${String(error)}\n`);
       resolve(127);
@@ -59,6 +59,8 @@ try {
   await vitest("Instruction set tests", "isa");
   await vitest("End-to-end tests", "e2e");
 } finally {
+  // The host of the end-to-end tests would end by itself, but later.
+  await run(join(root, "bin", "cvm"), ["host", "stop"], { CVM_HOME: process.env["CVM_TEST_HOME"] ?? join(root, ".cache", "test-home") });
   rmSync(results, { recursive: true, force: true });
 }
 process.stdout.write(`\nAll steps took ${((Date.now() - started) / 1000).toFixed(0)} s\n`);

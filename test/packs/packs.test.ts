@@ -7,6 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 const root = join(import.meta.dirname, "..", "..");
 const folder = mkdtempSync(join(tmpdir(), "cvm-pack-"));
 const NAMES = ["cpu", "monitor", "libos", "net", "cli"] as const;
+/** Their public types name types of Node.js, so their users need @types/node, as any TypeScript project for Node.js does. */
+const NODE_TYPED: readonly string[] = ["net", "cli"];
 
 function run(command: string, args: readonly string[], cwd: string): { readonly status: number | null; readonly output: string } {
   const result = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 120_000, env: { ...process.env, CI: "true" } });
@@ -36,7 +38,13 @@ test.each(NAMES)("%s installs alone: types are found, the executable runs", (nam
   const overrides = Object.fromEntries(NAMES.map((one) => [`@cvm/${one}`, `file:${tarball(one)}`]));
   writeFileSync(
     join(project, "package.json"),
-    JSON.stringify({ name: "empty", private: true, type: "module", dependencies: { [`@cvm/${name}`]: `file:${tarball(name)}` } }),
+    JSON.stringify({
+      name: "empty",
+      private: true,
+      type: "module",
+      dependencies: { [`@cvm/${name}`]: `file:${tarball(name)}` },
+      ...(NODE_TYPED.includes(name) ? { devDependencies: { "@types/node": "^24.0.0" } } : {}),
+    }),
   );
   writeFileSync(
     join(project, "pnpm-workspace.yaml"),
@@ -57,7 +65,7 @@ test.each(NAMES)("%s installs alone: types are found, the executable runs", (nam
         strict: true,
         noEmit: true,
         skipLibCheck: false,
-        types: [],
+        types: NODE_TYPED.includes(name) ? ["node"] : [],
         lib: ["es2024", "esnext.disposable", "dom"],
       },
       files: ["use.ts"],

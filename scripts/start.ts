@@ -67,6 +67,17 @@ async function waitForRedis(port: number): Promise<void> {
   throw new Error(`redis did not answer on port ${port}: see bin/cvm logs redis`);
 }
 
+// Ctrl-C reaches this process from the terminal and again from npm: none may cut the end short.
+let stopping = false;
+const interrupted = new Promise<string>((resolve) => {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      stopping = true;
+      resolve("Stopping Redis");
+    });
+  }
+});
+
 const started = Date.now();
 const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(1)} s`;
 const images = JSON.parse(await must(["images", "--format", "json"])) as { reference: string }[];
@@ -96,40 +107,41 @@ try {
   await waitForRedis(port);
   say(`Redis is up in cVM ${details.id.slice(0, 12)} (${details.address}), published on 127.0.0.1:${port}  [${seconds()}]`);
 
-  const rows: [string, string, boolean][] = [];
+  const outside = "outside: SET greeting, GET greeting";
+  const second = "second cVM: redis-cli -h redis GET greeting";
+  const titles = [outside, second, ...ATTEMPTS.map((attempt) => `hostile cVM: ${attempt.title}`)];
+  const width = Math.max(...titles.map((title) => title.length));
+  let rows = 0;
+  const row = (title: string, outcome: string, good: boolean): void => {
+    rows++;
+    if (!good) failed++;
+    say(`${good ? "ok  " : "FAIL"}  ${title.padEnd(width)}  ${outcome}`);
+  };
+  say("");
   const value = `hello-${Date.now()}`;
   const set = await redis(port, `SET greeting ${value}`);
   const get = await redis(port, "GET greeting");
-  rows.push(["outside: SET greeting, GET greeting", `${set} ${get}`, set === "+OK" && get === value]);
+  row(outside, `${set} ${get}`, set === "+OK" && get === value);
   const inside = await run(["run", "--rm", "redis", "redis-cli", "-h", "redis", "GET", "greeting"]);
-  rows.push(["second cVM: redis-cli -h redis GET greeting", (inside.stdout || inside.stderr).trim(), inside.stdout.trim() === value]);
+  row(second, (inside.stdout || inside.stderr).trim(), inside.stdout.trim() === value);
 
   for (const attempt of ATTEMPTS) {
+    if (stopping) break;
     const result = await run(["run", "--rm", "hostile", `/hostile/${attempt.name}`]);
     const alive = await redis(port, "GET greeting").catch((error: unknown) => String(error));
     const held = attempt.held(result) && alive === value;
-    rows.push([`hostile cVM: ${attempt.title}`, `${attempt.summary(result)}; redis answers`, held]);
+    row(`hostile cVM: ${attempt.title}`, `${attempt.summary(result)}${alive === value ? "" : `; REDIS: ${alive}`}`, held);
   }
-  const width = Math.max(...rows.map((row) => row[0].length));
   say("");
-  for (const [what, outcome, good] of rows) say(`${good ? "ok  " : "FAIL"}  ${what.padEnd(width)}  ${outcome}`);
-  failed = rows.filter((row) => !row[2]).length;
-  say("");
-  say(
-    failed === 0
-      ? `All ${rows.length} as they should be  [${seconds()}]`
-      : `${failed} of ${rows.length} NOT as they should be  [${seconds()}]`,
-  );
+  say(failed === 0 ? `All ${rows} as they should be  [${seconds()}]` : `${failed} of ${rows} NOT as they should be  [${seconds()}]`);
 
   if (process.stdout.isTTY && failed === 0) {
     say(
       `Redis stays up: redis-cli -p ${port}. More: bin/cvm ps, bin/cvm logs redis, bin/cvm run --rm -it redis redis-cli -h redis. Ctrl-C ends it.`,
     );
-    await new Promise<void>((resolve) => {
-      process.once("SIGINT", resolve);
-      process.once("SIGTERM", resolve);
-    });
-    say("\nStopping Redis");
+    // Ctrl-C ends this command too: only its own end says that Redis has ended.
+    const gone = run(["wait", "redis"]).then((result) => (result.status === 0 ? "Redis has ended: see bin/cvm logs redis" : interrupted));
+    say(`\n${await Promise.race([interrupted, gone])}`);
   }
 } finally {
   await run(["rm", "-f", "redis"]);

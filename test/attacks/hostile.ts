@@ -37,8 +37,8 @@ function fault(name: string, title: string, check: string, code: string): Attemp
     code,
     held: ({ status, stderr }) => status === SIGSEGV_EXIT && stderr.includes(`capability fault: ${check} of`),
     summary: ({ status, stderr }) => {
-      const report = /capability fault: .*/u.exec(stderr)?.[0] ?? stderr.split("\n")[0] ?? "";
-      return `stopped (exit ${status}): ${report.trim()}`;
+      const report = /capability fault: (.*)/u.exec(stderr)?.[1] ?? stderr.split("\n")[0] ?? "";
+      return `stopped, exit ${status}: ${report.trim()}`;
     },
   };
 }

@@ -11,8 +11,10 @@ import {
   type MachineOptions,
   type MachinePort,
 } from "../abi.ts";
-import { Assembler, assembleInto } from "../assembler/index.ts";
+import { Assembler, assembleInto, assembleText, disassemble } from "../assembler/index.ts";
 import * as capability from "../capability/index.ts";
+import type { Clause } from "../isa/clause.ts";
+import { createDecoder } from "../isa/decode.ts";
 import { allClauses } from "../isa/index.ts";
 import { createMachine } from "../machine/machine.ts";
 import { Interpreter } from "./interpreter.ts";
@@ -614,6 +616,24 @@ describe("capability registers", () => {
 });
 
 describe("derived from clauses", () => {
+  test("an add that is encoded and computes as sub: assembler, disassembler and interpreter follow", () => {
+    const named = (name: string): Clause => allClauses.find((clause) => clause.name === name)!;
+    const clauses = allClauses.map((clause): Clause => {
+      if (clause.name === "add") return { ...named("sub"), name: "add" };
+      return clause.name === "sub" ? { ...named("add"), name: "sub" } : clause;
+    });
+    const text = "add a2, a0, a1\n";
+    const word = (bytes: Uint8Array): number => new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+    const changed = word(assembleText(text, { clauses }));
+    expect(changed).not.toBe(word(assembleText(text)));
+    expect(changed).toBe(word(assembleText("sub a2, a0, a1\n")));
+    expect(disassemble(createDecoder(clauses), changed)).toBe(disassemble(createDecoder(allClauses), word(assembleText(text))));
+    expect(disassemble(createDecoder(allClauses), changed)).toMatch(/^sub/u);
+    // The same word in the changed interpreter: named add, computing what the changed clause says.
+    const p = load(`li a0, 7\n li a1, 5\n .word ${changed}\n ecall`, { interpreter: new Interpreter(clauses) });
+    expectEcall(p);
+    expect(p.hart.getInt(12)).toBe(2);
+  });
   test("changing a clause's meaning changes the interpreter", () => {
     const clauses = allClauses.map((clause) =>
       clause.name === "add" ? { ...clause, semantics: allClauses.find(({ name }) => name === "sub")!.semantics! } : clause,

@@ -1,4 +1,4 @@
-import { allClauses, capability as c, createDecoder, disassemble } from "@cvm/cpu";
+import { capability as c, intNames } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import { CapCause, CapReg, Cause } from "@cvm/cpu/abi";
 import type { Compartment } from "./compartment.ts";
@@ -29,41 +29,6 @@ export interface FaultReport {
   readonly registers: readonly bigint[];
   readonly text: string;
 }
-
-const REGISTER_NAMES: readonly string[] = [
-  "zero",
-  "ra",
-  "sp",
-  "gp",
-  "tp",
-  "t0",
-  "t1",
-  "t2",
-  "s0",
-  "s1",
-  "a0",
-  "a1",
-  "a2",
-  "a3",
-  "a4",
-  "a5",
-  "a6",
-  "a7",
-  "s2",
-  "s3",
-  "s4",
-  "s5",
-  "s6",
-  "s7",
-  "s8",
-  "s9",
-  "s10",
-  "s11",
-  "t3",
-  "t4",
-  "t5",
-  "t6",
-];
 
 const CAUSES: Readonly<Record<number, string>> = {
   [Cause.FetchMisaligned]: "instruction address misaligned",
@@ -161,7 +126,7 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
       number === CapReg.Pcc ? "PCC" : number === CapReg.Ddc ? "DDC" : number < 32 ? `c${number}` : `special register ${number - 32}`;
     faulted = number === CapReg.Pcc ? hart.pcc : number === CapReg.Ddc ? hart.ddc : number < 32 ? hart.getCapability(number) : null;
   }
-  const registers = REGISTER_NAMES.map((_, i) => (i === 0 ? 0n : BigInt.asUintN(64, hart.getX(i))));
+  const registers = intNames.map((_, i) => (i === 0 ? 0n : BigInt.asUintN(64, hart.getX(i))));
   const report = {
     cvm: compartment.name,
     process: process.id,
@@ -194,7 +159,7 @@ function textOf(report: Omit<FaultReport, "text">, hart: HartPort): string {
   for (let i = 0; i < 32; i += 4) {
     lines.push(
       `  ${[0, 1, 2, 3]
-        .map((j) => `${REGISTER_NAMES[i + j]!.padEnd(4)} ${hex(report.registers[i + j]!).padEnd(18)}`)
+        .map((j) => `${intNames[i + j]!.padEnd(4)} ${hex(report.registers[i + j]!).padEnd(18)}`)
         .join(" ")
         .trimEnd()}`,
     );

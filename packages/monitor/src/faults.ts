@@ -1,4 +1,4 @@
-import { capability as c, intNames } from "@cvm/cpu";
+import { allClauses, capability as c, createDecoder, disassemble, intNames } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import { CapCause, CapReg, Cause } from "@cvm/cpu/abi";
 import type { Compartment } from "./compartment.ts";

@@ -113,8 +113,13 @@ export const CapCause = {
 /** Register numbers in the trap value of a CHERI exception beyond the 32 general ones. */
 export const CapReg = { Pcc: 0x20, Ddc: 0x21 } as const;
 
+/** What runs guest code. */
+export type EngineName = "interpreter" | "translator";
+
 /** Options of a machine; each has the default named. */
 export interface MachineOptions {
+  /** `interpreter` unless given. */
+  readonly engine?: EngineName;
   /** Bytes of guest-addressable memory, a multiple of 1 MiB up to 3.5 GiB; 64 MiB unless given. It is reserved, not touched. */
   readonly memoryBytes?: number;
   /** DDC/PCC relocation (ISAv8 style, xCCSR.nr = 0); true unless given. */

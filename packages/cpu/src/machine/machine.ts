@@ -60,6 +60,7 @@ export class Machine implements MachinePort {
       relocation: options.relocation ?? true,
       tagClearing: options.tagClearing ?? true,
       checkLoads: options.checkLoads ?? true,
+      engine: options.engine ?? "interpreter",
     };
     // All of it at once: views stay valid for ever. 16 bytes more, so that decoding at the end reads a whole word.
     const wasmPages = Math.ceil((GUEST + memoryBytes + 16) / 0x1_0000);

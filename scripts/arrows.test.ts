@@ -16,6 +16,9 @@ test("a planted violation is found and named", () => {
   expect(plant("monitor", 'import type { Kernel } from "@cvm/libos";')).toHaveLength(1);
   expect(plant("cpu", 'export * from "ws";')).toHaveLength(1);
   expect(plant("cpu", 'import fs from "node:fs";')).toHaveLength(1);
+  const command = (source: string): string[] => violations(root, `${root}/packages/cpu/src/command/planted.ts`, source);
+  expect(command('import fs from "node:fs";')).toEqual([]);
+  expect(command('export * from "ws";')).toHaveLength(1);
   expect(plant("net", 'const m = await import("@cvm/monitor");')).toHaveLength(1);
   expect(plant("cli", 'import { x } from "../../monitor/src/gate.ts";')).toHaveLength(1);
   expect(plant("libos", 'import { PENDING } from "@cvm/monitor/abi";\nimport { readFileSync } from "node:fs";')).toEqual([]);

@@ -13,10 +13,12 @@ interface Rule {
   readonly typesOnly?: readonly string[];
   /** Runtime npm packages and node: modules; `node:*` allows all of Node. */
   readonly outside: readonly string[];
+  /** Files (or folders, with a slash at the end) of src/ that only the package's executable uses, and which may use node: modules too. */
+  readonly executable?: readonly string[];
 }
 
 export const RULES: Readonly<Record<string, Rule>> = {
-  cpu: { imports: [], outside: [] },
+  cpu: { imports: [], outside: [], executable: ["command/", "rvfi/server.ts"] },
   monitor: { imports: ["@cvm/cpu", "@cvm/cpu/abi"], outside: [] },
   libos: { imports: ["@cvm/monitor/abi", "@cvm/cpu/abi"], outside: ["node:*"] },
   net: { imports: [], outside: ["node:*", "ws", "msgpackr"] },
@@ -40,6 +42,8 @@ export function violations(root: string, file: string, source: string): string[]
   const rule = RULES[packageName];
   if (rule === undefined) return [`${relative(root, file)}: package "${packageName}" has no rule in scripts/arrows.ts`];
   const problems: string[] = [];
+  const inPackage = relative(join(root, "packages", packageName, "src"), file);
+  const executable = (rule.executable ?? []).some((part) => (part.endsWith("/") ? inPackage.startsWith(part) : inPackage === part));
   for (const { specifier, typeOnly } of importsOf(source)) {
     let problem: string | undefined;
     if (specifier.startsWith(".")) {
@@ -51,7 +55,7 @@ export function violations(root: string, file: string, source: string): string[]
     } else {
       const allowed =
         rule.outside.includes(specifier) ||
-        (specifier.startsWith("node:") && rule.outside.includes("node:*")) ||
+        (specifier.startsWith("node:") && (executable || rule.outside.includes("node:*"))) ||
         rule.outside.some((name) => specifier.startsWith(`${name}/`));
       if (!allowed && !typeOnly)
         problem = rule.outside.length === 0 ? "has no runtime dependency" : `may use only ${rule.outside.join(", ")}`;

@@ -1,6 +1,15 @@
 /** Runs instructions one at a time on a machine, against functions that say what they should give. */
 import { expect, test } from "vitest";
-import { OTYPE_UNSEALED, Perm, Prot, type Capability, type ExitCode, type HartPort, type MachinePort } from "../abi.ts";
+import {
+  OTYPE_UNSEALED,
+  Perm,
+  Prot,
+  type Capability,
+  type ExitCode,
+  type HartPort,
+  type MachineOptions,
+  type MachinePort,
+} from "../abi.ts";
 import { assembleText } from "../assembler/text.ts";
 import { createMachine } from "../machine/machine.ts";
 
@@ -60,10 +69,12 @@ function everything(perms: number): Capability {
 }
 
 export class Bench {
-  readonly machine: MachinePort = createMachine({ memoryBytes: 4 << 20 });
-  readonly hart: HartPort = this.machine.createHart();
+  readonly machine: MachinePort;
+  readonly hart: HartPort;
 
-  constructor() {
+  constructor(options: MachineOptions) {
+    this.machine = createMachine({ memoryBytes: 4 << 20, ...options });
+    this.hart = this.machine.createHart();
     this.machine.protect(CODE, 0x1_0000, Prot.Read | Prot.Execute);
     this.machine.protect(DATA - 4096, 0x1_0000, Prot.Read | Prot.Write);
     this.hart.ddc = everything(Perm.All);

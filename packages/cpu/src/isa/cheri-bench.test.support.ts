@@ -31,7 +31,7 @@ export class Bench {
   readonly machine: MachinePort;
   readonly hart: HartPort;
   readonly all: Capability;
-  constructor(options: MachineOptions = {}) {
+  constructor(options: MachineOptions) {
     this.machine = createMachine({ memoryBytes: MiB, ...options });
     this.hart = this.machine.createHart();
     this.all = cap.root(MiB);

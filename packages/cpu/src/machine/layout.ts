@@ -31,8 +31,19 @@ export const PAGE_OWN: number = HARTS + MAX_HARTS * HART_BYTES;
 export const PAGE_FAST: number = align(PAGE_OWN + MAX_PAGES + 1);
 /** An i32 per page: address of its predecoded records, 0 if there are none. */
 export const PAGE_RECORDS: number = align(PAGE_FAST + MAX_PAGES + 1);
+/** An i32 per page: where its block of translation slots stands behind {@link SLOT_POOL}; 0, a block of zeros, if there are none. */
+export const PAGE_SLOTS: number = align(PAGE_RECORDS + 4 * (MAX_PAGES + 1));
+/** Blocks of slots: an i32 for each 2 bytes of a page, the number of a translated function in the table, 0 for none. */
+export const SLOT_POOL: number = align(PAGE_SLOTS + 4 * (MAX_PAGES + 1));
+export const SLOT_BLOCK_BYTES: number = 2 * PAGE_SIZE;
+/** Number of blocks, the one of zeros included. */
+export const SLOT_BLOCKS = 4096;
+/** A u16 for some bits of a transfer's target: how often the interpreter went there. */
+export const HEAT: number = align(SLOT_POOL + SLOT_BLOCKS * SLOT_BLOCK_BYTES);
+export const HEAT_ENTRIES = 16_384;
+
 /** Blocks of predecoded records. */
-export const POOL: number = align(PAGE_RECORDS + 4 * (MAX_PAGES + 1));
+export const POOL: number = align(HEAT + 2 * HEAT_ENTRIES);
 
 /** Bytes of a predecoded instruction; there is one for each 2 bytes of code. */
 export const RECORD_BYTES = 16;

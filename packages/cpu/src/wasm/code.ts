@@ -128,6 +128,22 @@ export class Code {
     this.#bytes.byte(0x10);
     this.#bytes.u32(functionIndex);
   }
+  /** Calls the function whose number in the table is on the stack; `type` is its type's index. */
+  callIndirect(type: number): void {
+    this.#bytes.byte(0x11);
+    this.#bytes.u32(type);
+    this.#bytes.byte(0);
+  }
+  /** Tail calls (WebAssembly 3.0): the frame of this function is gone. */
+  returnCall(functionIndex: number): void {
+    this.#bytes.byte(0x12);
+    this.#bytes.u32(functionIndex);
+  }
+  returnCallIndirect(type: number): void {
+    this.#bytes.byte(0x13);
+    this.#bytes.u32(type);
+    this.#bytes.byte(0);
+  }
   return(): void {
     this.#bytes.byte(0x0f);
   }

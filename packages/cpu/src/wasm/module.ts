@@ -5,7 +5,8 @@ import { Code, TYPE_BYTES } from "./code.ts";
 
 export interface FunctionType {
   readonly params: readonly Type[];
-  readonly result: Type | "none";
+  /** Several results as a list. */
+  readonly result: Type | "none" | readonly Type[];
 }
 
 /**
@@ -17,21 +18,31 @@ export class ModuleBuilder {
   readonly #imports: { module: string; name: string; type: number }[] = [];
   readonly #functions: { type: number; code: Code | undefined }[] = [];
   readonly #exports: { name: string; index: number }[] = [];
+  #table = false;
 
   #type({ params, result }: FunctionType): number {
-    const key = `${params.join()}:${result}`;
+    const results = typeof result === "string" ? (result === "none" ? [] : [result]) : result;
+    const key = `${params.join()}:${results.join()}`;
     let index = this.#typeIndex.get(key);
     if (index === undefined) {
       const bytes = new Bytes();
       bytes.byte(0x60);
       bytes.sized(params.map((type) => TYPE_BYTES[type]));
-      bytes.sized(result === "none" ? [] : [TYPE_BYTES[result]]);
+      bytes.sized(results.map((type) => TYPE_BYTES[type]));
       index = this.#types.push(bytes) - 1;
       this.#typeIndex.set(key, index);
     }
     return index;
   }
 
+  /** Imports the table of functions `env.table`, for indirect calls. */
+  importTable(): void {
+    this.#table = true;
+  }
+  /** Index of a function type, for indirect calls. */
+  typeIndex(type: FunctionType): number {
+    return this.#type(type);
+  }
   /** Returns the function's index. */
   import(module: string, name: string, type: FunctionType): number {
     if (this.#functions.length > 0) throw new Error("imports come before functions");
@@ -60,7 +71,7 @@ export class ModuleBuilder {
       out.sized(bytes.view);
     };
     section(1, this.#types.length, (bytes) => this.#types.forEach((type) => bytes.append(type.view)));
-    section(2, this.#imports.length + 1, (bytes) => {
+    section(2, this.#imports.length + (this.#table ? 2 : 1), (bytes) => {
       for (const { module, name, type } of this.#imports) {
         bytes.name(module);
         bytes.name(name);
@@ -71,6 +82,10 @@ export class ModuleBuilder {
       bytes.name("memory");
       bytes.append([0x02, 0x00]);
       bytes.u32(pages);
+      if (!this.#table) return;
+      bytes.name("env");
+      bytes.name("table");
+      bytes.append([0x01, 0x70, 0x00, 0x00]);
     });
     section(3, this.#functions.length, (bytes) => this.#functions.forEach(({ type }) => bytes.u32(type)));
     section(7, this.#exports.length, (bytes) => {

@@ -13,6 +13,7 @@ import {
   X_DISCARD,
   type StateField,
 } from "../machine/layout.ts";
+import { OBSERVED_STORE } from "../machine/observer.ts";
 import type { Code, Label } from "../wasm/code.ts";
 import { Reach, type Handler } from "./handlers.ts";
 
@@ -49,6 +50,8 @@ export interface Frame {
   /** Leaves after the instruction at ip, to be run on by the general function. Undefined in that one. */
   readonly leaveFast: Label | undefined;
   readonly checkLoads: boolean;
+  /** Index of the observer's `access`; undefined in a variant without one. */
+  readonly observeAccess: number | undefined;
   readonly functions: {
     readonly loadSlow: number;
     readonly storeSlow: number;
@@ -513,13 +516,41 @@ export class Emitter {
   #load(s: Stmt & { k: "load" }): void {
     this.#address(s.address, s.size, { load: true, store: s.forStore, aligned: s.aligned });
     const name = s.size === 8 ? "i64.load" : `i64.load${s.size * 8}_${s.signed ? "s" : "u"}`;
-    this.#code.memory(name, GUEST);
-    this.#code.set(this.#local(s.id));
+    const value = this.#local(s.id);
+    this.#observed(s.size, value, () => {
+      this.#code.memory(name, GUEST);
+      this.#code.set(value);
+    });
+  }
+  /** Emits an access whose address is on the stack; with an observer, the call that reports it and the i64 in `value`. */
+  #observed(access: number, value: number, emit: () => void): void {
+    const c = this.#code;
+    const { observeAccess } = this.#f;
+    if (observeAccess === undefined) return emit();
+    const absolute = c.local("i32");
+    c.tee(absolute);
+    emit();
+    c.get(absolute);
+    c.i32(access);
+    c.get(value);
+    c.call(observeAccess);
+    c.release("i32", absolute);
   }
   #store(s: Stmt & { k: "store" }): void {
+    const name = s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`;
     const store = (): void => {
-      this.#expr(s.value);
-      this.#code.memory(s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`, GUEST);
+      if (this.#f.observeAccess === undefined) {
+        this.#expr(s.value);
+        this.#code.memory(name, GUEST);
+        return;
+      }
+      const value = this.#code.local("i64");
+      this.#observed(s.size | OBSERVED_STORE, value, () => {
+        this.#expr(s.value);
+        this.#code.tee(value);
+        this.#code.memory(name, GUEST);
+      });
+      this.#code.release("i64", value);
     };
     const afterSlow = (absolute: number): void => {
       this.#code.get(absolute);

@@ -37,7 +37,16 @@ export interface RunExports {
   dropCode(address: number, size: number): void;
 }
 
+/** What differs between the modules that can be made of one set of clauses. */
+export interface Variant {
+  /** Loads test the state of their page. */
+  readonly checkLoads: boolean;
+  /** Instructions and accesses are reported to an observer: the module imports {@link ObserverImports} as `observe`. */
+  readonly observe: boolean;
+}
+
 interface Functions {
+  readonly observe: { readonly access: number; readonly instruction: number } | undefined;
   readonly decode: number;
   readonly enter: number;
   readonly loadSlow: number;
@@ -46,6 +55,7 @@ interface Functions {
 }
 
 function run(table: HandlerTable, functions: Functions, checkLoads: boolean, general: boolean): Code {
+  const { observe } = functions;
   const c = new Code(["i32"]);
   const fuel = 0;
   const ip = c.local("i32");
@@ -107,6 +117,7 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   const ecall = c.block();
   const leaveFast = c.block();
   const outOfFuel = c.block();
+  const stopped = observe === undefined ? undefined : c.block();
   const enter = c.loop();
 
   // ---- find the records of `target`
@@ -186,11 +197,21 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
     outOfFuel,
     leaveFast: general ? undefined : leaveFast,
     checkLoads,
+    observeAccess: observe?.access,
     functions,
+  };
+  const announce = (): void => {
+    if (observe === undefined) return;
+    pushPc();
+    c.call(observe.instruction);
+    c.brIf(stopped!);
   };
   handlers.forEach((handler, number) => {
     c.end();
     if (handler !== undefined) {
+      announce();
+      // With an observer nothing is fused: each instruction is announced.
+      if ("first" in handler && observe !== undefined) return c.unreachable();
       if (!("first" in handler)) return new Emitter(frame, handler).emit();
       new Emitter(frame, handler.first).emit(true);
       return new Emitter(frame, handler.second).emit();
@@ -209,6 +230,7 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
         c.set(target);
         return c.br(enter);
       case Builtin.Illegal:
+        announce();
         storeState(c, "trapCause", () => c.i32(Cause.IllegalInstruction));
         storeState(c, "trapValue", () => {
           c.get(ip);
@@ -284,6 +306,12 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
 
   // ---- ways out
   const pcFromIp = (): void => storeState(c, "pc", pushPc);
+  if (stopped !== undefined) {
+    c.end();
+    pcFromIp();
+    addCount(-1);
+    leave(Exit.Stopped, exit);
+  }
   c.end();
   pcFromIp();
   leave(Exit.Fuel, exit);
@@ -322,16 +350,18 @@ export interface InterpreterModule {
  * Makes the interpreter's module. TypeError when a clause calls an intrinsic that does not exist or uses the
  * intermediate form in a way that the generator does not support.
  */
-export function generateInterpreter(
-  table: HandlerTable,
-  intrinsics: IntrinsicTable,
-  options: { readonly checkLoads: boolean },
-): InterpreterModule {
+export function generateInterpreter(table: HandlerTable, intrinsics: IntrinsicTable, options: Variant): InterpreterModule {
   const builder = new ModuleBuilder();
   const type = (params: FunctionType["params"], result: FunctionType["result"]): FunctionType => ({ params, result });
   const decode = builder.import("run", "decode", type(["i32"], "none"));
   const enter = builder.import("run", "enter", type(["i64"], "i32"));
   const fault = builder.import("run", "fault", type(["i64", "i32", "i32"], "none"));
+  const observe = options.observe
+    ? {
+        access: builder.import("observe", "access", type(["i32", "i32", "i64"], "none")),
+        instruction: builder.import("observe", "instruction", type(["i64"], "i32")),
+      }
+    : undefined;
   const used = new Map<string, number>();
   const findCalls = (statements: readonly Stmt[]): void => {
     for (const s of statements) {
@@ -353,7 +383,7 @@ export function generateInterpreter(
   builder.define(loadSlow, slowAccess(false, fault, dropCodeIndex));
   const storeSlow = builder.declare(type(["i64", "i32"], "i32"));
   builder.define(storeSlow, slowAccess(true, fault, dropCodeIndex));
-  const functions: Functions = { decode, enter, loadSlow, storeSlow, intrinsic: (name) => used.get(name)! };
+  const functions: Functions = { observe, decode, enter, loadSlow, storeSlow, intrinsic: (name) => used.get(name)! };
   for (const general of [false, true]) {
     const index = builder.declare(type(["i32"], "i32"));
     builder.define(index, run(table, functions, options.checkLoads, general));

@@ -7,7 +7,7 @@ import { createDecoder, type Decoder } from "../isa/decode.ts";
 import { allClauses } from "../isa/index.ts";
 import type { IntrinsicTable } from "../isa/intrinsics.ts";
 import { engine, type WasmModule } from "../wasm/engine.ts";
-import { generateInterpreter } from "./generate.ts";
+import { generateInterpreter, type Variant } from "./generate.ts";
 import { createHandlerTable, type HandlerTable } from "./handlers.ts";
 
 /** All intrinsics that clauses call. */
@@ -22,7 +22,7 @@ export class Interpreter {
   readonly decoder: Decoder;
   readonly table: HandlerTable;
   readonly intrinsics: IntrinsicTable;
-  readonly #compiled: Map<boolean, CompiledInterpreter> = new Map();
+  readonly #compiled: Map<string, CompiledInterpreter> = new Map();
 
   /** TypeError when the clauses do not fit together. */
   constructor(clauses: readonly Clause[], intrinsics: IntrinsicTable = allIntrinsics) {
@@ -31,13 +31,14 @@ export class Interpreter {
     this.intrinsics = intrinsics;
   }
 
-  /** The compiled module, with or without page tests on loads. */
-  compiled(checkLoads: boolean): CompiledInterpreter {
-    let result = this.#compiled.get(checkLoads);
+  /** The compiled module of a variant, made on first use. */
+  compiled(variant: Variant): CompiledInterpreter {
+    const key = `${variant.checkLoads} ${variant.observe}`;
+    let result = this.#compiled.get(key);
     if (result === undefined) {
-      const { binary, intrinsics } = generateInterpreter(this.table, this.intrinsics, { checkLoads });
+      const { binary, intrinsics } = generateInterpreter(this.table, this.intrinsics, variant);
       result = { module: new engine.Module(binary), intrinsics };
-      this.#compiled.set(checkLoads, result);
+      this.#compiled.set(key, result);
     }
     return result;
   }

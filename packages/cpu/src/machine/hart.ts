@@ -50,6 +50,15 @@ export class Hart implements HartPort {
     machine.instructions += this.instructions - before;
     return code as ExitCode;
   }
+  /**
+   * Runs the one instruction `word`, 16 bits or 32, at pc whatever memory holds there; its fetch is checked against PCC as any
+   * other. {@link Exit.Fuel} when it is done and the hart can go on.
+   */
+  inject(word: number): ExitCode {
+    if (this.#released) throw new RangeError("the hart was released");
+    this.#machine.activate(this);
+    return this.#machine.inject(word) as ExitCode;
+  }
   requestStop(): void {
     this.#stop = true;
   }

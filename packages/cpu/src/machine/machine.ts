@@ -1,11 +1,11 @@
 /** A machine: one linear memory with state blocks, page tables, predecoded code, tags and guest memory. */
 import type { Capability, HartPort, MachineOptions, MachinePort } from "../abi.ts";
-import { CapCause, CapReg, Cause, GRANULE_SIZE, OTYPE_UNSEALED, PAGE_SIZE, Perm, Prot } from "../abi.ts";
+import { CapCause, CapReg, Cause, Exit, GRANULE_SIZE, OTYPE_UNSEALED, PAGE_SIZE, Perm, Prot } from "../abi.ts";
 import { decodeBounds, flagOf, otypeOf, permsOf } from "../capability/encoding.ts";
 import { fromRaw, toRaw } from "../capability/operations.ts";
 import type { Raw } from "../capability/raw.ts";
 import { SlowAccess } from "../interpreter/emit.ts";
-import type { RunExports, RunImports } from "../interpreter/generate.ts";
+import { AGAIN, type RunExports, type RunImports } from "../interpreter/generate.ts";
 import { standardInterpreter, type Interpreter } from "../interpreter/interpreter.ts";
 import type { IntrinsicContext } from "../isa/intrinsics.ts";
 import { engine } from "../wasm/engine.ts";
@@ -27,6 +27,7 @@ import {
   type StateField,
 } from "./layout.ts";
 import { GuestMemory } from "./memory.ts";
+import { ObservedMemory, observerImports, type Observer } from "./observer.ts";
 import { Pages } from "./pages.ts";
 import { Predecode } from "./predecode.ts";
 
@@ -34,6 +35,8 @@ const MIB = 1024 * 1024;
 const DEFAULT_MEMORY_BYTES = 64 * MIB;
 const MASK64 = 0xffff_ffff_ffff_ffffn;
 const PAGE = BigInt(PAGE_SIZE);
+/** Fuel for one injected instruction: more than it can use. */
+const INJECT_FUEL = 16;
 
 export class Machine implements MachinePort {
   readonly memoryBytes: number;
@@ -46,10 +49,12 @@ export class Machine implements MachinePort {
   readonly #predecode: Predecode;
   readonly #memory: GuestMemory;
   #active: Hart | undefined;
+  /** The instruction that {@link inject} runs: fetched, and then done when the next fetch asks. */
+  #injected: { readonly word: number; fetched: boolean; done: boolean } | undefined;
   #nextHart = 0;
   readonly #freeHarts: number[] = [];
 
-  constructor(options: MachineOptions, interpreter: Interpreter) {
+  constructor(options: MachineOptions, interpreter: Interpreter, observer?: Observer) {
     const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
     if (!(memoryBytes > 0 && memoryBytes <= MAX_MEMORY_BYTES && memoryBytes % MIB === 0)) {
       throw new RangeError(`memoryBytes must be a multiple of 1 MiB up to ${MAX_MEMORY_BYTES}, not ${memoryBytes}`);
@@ -69,12 +74,12 @@ export class Machine implements MachinePort {
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
     this.#pages = new Pages(buffer, memoryBytes);
-    this.#predecode = new Predecode(interpreter, buffer, this.#pages);
+    this.#predecode = new Predecode(interpreter, buffer, this.#pages, observer === undefined);
     this.#memory = new GuestMemory(buffer, memoryBytes, this.#pages, this.#predecode);
 
     const context: IntrinsicContext = {
       view: this.#view,
-      memory: this.#memory,
+      memory: observer === undefined ? this.#memory : new ObservedMemory(this.#memory, observer),
       relocation: this.#options.relocation,
       tagClearing: this.#options.tagClearing,
       trap: (hart, cause, value) => this.#trap(hart, cause, BigInt(value)),
@@ -85,7 +90,10 @@ export class Machine implements MachinePort {
         this.#view.setInt32(hart + State.jumped, 1, true);
       },
     };
-    const { module, intrinsics } = interpreter.compiled(this.#options.checkLoads);
+    const { module, intrinsics } = interpreter.compiled({
+      checkLoads: this.#options.checkLoads,
+      observe: observer !== undefined,
+    });
     const run: RunImports = {
       decode: (ip) => this.#predecode.decodeRun(ip >>> 0),
       enter: (target) => this.#enter(BigInt.asUintN(64, target)),
@@ -93,6 +101,7 @@ export class Machine implements MachinePort {
     };
     const instance = new engine.Instance(module, {
       run: { ...run },
+      observe: { ...observerImports(observer ?? {}) },
       intrinsics: Object.fromEntries(intrinsics.map((name) => [name, interpreter.intrinsics[name]!.make(context)])),
       env: { memory },
     });
@@ -127,6 +136,29 @@ export class Machine implements MachinePort {
     const base = HARTS + hart.id * HART_BYTES;
     this.#bytes.copyWithin(base, ACTIVE_HART, ACTIVE_HART + HART_USED);
     hart.base = base;
+  }
+
+  /**
+   * Runs the one instruction `word` (as {@link Decoder.decode} takes it) at the active hart's pc, whatever memory holds there,
+   * with all of PCC's checks and none of the page's. {@link Exit.Fuel} when it is done; otherwise as a run comes back. Direct
+   * instruction injection of RVFI-DII.
+   */
+  inject(word: number): number {
+    const hart = ACTIVE_HART;
+    const injected = { word, fetched: false, done: false };
+    this.#injected = injected;
+    const pcc = (): void => this.setPcc(hart, readScr(this.#view, hart, Scr.Pcc));
+    pcc();
+    try {
+      const before = this.#view.getBigInt64(hart + State.instret, true);
+      const fast = this.#view.getInt32(hart + State.capRegs, true) === 0;
+      const code = fast ? this.exports.runFast(INJECT_FUEL) : this.exports.runGeneral(INJECT_FUEL);
+      this.instructions += Number(this.#view.getBigInt64(hart + State.instret, true) - before);
+      return injected.done || code === AGAIN ? Exit.Fuel : code;
+    } finally {
+      this.#injected = undefined;
+      pcc();
+    }
   }
 
   #get64(hart: number, field: StateField): bigint {
@@ -171,7 +203,8 @@ export class Machine implements MachinePort {
     const hi = end > 0n ? (end / PAGE) * PAGE : 0n;
     this.#set64(hart, "pcBase", this.#options.relocation ? base : 0n);
     this.#set64(hart, "codeLo", lo);
-    this.#set64(hart, "codeSpan", usable && hi > lo ? hi - lo : 0n);
+    // An injected instruction is followed by a fetch that must ask.
+    this.#set64(hart, "codeSpan", usable && hi > lo && this.#injected === undefined ? hi - lo : 0n);
     this.#set64(hart, "jumpLo", base);
     this.#set64(hart, "jumpSpan", top - base >= 2n ? top - base - 1n : 0n);
   }
@@ -201,11 +234,26 @@ export class Machine implements MachinePort {
     const executable = (address: bigint): boolean =>
       address < BigInt(this.memoryBytes) && (this.#pages.own(Number(address) >>> 12) & Own.Execute) !== 0;
 
+    const injected = this.#injected;
+    if (injected?.fetched === true) {
+      // The fetch after it: its checks belong to the instruction that comes then.
+      injected.done = true;
+      this.#set64(hart, "pc", pc);
+      return 0;
+    }
     if (!pcc.tag) return violation(CapCause.Tag);
     if (otypeOf(pcc.hi) !== OTYPE_UNSEALED) return violation(CapCause.Seal);
     if ((permsOf(pcc.hi) & Perm.Execute) === 0) return violation(CapCause.PermitExecute);
     if (this.#options.relocation && (base & 1n) !== 0n) return violation(CapCause.UnalignedBase);
     if (!inside(target)) return violation(CapCause.Length);
+    if (injected !== undefined) {
+      if ((injected.word & 3) === 3 && !inside(target + 2n)) return violation(CapCause.Length);
+      injected.fetched = true;
+      const record = this.#predecode.decodeWord(injected.word, flagOf(pcc.hi) === 0 ? 0 : 1);
+      this.#view.setInt32(hart + State.recordBase, record, true);
+      this.#set64(hart, "pagePc", pc);
+      return record;
+    }
     if (!executable(target)) return fault(Cause.FetchPage, target);
     const address = Number(target);
     const start = address - (address % PAGE_SIZE);
@@ -337,8 +385,12 @@ export class Machine implements MachinePort {
 
 /**
  * Makes a machine. RangeError when its memory is not a multiple of 1 MiB up to 3.5 GiB. `interpreter` is for tests that
- * change instructions.
+ * change instructions. `observer` watches what guest code does.
  */
-export function createMachine(options: MachineOptions = {}, interpreter: Interpreter = standardInterpreter()): Machine {
-  return new Machine(options, interpreter);
+export function createMachine(
+  options: MachineOptions = {},
+  interpreter: Interpreter = standardInterpreter(),
+  observer?: Observer,
+): Machine {
+  return new Machine(options, interpreter, observer);
 }

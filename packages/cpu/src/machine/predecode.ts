@@ -43,8 +43,12 @@ export class Predecode {
   #hand = 0;
   readonly #decoded: ReturnType<typeof createDecoded> = createDecoded();
 
-  constructor(interpreter: Interpreter, buffer: ArrayBuffer, pages: Pages) {
+  readonly #fuse: boolean;
+
+  /** `fuse`: a handler may do two instructions. */
+  constructor(interpreter: Interpreter, buffer: ArrayBuffer, pages: Pages, fuse: boolean) {
     this.#interpreter = interpreter;
+    this.#fuse = fuse;
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#pages = pages;
@@ -125,9 +129,9 @@ export class Predecode {
       const record = block + parcel * RECORD_BYTES;
       const offset = 2 * parcel;
       const known = view.getUint16(record, true) !== Builtin.Decode;
-      const parcels = known ? 0 : this.#decodeAt(record, page * PAGE_SIZE + offset, offset, 0);
+      const parcels = known ? 0 : this.#decodeAt(record, page * PAGE_SIZE + offset, offset);
       const handler = view.getUint16(record, true);
-      if (previous !== 0) {
+      if (previous !== 0 && this.#fuse) {
         const fused = this.#interpreter.table.fuse(previousHandler, handler);
         if (fused >= 0) view.setUint16(previous, fused, true);
       }
@@ -139,7 +143,11 @@ export class Predecode {
   }
   /** Decodes the one instruction at an absolute address, all of whose bytes may be fetched; returns the address of its record. */
   decodeSingle(address: number, mode: Mode): number {
-    this.#decodeAt(SCRATCH_RECORDS, address, -1, mode);
+    return this.decodeWord(this.#view.getInt32(GUEST + address, true), mode);
+  }
+  /** Decodes an instruction that stands nowhere in memory; returns the address of its record. */
+  decodeWord(word: number, mode: Mode): number {
+    this.#fill(SCRATCH_RECORDS, word, -1, mode);
     return SCRATCH_RECORDS;
   }
   /** True when the instruction at an absolute address has 4 bytes. */
@@ -147,22 +155,26 @@ export class Predecode {
     return (this.#bytes[GUEST + address]! & 3) === 3;
   }
 
-  /**
-   * Fills a record. `pageOffset` is where the instruction stands in its page, or -1 where there is no page of records
-   * around it. Returns the parcels up to the next instruction, 0 if none follows.
-   */
-  #decodeAt(record: number, address: number, pageOffset: number, mode: Mode): number {
-    const view = this.#view;
-    const word = view.getInt32(GUEST + address, true);
-    const long = (word & 3) === 3;
-    if (pageOffset === PAGE_SIZE - 2 && long) {
+  /** Fills the record of the instruction at an absolute address, `pageOffset` into its page. Returns what {@link #fill} does. */
+  #decodeAt(record: number, address: number, pageOffset: number): number {
+    const word = this.#view.getInt32(GUEST + address, true);
+    if (pageOffset === PAGE_SIZE - 2 && (word & 3) === 3) {
       const after = (address + 2) / PAGE_SIZE;
       if ((this.#pages.own(after) & Own.Execute) === 0) {
-        view.setUint16(record + Record.handler, Builtin.FetchFault, true);
+        this.#view.setUint16(record + Record.handler, Builtin.FetchFault, true);
         return 0;
       }
       this.#pages.add(after, Own.Code);
     }
+    return this.#fill(record, word, pageOffset, 0);
+  }
+  /**
+   * Fills a record. `pageOffset` is where the instruction stands in its page, or -1 where there is no page of records
+   * around it. Returns the parcels up to the next instruction, 0 if none follows.
+   */
+  #fill(record: number, word: number, pageOffset: number, mode: Mode): number {
+    const view = this.#view;
+    const long = (word & 3) === 3;
     const operands = this.#decoded;
     const clause = this.#interpreter.decoder.decode(word, mode, operands);
     if (clause < 0) {

@@ -1,11 +1,12 @@
 /** The command line of `cvm-cpu`: finds the command, parses its options, and turns errors into exit statuses. */
 import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { checkArithmeticCommand } from "./check-arithmetic.ts";
 import { UsageError, type Command, type Io } from "./command.ts";
 import { runCommand } from "./run-command.ts";
 
 /** All commands, in the order in which help prints them. */
-export const COMMANDS: readonly Command[] = [runCommand];
+export const COMMANDS: readonly Command[] = [runCommand, checkArithmeticCommand];
 
 const HELP = { help: { type: "boolean", short: "h" } } as const;
 

@@ -125,7 +125,7 @@ describe("a fault", () => {
       causeName: "capability fault",
       check: "bounds",
       register: "DDC",
-      disassembly: "ld a0,0(t0)",
+      disassembly: "ld a0, 0(t0)",
     });
     expect(report!.registers[5]).toBe(0x700000n);
     expect(report!.text).toMatch(

@@ -34,7 +34,7 @@ describe("as GNU as and objdump have it", () => {
   });
   test.each([...encodings, ...relative])("%s", (row) => {
     const [word, text] = split(row);
-    expect(disassemble(decoder, word | 0, ORIGIN)).toBe(text);
+    expect(disassemble(decoder, word | 0, ORIGIN).replaceAll(", ", ",")).toBe(text);
     expect(wordOf(assembleText(text, { origin: ORIGIN }))).toBe(word);
   });
   test.each(pseudos)("%s", (row) => {
@@ -94,7 +94,7 @@ describe("round trip", () => {
         }
         if (allClauses[decoder.written(word, mode)] !== clause) continue;
         const text = disassemble(decoder, word, ORIGIN, mode);
-        expect(text.split(" ")[0]!.startsWith(clause.name)).toBe(true);
+        expect(text.split(" ")[0]!.startsWith(clause.mnemonic ?? clause.name)).toBe(true);
         const bytes = assembleText(text, { origin: ORIGIN, mode: modeName(mode) });
         expect(wordOf(bytes).toString(16), text).toBe((word >>> 0).toString(16));
         words++;
@@ -108,7 +108,7 @@ describe("round trip", () => {
     expect(disassemble(decoder, -1)).toBe(".word 0xffffffff");
     expect(disassembleBytes(decoder, Uint8Array.of(0x01, 0x00, 0x13, 0x05, 0x15, 0x00, 0x93, 0x00), 0x100)).toEqual([
       { address: 0x100, length: 2, word: 1, text: "c.nop" },
-      { address: 0x102, length: 4, word: 0x00150513, text: "addi a0,a0,1" },
+      { address: 0x102, length: 4, word: 0x00150513, text: "addi a0, a0, 1" },
       { address: 0x106, length: 2, word: 0x93, text: ".half 0x0093" },
     ]);
   });
@@ -124,8 +124,8 @@ describe("labels", () => {
     a.emit("c.j", { target: start });
     a.bind(end);
     expect(disassembleBytes(decoder, a.assemble(), 0x8000).map(({ text }) => text)).toEqual([
-      "beq a0,zero,0x800a",
-      "jal zero,0x8000",
+      "beq a0, zero, 0x800a",
+      "jal zero, 0x8000",
       "c.j 0x8000",
     ]);
     expect(a.addressOf(end)).toBe(0x800a);
@@ -140,11 +140,11 @@ describe("labels", () => {
       expect(upper + (low!.word >> 20), String(distance)).toBe(distance);
     }
     expect(disassembleBytes(decoder, assembleText("call f\ntail f\nf: ret")).map(({ text }) => text)).toEqual([
-      "auipc ra,0x0",
-      "jalr ra,16(ra)",
-      "auipc t1,0x0",
-      "jalr zero,8(t1)",
-      "jalr zero,0(ra)",
+      "auipc ra, 0x0",
+      "jalr ra, 16(ra)",
+      "auipc t1, 0x0",
+      "jalr zero, 8(t1)",
+      "jalr zero, 0(ra)",
     ]);
   });
 
@@ -163,8 +163,7 @@ describe("labels", () => {
 function evaluate(bytes: Uint8Array): bigint {
   let value = 0n;
   for (const { text } of disassembleBytes(decoder, bytes)) {
-    const [name, operands] = text.split(" ");
-    const parts = operands!.split(",");
+    const [name, ...parts] = text.split(/,? /u);
     const operand = BigInt(parts.at(-1)!.replace("-", "")) * (parts.at(-1)!.startsWith("-") ? -1n : 1n);
     const from = parts[1] === "zero" ? 0n : value;
     if (name === "lui") value = BigInt.asIntN(32, operand << 12n);

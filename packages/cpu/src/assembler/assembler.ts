@@ -1,5 +1,6 @@
 /** An assembler with a typed interface, derived from the clauses. Text is in text.ts. */
 import type { Clause } from "../isa/clause.ts";
+import { clausesOf, type Mode } from "../isa/decode.ts";
 import { encodingOf, fieldProblem, insertField, type FieldName } from "../isa/encoding.ts";
 import { allClauses } from "../isa/index.ts";
 import { AssemblerError } from "./error.ts";
@@ -44,13 +45,26 @@ interface Fixup {
   readonly apply: (address: bigint) => void;
 }
 
-const clauseMaps = new WeakMap<readonly Clause[], ReadonlyMap<string, readonly Clause[]>>();
+type Spellings = ReadonlyMap<string, readonly Clause[]>;
+const spellingMaps = new WeakMap<readonly Clause[], [int?: Spellings, cap?: Spellings]>();
 
-function clausesByName(clauses: readonly Clause[]): ReadonlyMap<string, readonly Clause[]> {
-  let map = clauseMaps.get(clauses);
+/** What a mode decodes, by each way to write it; clauses of that name first, then of that mnemonic, then others. */
+function spellingsOf(clauses: readonly Clause[], mode: Mode): Spellings {
+  let maps = spellingMaps.get(clauses);
+  if (maps === undefined) {
+    maps = [];
+    spellingMaps.set(clauses, maps);
+  }
+  let map = maps[mode];
   if (map === undefined) {
-    map = Map.groupBy(clauses, ({ name }) => name);
-    clauseMaps.set(clauses, map);
+    const legal = clausesOf(clauses, mode).map((index) => clauses[index]!);
+    const spelled = [
+      ...legal.map((clause) => [clause.name, clause] as const),
+      ...legal.flatMap((clause) => (clause.mnemonic === undefined ? [] : [[clause.mnemonic, clause] as const])),
+      ...legal.flatMap((clause) => (clause.aliases ?? []).map((alias) => [alias, clause] as const)),
+    ];
+    map = new Map([...Map.groupBy(spelled, ([text]) => text)].map(([text, list]) => [text, list.map(([, clause]) => clause)]));
+    maps[mode] = map;
   }
   return map;
 }
@@ -61,8 +75,9 @@ const DEFAULTS: Readonly<Partial<Record<FieldName, number>>> = { aq: 0, rl: 0, f
 export class Assembler {
   /** Address of the first byte. */
   readonly origin: number;
-  readonly #clauses: ReadonlyMap<string, readonly Clause[]>;
-  readonly #mode: "int" | "cap";
+  /** Whose clauses are meant. */
+  readonly mode: "int" | "cap";
+  readonly #clauses: Spellings;
   #bytes = new Uint8Array(256);
   #length = 0;
   readonly #labels = new Map<string, MutableLabel>();
@@ -70,8 +85,8 @@ export class Assembler {
 
   constructor(options: AssemblerOptions = {}) {
     this.origin = options.origin ?? 0;
-    this.#clauses = clausesByName(options.clauses ?? allClauses);
-    this.#mode = options.mode ?? "int";
+    this.mode = options.mode ?? "int";
+    this.#clauses = spellingsOf(options.clauses ?? allClauses, this.mode === "cap" ? 1 : 0);
   }
 
   /** Bytes so far. */
@@ -118,8 +133,8 @@ export class Assembler {
   // ---- instructions
   /** Clauses of that name that the assembler's mode has. @throws AssemblerError `unknown-instruction`. */
   clausesNamed(name: string): readonly Clause[] {
-    const found = (this.#clauses.get(name) ?? []).filter(({ mode }) => mode === undefined || mode === this.#mode);
-    if (found.length === 0) throw new AssemblerError("unknown-instruction", name);
+    const found = this.#clauses.get(name);
+    if (found === undefined) throw new AssemblerError("unknown-instruction", name);
     return found;
   }
 
@@ -233,7 +248,12 @@ export class Assembler {
   la(rd: number, target: Target, addend = 0): this {
     return this.#pcRelative("la", rd, { name: "addi", operands: { rd, rs1: rd } }, target, addend);
   }
-  /** Calls `target` anywhere within 2 GiB (auipc, jalr); the link is in ra. */
+  /** `cd` = PCC with the address of `target` + `addend`, within 2 GiB (auipcc, cincoffset). @throws AssemblerError `unknown-instruction` in integer mode. */
+  cllc(cd: number, target: Target, addend = 0): this {
+    this.clausesNamed("auipcc");
+    return this.#pcRelative("cllc", cd, { name: "cincoffsetimm", operands: { rd: cd, rs1: cd } }, target, addend);
+  }
+  /** Calls `target` anywhere within 2 GiB (auipc, jalr; in capability mode auipcc, cjalr); the link is in ra. */
   call(target: Target): this {
     return this.#pcRelative("call", 1, { name: "jalr", operands: { rd: 1, rs1: 1 } }, target, 0);
   }

@@ -1,11 +1,15 @@
-/** Text of instructions in the style of GNU objdump (`-M no-aliases`), from the clauses. */
+/**
+ * Text of instructions, from the clauses: mnemonics and numbers of the base as GNU objdump writes them (`-M no-aliases`), those of
+ * capability instructions as the CHERI tools' llvm-objdump does, a blank behind each comma as the latter has it.
+ */
 import { csrNumbers } from "../isa/csr.ts";
 import { encodingOf, extractField, type Encoding, type FieldName } from "../isa/encoding.ts";
 import type { Decoder, Mode } from "../isa/decode.ts";
-import { registerName, roundingNames } from "./registers.ts";
+import { registerName, roundingNames, scrNumbers } from "./registers.ts";
 import { syntaxOf, type OperandKind } from "./syntax.ts";
 
 const csrNames = new Map([...csrNumbers].map(([name, number]) => [number, name]));
+const scrNames = new Map([...scrNumbers].map(([name, number]) => [number, name]));
 const hex = (value: number | bigint, digits = 1): string => `0x${value.toString(16).padStart(digits, "0")}`;
 
 /** Sets as `fence` writes them: i, o, r, w from the highest bit. */
@@ -29,6 +33,10 @@ function operandText(operand: OperandKind, encoding: Encoding, word: number, pc:
       return hex((value >>> 12) & 0xfffff);
     case "csr":
       return csrNames.get(value) ?? hex(value);
+    case "scr":
+      return scrNames.get(value) ?? String(value);
+    case "part":
+      return String((value >> operand.low) & (2 ** operand.width - 1));
     case "rounding":
       return roundingNames[value]!;
     case "fence":
@@ -37,7 +45,7 @@ function operandText(operand: OperandKind, encoding: Encoding, word: number, pc:
 }
 
 /**
- * Text of one instruction: `addi a0,a1,-1`. Words that are no instruction give `.half` or `.word`.
+ * Text of one instruction: `addi a0, a1, -1`. Words that are no instruction give `.half` or `.word`.
  * @param word as {@link Decoder.decode} takes it.
  * @param pc address of the instruction, for branch targets, which are printed as addresses.
  */
@@ -50,23 +58,23 @@ export function disassemble(decoder: Decoder, word: number, pc = 0, mode: Mode =
     const field = encoding.fields.find((candidate) => candidate.name === name);
     return field === undefined ? 0 : extractField(field, word);
   };
-  let name = clause.name;
+  let name = clause.mnemonic ?? clause.name;
   if (bits("aq") + bits("rl") > 0) name += `.${bits("aq") === 1 ? "aq" : ""}${bits("rl") === 1 ? "rl" : ""}`;
 
   let operands = "";
   let rounding = false;
   for (const { operand, text } of syntaxOf(clause)) {
-    if (operand === undefined) operands += text;
+    if (operand === undefined) operands += text === "," ? ", " : text;
     else if (operand.kind !== "rounding") operands += operandText(operand, encoding, word, pc);
     else {
       rounding = true;
       // The comma before it is already there.
-      if (bits("rm") === 7) operands = operands.replace(/,$/u, "");
+      if (bits("rm") === 7) operands = operands.replace(/, $/u, "");
       else operands += roundingNames[bits("rm")]!;
     }
   }
   // Exact conversions have a rounding mode that does not matter; it is written when it is not the usual 0.
-  if (!rounding && bits("rm") !== 0) operands += `,${roundingNames[bits("rm")]!}`;
+  if (!rounding && bits("rm") !== 0) operands += `, ${roundingNames[bits("rm")]!}`;
   return operands === "" ? name : `${name} ${operands}`;
 }
 

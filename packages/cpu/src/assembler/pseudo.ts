@@ -1,7 +1,12 @@
-/** Pseudo-instructions of the text form (RISC-V assembly programmer's manual): parameters, and what they stand for. */
+/** Pseudo-instructions of the text form (RISC-V assembly programmer's manual; CHERI tools): parameters, and what they stand for. */
 
-/** `[name, parameters, lines]`: parameters are letters; `$d` in a line is what was written for `d`. */
-const TABLE: readonly (readonly [name: string, parameters: string, ...lines: string[]])[] = [
+/**
+ * `[name, parameters, line]`: parameters are letters; `$d` in a line is what was written for `d`. An `o` must be a number (an
+ * offset), an `m` is `(s1)` with an offset or a register alone, which gets the offset 0; `d` and `s` take no parenthesis.
+ */
+type Row = readonly [name: string, parameters: string, line: string];
+
+const BOTH_MODES: readonly Row[] = [
   ["nop", "", "addi x0, x0, 0"],
   ["mv", "d s", "addi $d, $s, 0"],
   ["not", "d s", "xori $d, $s, -1"],
@@ -24,12 +29,6 @@ const TABLE: readonly (readonly [name: string, parameters: string, ...lines: str
   ["ble", "a b t", "bge $b, $a, $t"],
   ["bgtu", "a b t", "bltu $b, $a, $t"],
   ["bleu", "a b t", "bgeu $b, $a, $t"],
-  ["j", "t", "jal x0, $t"],
-  ["jal", "t", "jal ra, $t"],
-  ["jr", "s", "jalr x0, 0($s)"],
-  ["jalr", "s", "jalr ra, 0($s)"],
-  ["jalr", "d s i", "jalr $d, $i($s)"],
-  ["ret", "", "jalr x0, 0(ra)"],
   ["fence", "", "fence iorw, iorw"],
   ["fmv.s", "d s", "fsgnj.s $d, $s, $s"],
   ["fabs.s", "d s", "fsgnjx.s $d, $s, $s"],
@@ -60,20 +59,50 @@ const TABLE: readonly (readonly [name: string, parameters: string, ...lines: str
   ["rdcycle", "d", "csrrs $d, cycle, x0"],
   ["rdtime", "d", "csrrs $d, time, x0"],
   ["rdinstret", "d", "csrrs $d, instret, x0"],
+  ["jalr.cap", "s", "jalr.cap cra, $s"],
+  ["jr.cap", "s", "jalr.cap cnull, $s"],
+  ["ret.cap", "", "jalr.cap cnull, cra"],
+  ["jalr.pcc", "s", "jalr.pcc ra, $s"],
+  ["jr.pcc", "s", "jalr.pcc zero, $s"],
+  ["ret.pcc", "", "jalr.pcc zero, ra"],
+  ["cspecialr", "d c", "cspecialrw $d, $c, cnull"],
+  ["cspecialw", "c s", "cspecialrw cnull, $c, $s"],
 ];
 
-const byName = new Map(
-  TABLE.map(([name, parameters, ...lines]) => {
-    const names = parameters === "" ? [] : parameters.split(" ");
-    return [`${name}/${names.length}`, { names, lines }] as const;
-  }),
-);
+/** Jumps: links and targets are integers or capabilities, and the latter's names may begin with a c. */
+const jumps = (jal: string, jalr: string, zero: string, ra: string, prefix: string): Row[] => [
+  [`${prefix}j`, "t", `${jal} ${zero}, $t`],
+  [`${prefix}jal`, "t", `${jal} ${ra}, $t`],
+  [`${prefix}jr`, "s o", `${jalr} ${zero}, $o($s)`],
+  [`${prefix}jr`, "m", `${jalr} ${zero}, $m`],
+  [`${prefix}jalr`, "s o", `${jalr} ${ra}, $o($s)`],
+  [`${prefix}jalr`, "d s", `${jalr} $d, 0($s)`],
+  [`${prefix}jalr`, "m", `${jalr} ${ra}, $m`],
+  [`${prefix}jalr`, "d s o", `${jalr} $d, $o($s)`],
+  [`${prefix}ret`, "", `${jalr} ${zero}, 0(${ra})`],
+];
 
-/** The lines that a pseudo-instruction with these operands stands for, or undefined. */
-export function expandPseudo(name: string, operands: readonly string[]): string[] | undefined {
-  const found = byName.get(`${name}/${operands.length}`);
-  return found?.lines.map((line) => line.replace(/\$(\w)/gu, (_, parameter: string) => operands[found.names.indexOf(parameter)]!));
+const TABLES: Readonly<Record<"int" | "cap", readonly Row[]>> = {
+  int: [...BOTH_MODES, ...jumps("jal", "jalr", "x0", "ra", "")],
+  cap: [...BOTH_MODES, ...["", "c"].flatMap((prefix) => jumps("cjal", "cjalr", "cnull", "cra", prefix))],
+};
+
+const byName = { int: Map.groupBy(TABLES.int, ([name]) => name), cap: Map.groupBy(TABLES.cap, ([name]) => name) } as const;
+
+function fits(parameter: string, operand: string): boolean {
+  if (parameter === "o") return /^[+-]?\d\w*$/u.test(operand);
+  return (parameter !== "d" && parameter !== "s") || !operand.includes("(");
 }
 
-/** Names of all pseudo-instructions of the table, with the number of their operands. */
-export const pseudoNames: readonly string[] = [...byName.keys()];
+/** The line that a pseudo-instruction with these operands stands for, or undefined. */
+export function expandPseudo(name: string, operands: readonly string[], mode: "int" | "cap"): string | undefined {
+  for (const [, parameters, line] of byName[mode].get(name) ?? []) {
+    const names = parameters === "" ? [] : parameters.split(" ");
+    if (names.length !== operands.length || !names.every((parameter, at) => fits(parameter, operands[at]!))) continue;
+    return line.replace(/\$(\w)/gu, (_, parameter: string) => {
+      const operand = operands[names.indexOf(parameter)]!;
+      return parameter === "m" && !operand.includes("(") ? `0(${operand})` : operand;
+    });
+  }
+  return undefined;
+}

@@ -75,7 +75,17 @@ export const floatNames: readonly string[] = [
 /** c0 … c31 by ABI name (CHERI-RISC-V ELF psABI). */
 export const capNames: readonly string[] = intNames.map((name) => (name === "zero" ? "cnull" : `c${name}`));
 
-const NAMES: Readonly<Record<RegisterFile, readonly string[]>> = { x: intNames, f: floatNames, c: capNames };
+/** As {@link capNames} where register 0 stands for the default data capability. */
+const capOrDdcNames: readonly string[] = capNames.map((name, at) => (at === 0 ? "ddc" : name));
+
+const NAMES: Readonly<Record<RegisterFile, readonly string[]>> = { x: intNames, f: floatNames, c: capNames, d: capOrDdcNames };
+
+/** Numbers of special capability registers by name (CHERI ISAv9, table of special capability registers). */
+export const scrNumbers: ReadonlyMap<string, number> = new Map(
+  ["pcc ddc", "utcc utdc uscratchc uepcc", "", "stcc stdc sscratchc sepcc", "", "", "", "mtcc mtdc mscratchc mepcc"].flatMap((row, at) =>
+    row === "" ? [] : row.split(" ").map((name, column): [string, number] => [name, 4 * at + column]),
+  ),
+);
 
 /** Rounding modes by the number in `rm`; 5 and 6 are reserved. */
 export const roundingNames: readonly string[] = ["rne", "rtz", "rdn", "rup", "rmm", "5", "6", "dyn"];
@@ -88,8 +98,8 @@ function table(names: readonly string[], letter: string, more: readonly (readonl
   ]);
 }
 
-/** Register files: integer, float, capability. */
-export type RegisterFile = "x" | "f" | "c";
+/** Register files: integer, float, capability, capability with 0 for DDC. */
+export type RegisterFile = "x" | "f" | "c" | "d";
 
 const numbers: Readonly<Record<RegisterFile, ReadonlyMap<string, number>>> = {
   x: table(intNames, "x", [["fp", 8]]),
@@ -98,6 +108,7 @@ const numbers: Readonly<Record<RegisterFile, ReadonlyMap<string, number>>> = {
     ["czero", 0],
     ["cfp", 8],
   ]),
+  d: new Map([["ddc", 0] as const, ...table(capNames, "c", [["cfp", 8]])].filter(([name, number]) => number > 0 || name === "ddc")),
 };
 
 /** Number of a register by its ABI name or by file and number (`x5`); undefined if there is none of that name. */

@@ -6,7 +6,9 @@ import type { RegisterFile } from "./registers.ts";
 /** How an operand is written. */
 export type OperandKind = { readonly field: FieldName } & (
   | { readonly kind: "register"; readonly file: RegisterFile }
-  | { readonly kind: "number" | "target" | "upper" | "csr" | "rounding" | "fence" }
+  | { readonly kind: "number" | "target" | "upper" | "csr" | "scr" | "rounding" | "fence" }
+  /** Some bits of the field. */
+  | { readonly kind: "part"; readonly low: number; readonly width: number }
 );
 
 /** A piece of a syntax: an operand, or text that stands for itself. */
@@ -20,15 +22,18 @@ const WORDS: Readonly<Record<string, OperandKind>> = {
   target: { field: "imm", kind: "target" },
   upper: { field: "imm", kind: "upper" },
   csr: { field: "imm", kind: "csr" },
+  scr: { field: "imm", kind: "scr" },
+  quarter: { field: "imm", kind: "part", low: 8, width: 2 },
+  mask: { field: "imm", kind: "part", low: 0, width: 8 },
   rm: { field: "rm", kind: "rounding" },
   pred: { field: "pred", kind: "fence" },
   succ: { field: "succ", kind: "fence" },
 };
 
 function operandOf(word: string): OperandKind | undefined {
-  const register = /^(r|f|c)(d|s[123])$/u.exec(word);
+  const register = /^([rfcd])(d|s[123])$/u.exec(word);
   if (register !== null) {
-    const file = { r: "x", f: "f", c: "c" }[register[1] as "r" | "f" | "c"] as RegisterFile;
+    const file = { r: "x", f: "f", c: "c", d: "d" }[register[1] as "r" | "f" | "c" | "d"] as RegisterFile;
     return { field: `r${register[2]}` as FieldName, kind: "register", file };
   }
   return WORDS[word];

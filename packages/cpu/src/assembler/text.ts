@@ -5,7 +5,7 @@ import { encodingOf } from "../isa/encoding.ts";
 import { Assembler, type AssemblerOptions, type EmitOperands, type Target } from "./assembler.ts";
 import { AssemblerError } from "./error.ts";
 import { expandPseudo } from "./pseudo.ts";
-import { registerNumber, roundingNames } from "./registers.ts";
+import { registerNumber, roundingNames, scrNumbers, type RegisterFile } from "./registers.ts";
 import { syntaxOf, type OperandKind } from "./syntax.ts";
 
 const NAME = /^[A-Za-z_.$][\w.$]*$/u;
@@ -91,6 +91,14 @@ function operandValue(a: Assembler, operand: OperandKind, text: string, what: st
     }
     case "csr":
       return { imm: csrNumbers.get(text) ?? whole(numberOf(text, what)) };
+    case "scr":
+      return { imm: scrNumbers.get(text.toLowerCase()) ?? whole(numberOf(text, what)) };
+    case "part": {
+      const value = whole(numberOf(text, what));
+      if (value < 0 || value >= 2 ** operand.width)
+        throw new AssemblerError("operand-value", `${what}: ${text} is outside 0 … ${2 ** operand.width - 1}`);
+      return { [operand.field]: value << operand.low };
+    }
     case "rounding":
       return { rm: roundingNames.indexOf(text.toLowerCase()) };
     case "fence":
@@ -106,7 +114,10 @@ function parseOperands(a: Assembler, clause: Clause, text: string): EmitOperands
   const written = syntaxOf(clause).flatMap(({ operand }) => (operand === undefined ? [] : [operand]));
   for (const [at, operand] of written.entries()) {
     const part = match[at + 1];
-    if (part !== undefined) result = { ...result, ...operandValue(a, operand, part.trim(), clause.name) };
+    if (part === undefined) continue;
+    const before = result;
+    result = { ...before, ...operandValue(a, operand, part.trim(), clause.name) };
+    if (operand.kind === "part") result = { ...result, [operand.field]: (before[operand.field] ?? 0) | (result[operand.field] ?? 0) };
   }
   const extra = match[written.length + 1];
   return extra === undefined ? result : { ...result, rm: roundingNames.indexOf(extra.toLowerCase()) };
@@ -114,8 +125,8 @@ function parseOperands(a: Assembler, clause: Clause, text: string): EmitOperands
 
 function instruction(a: Assembler, name: string, rest: string): void {
   const parts = rest === "" ? [] : rest.split(",").map((part) => part.trim());
-  const register = (text: string | undefined): number => {
-    const number = registerNumber("x", text ?? "");
+  const register = (file: RegisterFile, text: string | undefined): number => {
+    const number = registerNumber(file, text ?? "");
     if (number === undefined) throw new AssemblerError("unknown-register", `${name}: ${text}`);
     return number;
   };
@@ -125,13 +136,13 @@ function instruction(a: Assembler, name: string, rest: string): void {
   switch (name) {
     case "li":
       count(2);
-      a.li(register(parts[0]), numberOf(parts[1]!, name));
+      a.li(register("x", parts[0]), numberOf(parts[1]!, name));
       return;
     case "la":
     case "lla": {
       count(2);
       const { target, addend } = addressOf(a, parts[1]!, name);
-      a.la(register(parts[0]), target, addend);
+      a.la(register("x", parts[0]), target, addend);
       return;
     }
     case "call":
@@ -139,13 +150,17 @@ function instruction(a: Assembler, name: string, rest: string): void {
       count(1);
       a[name](addressOf(a, parts[0]!, name).target);
       return;
-  }
-  const expansion = expandPseudo(name, parts);
-  if (expansion !== undefined) {
-    for (const text of expansion) {
-      const space = text.indexOf(" ");
-      clauseInstruction(a, text.slice(0, space), text.slice(space + 1));
+    case "cllc": {
+      count(2);
+      const { target, addend } = addressOf(a, parts[1]!, name);
+      a.cllc(register("c", parts[0]), target, addend);
+      return;
     }
+  }
+  const expansion = expandPseudo(name, parts, a.mode);
+  if (expansion !== undefined) {
+    const space = expansion.indexOf(" ");
+    clauseInstruction(a, expansion.slice(0, space), expansion.slice(space + 1));
     return;
   }
   clauseInstruction(a, name, rest);
@@ -154,13 +169,23 @@ function instruction(a: Assembler, name: string, rest: string): void {
 function clauseInstruction(a: Assembler, name: string, rest: string): void {
   const ordering = /^(.*)\.(aqrl|aq|rl)$/u.exec(name);
   const clauses = a.clausesNamed(ordering?.[1] ?? name);
+  const bits = ordering === null ? {} : { aq: ordering[2]!.startsWith("aq") ? 1 : 0, rl: ordering[2]!.endsWith("rl") ? 1 : 0 };
+  // Clauses of one mnemonic may differ in the kind of an operand only: `cincoffset ca0, ca1, a2` and `cincoffset ca0, ca1, 16`.
+  const problems: AssemblerError[] = [];
   for (const clause of clauses) {
-    const operands = parseOperands(a, clause, rest);
-    if (operands === undefined) continue;
-    const bits = ordering === null ? {} : { aq: ordering[2]!.startsWith("aq") ? 1 : 0, rl: ordering[2]!.endsWith("rl") ? 1 : 0 };
-    a.emitClause(clause, { ...operands, ...bits });
-    return;
+    try {
+      const operands = parseOperands(a, clause, rest);
+      if (operands === undefined) continue;
+      a.emitClause(clause, { ...operands, ...bits });
+      return;
+    } catch (error) {
+      if (!(error instanceof AssemblerError)) throw error;
+      problems.push(error);
+    }
   }
+  // A value out of range says more than that it is no register.
+  const problem = problems.find(({ code }) => code === "operand-value") ?? problems[0];
+  if (problem !== undefined) throw problem;
   throw new AssemblerError(
     "operand-syntax",
     `${name} ${rest}: expected ${clauses.map(({ syntax }) => syntax || "no operands").join(" or ")}`,

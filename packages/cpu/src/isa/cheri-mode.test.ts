@@ -109,8 +109,8 @@ describe.each(ENGINES)("%s", (engine) => {
       bench.hart.setCapability(10, stored);
       expect(
         runShort(
-          word("c.cscsp", { rs2: 10, imm: 0x10 }),
-          word("c.clcsp", { rd: 11, imm: 0x10 }),
+          word("c.csccsp", { rs2: 10, imm: 0x10 }),
+          word("c.clccsp", { rd: 11, imm: 0x10 }),
           word("c.csc", { rs1: 9, rs2: 10, imm: 0x30 }),
           word("c.clc", { rd: 12, rs1: 9, imm: 0x30 }),
           word("c.cincoffset4cspn", { rd: 13, imm: 0x50 }),
@@ -124,9 +124,9 @@ describe.each(ENGINES)("%s", (engine) => {
       bench.hart.setX(10, 0x1234_5678_9abc_def0n);
       expect(
         runShort(
-          word("c.csdsp", { rs2: 10, imm: 8 }),
-          word("c.cldsp", { rd: 11, imm: 8 }),
-          word("c.clwsp", { rd: 12, imm: 8 }),
+          word("c.csdcsp", { rs2: 10, imm: 8 }),
+          word("c.cldcsp", { rd: 11, imm: 8 }),
+          word("c.clwcsp", { rd: 12, imm: 8 }),
           word("c.csw", { rs1: 9, rs2: 10, imm: 4 }),
           word("c.clw", { rd: 13, rs1: 9, imm: 4 }),
         ),

@@ -4,7 +4,6 @@
  *
  * Exceptions of accesses are those in cheri-memory.ts, those of jumps stand in cheri.ts at `jalr.cap`.
  */
-import { Cause } from "../abi.ts";
 import type { Clause } from "./clause.ts";
 import type { AccessSize, BinaryOp, Expr, Semantics } from "./ir.ts";
 import type { Authority } from "./cheri-memory.ts";
@@ -23,11 +22,21 @@ import {
 /** cs1 without an offset: atomics. */
 const throughCs1: Authority = { register: (s) => s.field("rs1"), offset: (s) => s.i64(0) };
 
+/** In capability mode the assembler also takes the names that integer mode has: `lw a0, 0(ca1)` for `clw`, `c.lwsp` for `c.clwcsp`. */
+const integerName = (name: string): string => name.replace(/^(c\.)?c/u, "$1").replace(/csp$/u, "sp");
+
 function clause(name: string, encoding: string, syntax: string, semantics: (s: Semantics) => void): Clause {
-  return { name, extension: "Xcheri", encoding, syntax, mode: "cap", semantics };
+  return { name, extension: "Xcheri", aliases: [integerName(name)], encoding, syntax, mode: "cap", semantics };
 }
-function short(name: string, encoding: string, syntax: string, to: string, operands: NonNullable<Clause["expands"]>["operands"]): Clause {
-  return { name, extension: "Xcheri", encoding, syntax, mode: "cap", expands: { to, operands } };
+function short(
+  name: string,
+  encoding: string,
+  syntax: string,
+  to: string,
+  operands: NonNullable<Clause["expands"]>["operands"],
+  alias: string = integerName(name),
+): Clause {
+  return { name, extension: "Xcheri", aliases: [alias], encoding, syntax, mode: "cap", expands: { to, operands } };
 }
 
 const loads: readonly Clause[] = (
@@ -112,7 +121,7 @@ const memory: readonly Clause[] = [
 ];
 
 const control: readonly Clause[] = [
-  clause("auipcc", "imm[31:12] rd 0010111", "cd, imm", (s) => s.run("auipcc", [s.field("rd"), s.imm, s.pc])),
+  { ...clause("auipcc", "imm[31:12] rd 0010111", "cd, upper", (s) => s.run("auipcc", [s.field("rd"), s.imm, s.pc])), aliases: ["auipc"] },
   clause("cjal", "imm[20|10:1|11|19:12] rd 1101111", "cd, target", (s) =>
     s.run("cjal", [s.field("rd"), s.imm, s.pc, s.nextPc], { mayTrap: true, changesPc: true }),
   ),
@@ -125,20 +134,32 @@ const control: readonly Clause[] = [
 const compressed: readonly Clause[] = [
   short("c.clc", "001 uimm[5:4|8] rs1' uimm[7:6] rd' 00", "cd, imm(cs1)", "clc", { rd: "rd", rs1: "rs1", imm: "imm" }),
   short("c.csc", "101 uimm[5:4|8] rs1' uimm[7:6] rs2' 00", "cs2, imm(cs1)", "csc", { rs2: "rs2", rs1: "rs1", imm: "imm" }),
-  short("c.clcsp", "001 uimm[5] rd!=0 uimm[4|9:6] 10", "cd, imm", "clc", { rd: "rd", rs1: 2, imm: "imm" }),
-  // Not c.fldsp, which this word is in integer mode.
-  clause("c.clcsp.reserved", "001 uimm[5] 00000 uimm[4|9:6] 10", "imm", (s) => s.trap(Cause.IllegalInstruction)),
-  short("c.cscsp", "101 uimm[5:4|9:6] rs2 10", "cs2, imm", "csc", { rs2: "rs2", rs1: 2, imm: "imm" }),
+  short("c.clccsp", "001 uimm[5] rd!=0 uimm[4|9:6] 10", "cd, imm(csp)", "clc", { rd: "rd", rs1: 2, imm: "imm" }),
+  short("c.csccsp", "101 uimm[5:4|9:6] rs2 10", "cs2, imm(csp)", "csc", { rs2: "rs2", rs1: 2, imm: "imm" }),
   short("c.clw", "010 uimm[5:3] rs1' uimm[2|6] rd' 00", "rd, imm(cs1)", "clw", { rd: "rd", rs1: "rs1", imm: "imm" }),
   short("c.cld", "011 uimm[5:3] rs1' uimm[7:6] rd' 00", "rd, imm(cs1)", "cld", { rd: "rd", rs1: "rs1", imm: "imm" }),
   short("c.csw", "110 uimm[5:3] rs1' uimm[2|6] rs2' 00", "rs2, imm(cs1)", "csw", { rs2: "rs2", rs1: "rs1", imm: "imm" }),
   short("c.csd", "111 uimm[5:3] rs1' uimm[7:6] rs2' 00", "rs2, imm(cs1)", "csd", { rs2: "rs2", rs1: "rs1", imm: "imm" }),
-  short("c.clwsp", "010 uimm[5] rd!=0 uimm[4:2|7:6] 10", "rd, imm", "clw", { rd: "rd", rs1: 2, imm: "imm" }),
-  short("c.cldsp", "011 uimm[5] rd!=0 uimm[4:3|8:6] 10", "rd, imm", "cld", { rd: "rd", rs1: 2, imm: "imm" }),
-  short("c.cswsp", "110 uimm[5:2|7:6] rs2 10", "rs2, imm", "csw", { rs2: "rs2", rs1: 2, imm: "imm" }),
-  short("c.csdsp", "111 uimm[5:3|8:6] rs2 10", "rs2, imm", "csd", { rs2: "rs2", rs1: 2, imm: "imm" }),
-  short("c.cincoffset16csp", "011 nzimm[9] 00010 nzimm[4|6|8:7|5] 01", "imm", "cincoffsetimm", { rd: 2, rs1: 2, imm: "imm" }),
-  short("c.cincoffset4cspn", "000 nzuimm[5:4|9:6|2|3] rd' 00", "cd, imm", "cincoffsetimm", { rd: "rd", rs1: 2, imm: "imm" }),
+  short("c.clwcsp", "010 uimm[5] rd!=0 uimm[4:2|7:6] 10", "rd, imm(csp)", "clw", { rd: "rd", rs1: 2, imm: "imm" }),
+  short("c.cldcsp", "011 uimm[5] rd!=0 uimm[4:3|8:6] 10", "rd, imm(csp)", "cld", { rd: "rd", rs1: 2, imm: "imm" }),
+  short("c.cswcsp", "110 uimm[5:2|7:6] rs2 10", "rs2, imm(csp)", "csw", { rs2: "rs2", rs1: 2, imm: "imm" }),
+  short("c.csdcsp", "111 uimm[5:3|8:6] rs2 10", "rs2, imm(csp)", "csd", { rs2: "rs2", rs1: 2, imm: "imm" }),
+  short(
+    "c.cincoffset16csp",
+    "011 nzimm[9] 00010 nzimm[4|6|8:7|5] 01",
+    "csp, imm",
+    "cincoffsetimm",
+    { rd: 2, rs1: 2, imm: "imm" },
+    "c.cincoffsetimm16csp",
+  ),
+  short(
+    "c.cincoffset4cspn",
+    "000 nzuimm[5:4|9:6|2|3] rd' 00",
+    "cd, csp, imm",
+    "cincoffsetimm",
+    { rd: "rd", rs1: 2, imm: "imm" },
+    "c.cincoffsetimm4cspn",
+  ),
   short("c.cjr", "1000 rs1!=0 00000 10", "cs1", "cjalr", { rd: 0, rs1: "rs1", imm: 0 }),
   short("c.cjalr", "1001 rs1!=0 00000 10", "cs1", "cjalr", { rd: 1, rs1: "rs1", imm: 0 }),
 ];

@@ -61,14 +61,20 @@ const inspection: readonly Clause[] = [
   two("cgetaddr", 0x0f, "rd, cs1", (s) => s.setX("rd", s.x("rs1"))),
   get("cgethigh", 0x17),
   get("cgettop", 0x18),
-  two("crrl", 0x08, "rd, rs1", (s) => s.setX("rd", s.call("crrl", [s.x("rs1")], "i64"))),
-  two("cram", 0x09, "rd, rs1", (s) => s.setX("rd", s.call("cram", [s.x("rs1")], "i64"))),
+  {
+    ...two("crrl", 0x08, "rd, rs1", (s) => s.setX("rd", s.call("crrl", [s.x("rs1")], "i64"))),
+    mnemonic: "croundrepresentablelength",
+  },
+  {
+    ...two("cram", 0x09, "rd, rs1", (s) => s.setX("rd", s.call("cram", [s.x("rs1")], "i64"))),
+    mnemonic: "crepresentablealignmentmask",
+  },
   // cs2 = c0 stands for DDC.
-  compare("ctoptr", 0x12),
+  { ...compare("ctoptr", 0x12), syntax: "rd, cs1, ds2" },
   three("csub", 0x14, "rd, cs1, cs2", (s) => s.setX("rd", s.op("i64.sub", s.x("rs1"), s.x("rs2")))),
   // cs1 = c0 stands for DDC.
-  compare("ctestsubset", 0x20),
-  compare("cseqx", 0x21),
+  { ...compare("ctestsubset", 0x20), syntax: "rd, ds1, cs2" },
+  { ...compare("cseqx", 0x21), mnemonic: "csetequalexact" },
 ];
 
 const derivation: readonly Clause[] = [
@@ -85,14 +91,15 @@ const derivation: readonly Clause[] = [
   withInteger("csetaddr", 0x10),
   withInteger("cincoffset", 0x11),
   // cs1 = c0 stands for DDC; rs2 = 0 gives NULL.
-  withInteger("cfromptr", 0x13),
+  { ...withInteger("cfromptr", 0x13), syntax: "cd, ds1, rs2" },
   withInteger("csethigh", 0x16),
   // cs1 = c0 stands for DDC.
-  withCapability("cbuildcap", 0x1d),
+  { ...withCapability("cbuildcap", 0x1d), syntax: "cd, ds1, cs2" },
   withCapability("ccopytype", 0x1e),
   withCapability("ccseal", 0x1f),
   {
     name: "cincoffsetimm",
+    mnemonic: "cincoffset",
     extension: "Xcheri",
     encoding: "imm[11:0] rs1 001 rd 1011011",
     syntax: "cd, cs1, imm",
@@ -100,6 +107,7 @@ const derivation: readonly Clause[] = [
   },
   {
     name: "csetboundsimm",
+    mnemonic: "csetbounds",
     extension: "Xcheri",
     encoding: "uimm[11:0] rs1 010 rd 1011011",
     syntax: "cd, cs1, imm",
@@ -110,14 +118,14 @@ const derivation: readonly Clause[] = [
     name: "cclear",
     extension: "Xcheri",
     encoding: "1111111 01110 uimm[9:5] 000 uimm[4:0] 1011011",
-    syntax: "imm",
+    syntax: "quarter, mask",
     semantics: (s) => s.run("cclear", [small(s)], { changesPc: true }),
   },
   {
     name: "fpclear",
     extension: "Xcheri",
     encoding: "1111111 10000 uimm[9:5] 000 uimm[4:0] 1011011",
-    syntax: "imm",
+    syntax: "quarter, mask",
     semantics: (s) => s.run("fpclear", [small(s)]),
   },
 ];
@@ -131,7 +139,7 @@ const control: readonly Clause[] = [
     name: "cspecialrw",
     extension: "Xcheri",
     encoding: "0000001 uimm[4:0] rs1 000 rd 1011011",
-    syntax: "cd, imm, cs1",
+    syntax: "cd, scr, cs1",
     semantics: (s) => s.run("cspecialrw", [s.field("rd"), small(s), s.field("rs1"), s.pc], { mayTrap: true, changesPc: true }),
   },
   // Exceptions in order: tag, seal (a sentry is allowed), execute permission, unaligned base (with relocation), length.

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Clause } from "./clause.ts";
-import { clauseIndex, createDecoded, createDecoder, type Mode } from "./decode.ts";
+import { clauseIndex, clausesOf, createDecoded, createDecoder, type Mode } from "./decode.ts";
 import { encodingOf, matches } from "./encoding.ts";
 import { allClauses } from "./index.ts";
 
@@ -85,19 +85,12 @@ describe("16 bits", () => {
 test("the tables find what a search through all clauses finds", () => {
   const bits = (word: number): number => word.toString(2).replaceAll("0", "").length;
   const slow = (word: number, mode: Mode): number => {
-    const fits = allClauses.filter((clause) => {
-      const encoding = encodingOf(clause);
-      return (
-        (clause.mode === undefined || (clause.mode === "cap") === (mode === 1)) &&
-        (encoding.length === 4) === ((word & 3) === 3) &&
-        matches(encoding, encoding.length === 4 ? word : word & 0xffff)
-      );
+    const fits = clausesOf(allClauses, mode).filter((index) => {
+      const encoding = encodingOf(allClauses[index]!);
+      return (encoding.length === 4) === ((word & 3) === 3) && matches(encoding, encoding.length === 4 ? word : word & 0xffff);
     });
-    fits.sort(
-      (a, b) =>
-        bits(encodingOf(b).mask >>> 0) - bits(encodingOf(a).mask >>> 0) || (b.mode === undefined ? 0 : 1) - (a.mode === undefined ? 0 : 1),
-    );
-    return fits.length === 0 ? -1 : allClauses.indexOf(fits[0]!);
+    const fixed = (index: number): number => bits(encodingOf(allClauses[index]!).mask >>> 0);
+    return fits.toSorted((a, b) => fixed(b) - fixed(a))[0] ?? -1;
   };
   let seed = 1;
   for (const clause of allClauses) {

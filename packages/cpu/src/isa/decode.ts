@@ -61,6 +61,19 @@ function inMode(clause: Clause, mode: Mode): boolean {
   return clause.mode === undefined || clause.mode === (mode === 1 ? "cap" : "int");
 }
 
+/**
+ * Indices of the clauses that a mode decodes: those of both modes and of this mode only, less those of both modes whose fixed bits one
+ * of this mode only has too. (A compressed form may still expand to a clause left out here: `c.j` to `jal` in capability mode.)
+ */
+export function clausesOf(clauses: readonly Clause[], mode: Mode): number[] {
+  const key = (clause: Clause): string => {
+    const { length, mask, match } = encodingOf(clause);
+    return `${length} ${mask} ${match}`;
+  };
+  const own = new Set(clauses.flatMap((clause) => (clause.mode !== undefined && inMode(clause, mode) ? [key(clause)] : [])));
+  return clauses.flatMap((clause, index) => (inMode(clause, mode) && (clause.mode !== undefined || !own.has(key(clause))) ? [index] : []));
+}
+
 /** Index of the clause of that name that `mode` decodes, one for this mode only before one for both; -1 if there is none. */
 export function clauseIndex(clauses: readonly Clause[], name: string, mode: Mode): number {
   let found = -1;
@@ -111,8 +124,8 @@ function candidate(clauses: readonly Clause[], index: number, mode: Mode): Candi
     exclusions: encoding.exclusions,
     registers,
     immediate: from.get("imm")!,
-    // More fixed bits win (pause over fence), then a clause for this mode only.
-    specificity: 2 * bitCount(encoding.mask) + (clause.mode === undefined ? 0 : 1),
+    // More fixed bits win: pause over fence.
+    specificity: bitCount(encoding.mask),
   };
 }
 
@@ -160,7 +173,7 @@ function find(list: readonly Candidate[], word: number): Candidate | undefined {
  */
 export function createDecoder(clauses: readonly Clause[]): Decoder {
   const modes = ([0, 1] as const).map((mode) => {
-    const all = clauses.flatMap((clause, index) => (inMode(clause, mode) ? [candidate(clauses, index, mode)] : []));
+    const all = clausesOf(clauses, mode).map((index) => candidate(clauses, index, mode));
     const wide = all.filter(({ match }) => (match & 3) === 3);
     // Split by opcode and funct3 first: 32,768 passes over all clauses would cost 50 ms.
     const coarse = table(wide, 256, 0x707f, (key) => ((key & 0xe0) << 7) | ((key & 0x1f) << 2) | 3);

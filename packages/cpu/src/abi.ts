@@ -77,6 +77,7 @@ export const Cause = {
   StoreMisaligned: 6,
   StoreAccess: 7,
   EcallU: 8,
+  EcallS: 9,
   EcallM: 11,
   FetchPage: 12,
   LoadPage: 13,
@@ -126,6 +127,11 @@ export interface MachineOptions {
   readonly relocation?: boolean;
   /** Clear tags instead of trapping in capability arithmetic (ISAv9); true unless given. */
   readonly tagClearing?: boolean;
+  /**
+   * Machine, supervisor and user mode with their registers, for bare-metal programs; false unless given: user mode only. There is no paging: accesses to
+   * unmapped pages are access faults. Traps still end a run; `PrivilegedHart` takes them.
+   */
+  readonly privileged?: boolean;
   /** Test the page state on loads too, so that unmapped and PROT_NONE pages fault on reads; true unless given. */
   readonly checkLoads?: boolean;
 }

@@ -256,6 +256,10 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   c.end();
   storeState(c, "jumped", () => c.i32(0));
   targetFromState();
+  loadState(c, "stop");
+  c.if();
+  leave(AGAIN, exit);
+  c.end();
   if (!general) {
     loadState(c, "capRegs");
     c.if();

@@ -5,13 +5,14 @@ import type { Clause } from "../isa/clause.ts";
 import { csrIntrinsics } from "../isa/csr.ts";
 import { createDecoder, type Decoder } from "../isa/decode.ts";
 import { allClauses } from "../isa/index.ts";
+import { privilegedIntrinsics } from "../isa/privileged.ts";
 import type { IntrinsicTable } from "../isa/intrinsics.ts";
 import { engine, type WasmModule } from "../wasm/engine.ts";
 import { generateInterpreter, type Variant } from "./generate.ts";
 import { createHandlerTable, type HandlerTable } from "./handlers.ts";
 
 /** All intrinsics that clauses call. */
-export const allIntrinsics: IntrinsicTable = { ...floatIntrinsics, ...csrIntrinsics, ...cheriIntrinsics };
+export const allIntrinsics: IntrinsicTable = { ...floatIntrinsics, ...csrIntrinsics, ...privilegedIntrinsics, ...cheriIntrinsics };
 
 export interface CompiledInterpreter {
   readonly module: WasmModule;

@@ -25,6 +25,7 @@ import {
   rawUnseal,
   rawWithoutSeal,
 } from "../capability/raw.ts";
+import { State } from "../machine/layout.ts";
 import { capabilityRules, integerRules, NONE } from "./cheri-trapping.ts";
 import { CheriState } from "./cheri-state.ts";
 import { cheriMemoryIntrinsics } from "./cheri-memory-intrinsics.ts";
@@ -223,8 +224,12 @@ const cinvoke: Intrinsic = {
   },
 };
 
-/** Registers of CSpecialRW beyond PCC and DDC, all of which need AccessSystemRegs: S- and M-mode TCC, TDC, ScratchC, EPCC. */
+/** Registers of CSpecialRW beyond PCC and DDC, all of which need AccessSystemRegs: TCC, TDC, ScratchC and EPCC of S and M mode. */
 const SYSTEM_REGISTERS: ReadonlySet<number> = new Set([12, 13, 14, 15, 28, 29, 30, 31]);
+/** The same of U mode, on a machine that has more modes. */
+const USER_REGISTERS: ReadonlySet<number> = new Set([4, 5, 6, 7]);
+/** Lowest privilege that reaches a register beyond PCC and DDC. A machine with user mode only goes by AccessSystemRegs alone. */
+const privilegeOf = (scr: number): number => scr >> 3;
 
 const cspecialrw: Intrinsic = {
   params: ["i32", "i32", "i32", "i64"],
@@ -232,7 +237,10 @@ const cspecialrw: Intrinsic = {
   make: (context) => {
     const state = new CheriState(context);
     return (hart: number, cd: number, scr: number, cs1: number, pc: bigint) => {
-      const system = SYSTEM_REGISTERS.has(scr);
+      const { privileged, view } = context;
+      const system =
+        (SYSTEM_REGISTERS.has(scr) || (privileged && USER_REGISTERS.has(scr))) &&
+        !(privileged && view.getInt32(hart + State.privilege, true) < privilegeOf(scr));
       if ((scr > 1 && !system) || (scr === 0 && cs1 !== 0)) return context.trap(hart, Cause.IllegalInstruction, 0);
       const pcc = state.pcc(hart, pc);
       if (system && (permsOf(pcc.hi) & Perm.AccessSystemRegs) === 0) {

@@ -6,13 +6,13 @@ import { CapReg } from "../abi.ts";
 import { F, readRegister, readScr, Scr, State, writeRegister, writeScr } from "../machine/layout.ts";
 import type { IntrinsicContext } from "./intrinsics.ts";
 
-/** STCC and MTCC. */
+/** UTCC, STCC and MTCC. */
 function isTrapVector(index: number): boolean {
-  return index === 12 || index === 28;
+  return index === 4 || index === 12 || index === 28;
 }
-/** SEPCC and MEPCC. */
+/** UEPCC, SEPCC and MEPCC. */
 function isExceptionPc(index: number): boolean {
-  return index === 15 || index === 31;
+  return index === 7 || index === 15 || index === 31;
 }
 
 /** What the intrinsics of Xcheri share. `hart` is always the offset of a state block. */

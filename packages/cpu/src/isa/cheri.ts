@@ -133,7 +133,7 @@ const derivation: readonly Clause[] = [
 const control: readonly Clause[] = [
   {
     /**
-     * Exceptions in order: illegal instruction (no such register; write to PCC), AccessSystemRegs (0x20 | register). The immediate is the register's
+     * Exceptions in order: illegal instruction (no such register; too low a privilege; write to PCC), AccessSystemRegs (0x20 | register). The immediate is the register's
      * number: 0 PCC, 1 DDC, 12 … 15 STCC, STDC, SScratchC, SEPCC, 28 … 31 the same of M. cs1 = c0 only reads.
      */
     name: "cspecialrw",

@@ -30,7 +30,8 @@ describe("32 bits", () => {
     [0xffffffff, { name: "illegal" }],
     [0x00100073, { name: "ebreak" }],
     [0x00200073, { name: "illegal" }],
-    [0x30200073, { name: "illegal" }],
+    [0x30200073, { name: "mret" }],
+    [0x30300073, { name: "illegal" }],
   ])("%s", (word, expected) => {
     expect(decode(word | 0)).toMatchObject(expected);
   });

@@ -7,6 +7,7 @@ import { dClauses } from "./d.ts";
 import { fClauses } from "./f.ts";
 import { iClauses } from "./i.ts";
 import { mClauses } from "./m.ts";
+import { privilegedClauses } from "./privileged.ts";
 import { zbaClauses } from "./zba.ts";
 import { zbbClauses } from "./zbb.ts";
 import { zbsClauses } from "./zbs.ts";
@@ -22,6 +23,7 @@ export const allClauses: readonly Clause[] = [
   ...cClauses,
   ...zicsrClauses,
   ...zifenceiClauses,
+  ...privilegedClauses,
   ...zbaClauses,
   ...zbbClauses,
   ...zbsClauses,

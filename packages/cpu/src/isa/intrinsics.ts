@@ -30,6 +30,15 @@ export interface IntrinsicContext {
   readonly relocation: boolean;
   /** Capability arithmetic clears tags instead of trapping. */
   readonly tagClearing: boolean;
+  /** The machine has machine and supervisor mode. */
+  readonly privileged: boolean;
+  /** Number of the hart that runs. */
+  hartId(): number;
+  /**
+   * True when an interrupt of the hart that runs is to be taken before its next instruction. The run comes back there, if the intrinsic calls
+   * {@link jumpTo} too.
+   */
+  interrupted(hart: number): boolean;
   /**
    * Raises a synchronous exception for the hart whose state block is at `hart`: recorded there, taken when the intrinsic
    * returns (its result is ignored). Call it at most once and return right after.

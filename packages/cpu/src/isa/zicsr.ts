@@ -1,6 +1,6 @@
 /**
  * Zicsr (RISC-V unprivileged specification). Which registers exist is in csr.ts.
- * Exceptions in order: no such register, or a write to a read-only one: illegal instruction.
+ * Exceptions: there too. A trapped access changes nothing, rd included.
  */
 import type { Clause } from "./clause.ts";
 import type { Expr, Semantics } from "./ir.ts";
@@ -16,12 +16,13 @@ function access(name: string, funct3: string, immediate: boolean, always: boolea
     semantics: (s) => {
       const csr = s.let(s.op("i32.wrap_i64", s.imm));
       const operand = s.let(immediate ? s.op("i64.extend_i32_u", s.field("rs1")) : s.x("rs1"));
-      const old = s.call("csrRead", [csr], "i64", { mayTrap: true });
-      const write = (): void => s.run("csrWrite", [csr, change(s, old, operand)], { mayTrap: true });
       // Setting or clearing with x0 (or an immediate of 0) does not write, so it is allowed on read-only registers.
+      const writes = always ? s.i32(1) : s.op("i32.ne", s.field("rs1"), s.i32(0));
+      const old = s.call("csrRead", [csr, writes], "i64", { mayTrap: true });
+      s.setX("rd", old);
+      const write = (): void => s.run("csrWrite", [csr, change(s, old, operand), s.nextPc], { changesPc: true });
       if (always) write();
       else s.if(s.op("i32.ne", s.field("rs1"), s.i32(0)), write);
-      s.setX("rd", old);
     },
   };
 }

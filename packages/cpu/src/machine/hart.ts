@@ -19,6 +19,8 @@ export class Hart implements HartPort {
   readonly #view: DataView;
   /** Offset of the state block: that of the active hart while this one is the last that ran. */
   base: number;
+  /** What the last run left of its fuel. */
+  fuelLeft = 0;
   #stop = false;
   #released = false;
 
@@ -47,6 +49,8 @@ export class Hart implements HartPort {
       if (this.#stop && (code === Exit.Fuel || code === AGAIN)) code = Exit.Stopped;
       if (left <= 0 && code === AGAIN) code = Exit.Fuel;
     } while (code === AGAIN || (code === Exit.Fuel && left > 0));
+    if (code === Exit.Trap) machine.completeTrap(this.base);
+    this.fuelLeft = left;
     machine.instructions += this.instructions - before;
     return code as ExitCode;
   }

@@ -106,7 +106,27 @@ const FIELDS = {
   /** Not 0: an intrinsic set pc (and perhaps PCC); go on there. */
   jumped: "i32",
   fuel: "i32",
+  /** Not 0: an interrupt waits to be taken; the run comes back at the next jump that an intrinsic makes. */
   stop: "i32",
+  // ---- of a machine with the option `privileged`: see isa/csr.ts and isa/status.ts
+  /** 0 user, 1 supervisor, 3 machine. */
+  privilege: "i32",
+  mcounteren: "i32",
+  scounteren: "i32",
+  mstatus: "i64",
+  medeleg: "i64",
+  mideleg: "i64",
+  mie: "i64",
+  mip: "i64",
+  mcause: "i64",
+  mtval: "i64",
+  mscratch: "i64",
+  scause: "i64",
+  stval: "i64",
+  sscratch: "i64",
+  /** What is added to instret to give mcycle and minstret. */
+  cycleOffset: "i64",
+  instretOffset: "i64",
   // ---- derived from PCC
   /** What is subtracted from an absolute address to give the architectural pc: PCC.base with relocation, otherwise 0. */
   pcBase: "i64",
@@ -174,7 +194,7 @@ export const SCR_BYTES = 40;
 /** Fields of capability metadata. `hi`: upper 64 bits as in memory (NULL is 0). `top` has 65 bits: bit 64 is `topHi`. */
 export const Cap = { hi: 0, base: 8, top: 16, topHi: 24, tag: 28, address: 32 } as const;
 /** Numbers of special registers that the machine itself uses. */
-export const Scr = { Pcc: 0, Ddc: 1 } as const;
+export const Scr = { Pcc: 0, Ddc: 1, Stcc: 12, Sepcc: 15, Mtcc: 28, Mepcc: 31 } as const;
 
 /** Bytes of a state block that are in use. */
 export const HART_USED: number = SCRS + 32 * SCR_BYTES;

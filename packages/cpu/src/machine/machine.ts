@@ -1,5 +1,5 @@
 /** A machine: one linear memory with state blocks, page tables, predecoded code, tags and guest memory. */
-import type { Capability, HartPort, MachineOptions, MachinePort } from "../abi.ts";
+import type { Capability, MachineOptions, MachinePort } from "../abi.ts";
 import { CapCause, CapReg, Cause, Exit, GRANULE_SIZE, OTYPE_UNSEALED, PAGE_SIZE, Perm, Prot } from "../abi.ts";
 import { decodeBounds, flagOf, otypeOf, permsOf } from "../capability/encoding.ts";
 import { fromRaw, toRaw } from "../capability/operations.ts";
@@ -8,6 +8,7 @@ import { SlowAccess } from "../interpreter/emit.ts";
 import { AGAIN, type RunExports, type RunImports } from "../interpreter/generate.ts";
 import { standardInterpreter, type Interpreter } from "../interpreter/interpreter.ts";
 import type { IntrinsicContext } from "../isa/intrinsics.ts";
+import { floatIsOff, nextInterrupt, type PrivilegeLevel } from "../isa/status.ts";
 import { engine } from "../wasm/engine.ts";
 import { Hart } from "./hart.ts";
 import {
@@ -37,6 +38,12 @@ const MASK64 = 0xffff_ffff_ffff_ffffn;
 const PAGE = BigInt(PAGE_SIZE);
 /** Fuel for one injected instruction: more than it can use. */
 const INJECT_FUEL = 16;
+/** What page faults are where there is no paging. */
+const ACCESS_FAULTS: ReadonlyMap<number, number> = new Map<number, number>([
+  [Cause.FetchPage, Cause.FetchAccess],
+  [Cause.LoadPage, Cause.LoadAccess],
+  [Cause.StorePage, Cause.StoreAccess],
+]);
 
 export class Machine implements MachinePort {
   readonly memoryBytes: number;
@@ -65,6 +72,7 @@ export class Machine implements MachinePort {
       relocation: options.relocation ?? true,
       tagClearing: options.tagClearing ?? true,
       checkLoads: options.checkLoads ?? true,
+      privileged: options.privileged ?? false,
       engine: options.engine ?? "interpreter",
     };
     // All of it at once: views stay valid for ever. 16 bytes more, so that decoding at the end reads a whole word.
@@ -82,6 +90,9 @@ export class Machine implements MachinePort {
       memory: observer === undefined ? this.#memory : new ObservedMemory(this.#memory, observer),
       relocation: this.#options.relocation,
       tagClearing: this.#options.tagClearing,
+      privileged: this.#options.privileged,
+      hartId: () => this.#active!.id,
+      interrupted: (hart) => this.#interrupted(hart),
       trap: (hart, cause, value) => this.#trap(hart, cause, BigInt(value)),
       setDdc: (hart, cap) => this.setDdc(hart, cap),
       jumpTo: (hart, pcc) => {
@@ -108,8 +119,17 @@ export class Machine implements MachinePort {
     this.exports = instance.exports as unknown as RunExports;
   }
 
+  /** The machine has machine and supervisor mode. */
+  get privileged(): boolean {
+    return this.#options.privileged;
+  }
+  /** The whole linear memory, for trusted code of this package. */
+  get view(): DataView {
+    return this.#view;
+  }
+
   // ---- harts
-  createHart(): HartPort {
+  createHart(): Hart {
     const id = this.#freeHarts.pop() ?? this.#nextHart++;
     if (id >= MAX_HARTS) throw new RangeError(`a machine has at most ${MAX_HARTS} harts`);
     const base = HARTS + id * HART_BYTES;
@@ -154,7 +174,9 @@ export class Machine implements MachinePort {
       const fast = this.#view.getInt32(hart + State.capRegs, true) === 0;
       const code = fast ? this.exports.runFast(INJECT_FUEL) : this.exports.runGeneral(INJECT_FUEL);
       this.instructions += Number(this.#view.getBigInt64(hart + State.instret, true) - before);
-      return injected.done || code === AGAIN ? Exit.Fuel : code;
+      if (injected.done || code === AGAIN) return Exit.Fuel;
+      if (code === Exit.Trap) this.completeTrap(hart);
+      return code;
     } finally {
       this.#injected = undefined;
       pcc();
@@ -195,7 +217,12 @@ export class Machine implements MachinePort {
     writeScr(this.#view, hart, Scr.Pcc, cap);
     const { base, top } = decodeBounds(cap.hi, cap.address);
     const usable =
-      cap.tag && otypeOf(cap.hi) === OTYPE_UNSEALED && (permsOf(cap.hi) & Perm.Execute) !== 0 && flagOf(cap.hi) === 0 && (base & 1n) === 0n;
+      cap.tag &&
+      otypeOf(cap.hi) === OTYPE_UNSEALED &&
+      (permsOf(cap.hi) & Perm.Execute) !== 0 &&
+      flagOf(cap.hi) === 0 &&
+      (base & 1n) === 0n &&
+      !this.#floatOff(hart);
     const lo = ((base + PAGE - 1n) / PAGE) * PAGE;
     // A page's last instruction may reach 2 bytes into the next.
     const reach = top - 2n;
@@ -207,6 +234,38 @@ export class Machine implements MachinePort {
     this.#set64(hart, "codeSpan", usable && hi > lo && this.#injected === undefined ? hi - lo : 0n);
     this.#set64(hart, "jumpLo", base);
     this.#set64(hart, "jumpSpan", top - base >= 2n ? top - base - 1n : 0n);
+  }
+
+  /** Instructions are decoded one at a time while those of the floating-point unit are illegal. */
+  #floatOff(hart: number): boolean {
+    return this.#options.privileged && floatIsOff(this.#get64(hart, "mstatus"));
+  }
+  /** See {@link IntrinsicContext.interrupted}. */
+  #interrupted(hart: number): boolean {
+    const waits =
+      nextInterrupt(
+        this.#get64(hart, "mstatus"),
+        this.#view.getInt32(hart + State.privilege, true) as PrivilegeLevel,
+        this.#get64(hart, "mip") & this.#get64(hart, "mie"),
+        this.#get64(hart, "mideleg"),
+      ) !== undefined;
+    this.#view.setInt32(hart + State.stop, waits ? 1 : 0, true);
+    if (waits) this.#active!.requestStop();
+    return waits;
+  }
+  /**
+   * Completes the exception that a run came back with. An illegal instruction's value is the instruction: generated code knows it only where it does not
+   * decode. Without paging there are no page faults.
+   */
+  completeTrap(hart: number): void {
+    const view = this.#view;
+    const cause = view.getInt32(hart + State.trapCause, true);
+    if (cause === Cause.IllegalInstruction && this.#get64(hart, "trapValue") === 0n) {
+      const address = Number((this.#get64(hart, "pc") + this.#get64(hart, "pcBase")) & MASK64);
+      const word = this.#injected?.word ?? view.getInt32(GUEST + address, true);
+      this.#set64(hart, "trapValue", BigInt((word & 3) === 3 ? word >>> 0 : word & 0xffff));
+    }
+    if (this.#options.privileged) view.setInt32(hart + State.trapCause, ACCESS_FAULTS.get(cause) ?? cause, true);
   }
 
   // ---- what generated code asks for
@@ -249,7 +308,7 @@ export class Machine implements MachinePort {
     if (injected !== undefined) {
       if ((injected.word & 3) === 3 && !inside(target + 2n)) return violation(CapCause.Length);
       injected.fetched = true;
-      const record = this.#predecode.decodeWord(injected.word, flagOf(pcc.hi) === 0 ? 0 : 1);
+      const record = this.#predecode.decodeWord(injected.word, flagOf(pcc.hi) === 0 ? 0 : 1, this.#floatOff(hart));
       this.#view.setInt32(hart + State.recordBase, record, true);
       this.#set64(hart, "pagePc", pc);
       return record;
@@ -268,7 +327,7 @@ export class Machine implements MachinePort {
       if (!inside(target + 2n)) return violation(CapCause.Length);
       if (!executable(target + 2n)) return fault(Cause.FetchPage, target + 2n);
     }
-    const record = this.#predecode.decodeSingle(address, flagOf(pcc.hi) === 0 ? 0 : 1);
+    const record = this.#predecode.decodeSingle(address, flagOf(pcc.hi) === 0 ? 0 : 1, this.#floatOff(hart));
     this.#view.setInt32(hart + State.recordBase, record, true);
     this.#set64(hart, "pagePc", pc);
     return record;

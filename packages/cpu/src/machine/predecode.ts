@@ -141,13 +141,13 @@ export class Predecode {
       parcel += parcels;
     }
   }
-  /** Decodes the one instruction at an absolute address, all of whose bytes may be fetched; returns the address of its record. */
-  decodeSingle(address: number, mode: Mode): number {
-    return this.decodeWord(this.#view.getInt32(GUEST + address, true), mode);
+  /** Decodes the one instruction at an absolute address, all of whose bytes may be fetched; returns the address of its record. `floatOff`: instructions of the floating-point unit are illegal. */
+  decodeSingle(address: number, mode: Mode, floatOff: boolean): number {
+    return this.decodeWord(this.#view.getInt32(GUEST + address, true), mode, floatOff);
   }
   /** Decodes an instruction that stands nowhere in memory; returns the address of its record. */
-  decodeWord(word: number, mode: Mode): number {
-    this.#fill(SCRATCH_RECORDS, word, -1, mode);
+  decodeWord(word: number, mode: Mode, floatOff: boolean): number {
+    this.#fill(SCRATCH_RECORDS, word, -1, mode, floatOff);
     return SCRATCH_RECORDS;
   }
   /** True when the instruction at an absolute address has 4 bytes. */
@@ -172,12 +172,12 @@ export class Predecode {
    * Fills a record. `pageOffset` is where the instruction stands in its page, or -1 where there is no page of records
    * around it. Returns the parcels up to the next instruction, 0 if none follows.
    */
-  #fill(record: number, word: number, pageOffset: number, mode: Mode): number {
+  #fill(record: number, word: number, pageOffset: number, mode: Mode, floatOff = false): number {
     const view = this.#view;
     const long = (word & 3) === 3;
     const operands = this.#decoded;
     const clause = this.#interpreter.decoder.decode(word, mode, operands);
-    if (clause < 0) {
+    if (clause < 0 || (floatOff && this.#interpreter.table.shapes[clause]!.float)) {
       view.setInt32(record + Record.imm, long ? word : word & 0xffff, true);
       view.setUint16(record + Record.handler, Builtin.Illegal, true);
       return 0;

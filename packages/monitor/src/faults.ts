@@ -1,11 +1,11 @@
-import { allClauses, capability as c, createDecoder, disassemble, intNames } from "@cvm/cpu";
+import { allClauses, capNames, capability as c, createDecoder, disassemble, dumpGeneralRegisters, intNames, scrName } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import { CapCause, CapReg, Cause } from "@cvm/cpu/abi";
 import type { Compartment } from "./compartment.ts";
 import type { Process, Thread } from "./process.ts";
 
-/** Text of an instruction; `pc` is its offset, for targets of branches. */
-export type Disassemble = (word: number, pc: number) => string;
+/** Text of an instruction; `pc` is its offset, for targets of branches; `mode` is 1 in capability mode. */
+export type Disassemble = (word: number, pc: number, mode: 0 | 1) => string;
 
 /** All that is known about a fault. */
 export interface FaultReport {
@@ -72,7 +72,7 @@ const CHECKS: Readonly<Record<number, string>> = {
 /** The disassembler of the machine's own instructions. */
 export function createDisassembler(): Disassemble {
   const decoder = createDecoder(allClauses);
-  return (word, pc) => disassemble(decoder, word, pc);
+  return (word, pc, mode) => disassemble(decoder, word, pc, mode);
 }
 
 function hex(value: number | bigint): string {
@@ -111,7 +111,7 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
   let disassembly: string | null = null;
   if (instruction !== null && disassemble !== undefined) {
     try {
-      disassembly = disassemble(instruction, hart.pc);
+      disassembly = disassemble(instruction, hart.pc, hart.pcc.flag === 0 ? 0 : 1);
     } catch {
       disassembly = null;
     }
@@ -123,7 +123,13 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
     const number = Math.floor(value / 32) % 64;
     check = CHECKS[value % 32] ?? `code ${value % 32}`;
     register =
-      number === CapReg.Pcc ? "PCC" : number === CapReg.Ddc ? "DDC" : number < 32 ? `c${number}` : `special register ${number - 32}`;
+      number === CapReg.Pcc
+        ? "PCC"
+        : number === CapReg.Ddc
+          ? "DDC"
+          : number < 32
+            ? capNames[number]!
+            : (scrName(number - 32)?.toUpperCase() ?? `special register ${number - 32}`);
     faulted = number === CapReg.Pcc ? hart.pcc : number === CapReg.Ddc ? hart.ddc : number < 32 ? hart.getCapability(number) : null;
   }
   const registers = intNames.map((_, i) => (i === 0 ? 0n : BigInt.asUintN(64, hart.getX(i))));
@@ -156,13 +162,6 @@ function textOf(report: Omit<FaultReport, "text">, hart: HartPort): string {
   else if (cause !== Cause.IllegalInstruction && cause !== Cause.Breakpoint) lines.push(`  address      ${hex(report.value)}`);
   if (register !== "DDC") lines.push(`  DDC          ${c.format(hart.ddc)}`);
   if (register !== "PCC") lines.push(`  PCC          ${c.format(hart.pcc)}`);
-  for (let i = 0; i < 32; i += 4) {
-    lines.push(
-      `  ${[0, 1, 2, 3]
-        .map((j) => `${intNames[i + j]!.padEnd(4)} ${hex(report.registers[i + j]!).padEnd(18)}`)
-        .join(" ")
-        .trimEnd()}`,
-    );
-  }
+  for (const line of dumpGeneralRegisters(hart)) lines.push(`  ${line}`);
   return lines.join("\n");
 }

@@ -129,7 +129,7 @@ describe("a fault", () => {
     });
     expect(report!.registers[5]).toBe(0x700000n);
     expect(report!.text).toMatch(
-      /^cVM "toy", process 1, thread 1: capability fault: bounds of DDC\n {2}pc {11}0x1000[0-9a-f]\n {2}instruction {2}0x2b503 {2}ld a0,0\(t0\)\n {2}DDC {10}0x[0-9a-f]+ \[rwR,0x[0-9a-f]+-0x[0-9a-f]+\]\n/u,
+      /^cVM "toy", process 1, thread 1: capability fault: bounds of DDC\n {2}pc {11}0x1000[0-9a-f]\n {2}instruction {2}0x2b503 {2}ld a0, 0\(t0\)\n {2}DDC {10}0x[0-9a-f]+ \[rwR,0x[0-9a-f]+-0x[0-9a-f]+\]\n/u,
     );
     expect(toy().faults[0]!.report).toBe(report!.text);
     expect(registerOf(toy().faults[0]!.registers, 5)).toBe(0x700000);

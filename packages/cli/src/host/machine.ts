@@ -37,7 +37,7 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
   const ported = topology === "port";
   const machine = createMachine({ memoryBytes: MEMORY_BYTES });
   const decoder = createDecoder(allClauses);
-  const monitor = createMonitor(machine, { disassemble: (word, pc) => disassemble(decoder, word, pc) });
+  const monitor = createMonitor(machine, { disassemble: (word, pc, mode) => disassemble(decoder, word, pc, mode) });
 
   return {
     async start(state: CvmState, layers, writable, program, events) {

@@ -5,11 +5,10 @@
 import { csrNumbers } from "../isa/csr.ts";
 import { encodingOf, extractField, type Encoding, type FieldName } from "../isa/encoding.ts";
 import type { Decoder, Mode } from "../isa/decode.ts";
-import { registerName, roundingNames, scrNumbers } from "./registers.ts";
+import { registerName, roundingNames, scrName } from "./registers.ts";
 import { syntaxOf, type OperandKind } from "./syntax.ts";
 
 const csrNames = new Map([...csrNumbers].map(([name, number]) => [number, name]));
-const scrNames = new Map([...scrNumbers].map(([name, number]) => [number, name]));
 const hex = (value: number | bigint, digits = 1): string => `0x${value.toString(16).padStart(digits, "0")}`;
 
 /** Sets as `fence` writes them: i, o, r, w from the highest bit. */
@@ -34,7 +33,7 @@ function operandText(operand: OperandKind, encoding: Encoding, word: number, pc:
     case "csr":
       return csrNames.get(value) ?? hex(value);
     case "scr":
-      return scrNames.get(value) ?? String(value);
+      return scrName(value) ?? String(value);
     case "part":
       return String((value >> operand.low) & (2 ** operand.width - 1));
     case "rounding":

@@ -87,6 +87,13 @@ export const scrNumbers: ReadonlyMap<string, number> = new Map(
   ),
 );
 
+const scrNames = new Map([...scrNumbers].map(([name, number]) => [number, name]));
+
+/** Name of a special capability register; undefined for a number that has none. */
+export function scrName(number: number): string | undefined {
+  return scrNames.get(number);
+}
+
 /** Rounding modes by the number in `rm`; 5 and 6 are reserved. */
 export const roundingNames: readonly string[] = ["rne", "rtz", "rdn", "rup", "rmm", "5", "6", "dyn"];
 

@@ -12,6 +12,7 @@ export {
   fromMemory,
   fromRaw,
   incOffset,
+  isNumber,
   isSealed,
   isUsableOtype,
   nullCapability,

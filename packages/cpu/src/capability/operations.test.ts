@@ -14,6 +14,7 @@ import {
   format,
   fromMemory,
   incOffset,
+  isNumber,
   isSealed,
   nullCapability,
   representableAlignment,
@@ -55,7 +56,9 @@ describe("well-known values", () => {
     const data = setAddress(derive(root(), 0, 0x10000, rwPerms), 0x1000);
     expect(format(data)).toBe("0x1000 [rw,0x0-0x10000]");
     expect(format(root())).toBe("0x0 [rwxRW,0x0-0x10000000000000000]");
-    expect(format(nullCapability(0x12n))).toBe("0x12 [,0x0-0x10000000000000000] (invalid)");
+    expect(format(nullCapability(0x12n))).toBe("0x12");
+    expect([isNumber(nullCapability(5n)), isNumber(clearTag(data)), isNumber(clearTag(root()))]).toEqual([true, false, false]);
+    expect(format(clearTag(data))).toBe("0x1000 [rw,0x0-0x10000] (invalid)");
     expect(format(sealEntry(setFlag(root(), 1)))).toBe("0x0 [rwxRW,0x0-0x10000000000000000] (sentry,capmode)");
     expect(format(seal(data, setAddress(root(), 7)))).toBe("0x1000 [rw,0x0-0x10000] (sealed)");
   });

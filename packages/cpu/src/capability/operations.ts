@@ -221,6 +221,12 @@ export function allows(capability: Capability, address: number | bigint, length:
   );
 }
 
+/** True for NULL with any address, which is what an integer in a register is. */
+export function isNumber(capability: Capability): boolean {
+  const { tag, base, top, perms, otype, flag } = capability;
+  return !tag && base === 0n && top === 1n << 64n && perms === 0 && otype === OTYPE_UNSEALED && flag === 0;
+}
+
 const LETTERS: readonly (readonly [number, string])[] = [
   [Perm.Load, "r"],
   [Perm.Store, "w"],
@@ -231,10 +237,12 @@ const LETTERS: readonly (readonly [number, string])[] = [
 
 /**
  * `0x1000 [rwxRW,0x0-0x10000]`, as CHERI tools print a capability: address, permissions (load, store, execute, load and store
- * of capabilities), base and top, then what is special about it: `(invalid)`, `(sentry)`, `(sealed)`, `(capmode)`.
+ * of capabilities), base and top, then what is special about it: `(invalid)`, `(sentry)`, `(sealed)`, `(capmode)`. A number, which is
+ * derived from NULL, is its address alone.
  */
 export function format(capability: Capability): string {
   const hex = (value: bigint): string => `0x${value.toString(16)}`;
+  if (isNumber(capability)) return hex(capability.address);
   const letters = LETTERS.map(([bit, letter]) => ((capability.perms & bit) !== 0 ? letter : "")).join("");
   const special: string[] = [];
   if (!capability.tag) special.push("invalid");

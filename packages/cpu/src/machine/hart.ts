@@ -56,12 +56,12 @@ export class Hart implements HartPort {
   }
   /**
    * Runs the one instruction `word`, 16 bits or 32, at pc whatever memory holds there; its fetch is checked against PCC as any
-   * other. {@link Exit.Fuel} when it is done and the hart can go on.
+   * other. {@link Exit.Fuel} when it is done and the hart can go on. With `fetchable` false the fetch fails as from an unmapped page.
    */
-  inject(word: number): ExitCode {
+  inject(word: number, fetchable = true): ExitCode {
     if (this.#released) throw new RangeError("the hart was released");
     this.#machine.activate(this);
-    return this.#machine.inject(word) as ExitCode;
+    return this.#machine.inject(word, fetchable) as ExitCode;
   }
   requestStop(): void {
     this.#stop = true;

@@ -57,7 +57,7 @@ export class Machine implements MachinePort {
   readonly #memory: GuestMemory;
   #active: Hart | undefined;
   /** The instruction that {@link inject} runs: fetched, and then done when the next fetch asks. */
-  #injected: { readonly word: number; fetched: boolean; done: boolean } | undefined;
+  #injected: { readonly word: number; readonly fetchable: boolean; fetched: boolean; done: boolean } | undefined;
   #nextHart = 0;
   readonly #freeHarts: number[] = [];
 
@@ -160,12 +160,12 @@ export class Machine implements MachinePort {
 
   /**
    * Runs the one instruction `word` (as {@link Decoder.decode} takes it) at the active hart's pc, whatever memory holds there,
-   * with all of PCC's checks and none of the page's. {@link Exit.Fuel} when it is done; otherwise as a run comes back. Direct
+   * with all of PCC's checks and none of the page's; unless `fetchable`, the page's fails. {@link Exit.Fuel} when it is done; otherwise as a run comes back. Direct
    * instruction injection of RVFI-DII.
    */
-  inject(word: number): number {
+  inject(word: number, fetchable: boolean): number {
     const hart = ACTIVE_HART;
-    const injected = { word, fetched: false, done: false };
+    const injected = { word, fetchable, fetched: false, done: false };
     this.#injected = injected;
     const pcc = (): void => this.setPcc(hart, readScr(this.#view, hart, Scr.Pcc));
     pcc();
@@ -306,6 +306,7 @@ export class Machine implements MachinePort {
     if (this.#options.relocation && (base & 1n) !== 0n) return violation(CapCause.UnalignedBase);
     if (!inside(target)) return violation(CapCause.Length);
     if (injected !== undefined) {
+      if (!injected.fetchable) return fault(Cause.FetchPage, target);
       if ((injected.word & 3) === 3 && !inside(target + 2n)) return violation(CapCause.Length);
       injected.fetched = true;
       const record = this.#predecode.decodeWord(injected.word, flagOf(pcc.hi) === 0 ? 0 : 1, this.#floatOff(hart));

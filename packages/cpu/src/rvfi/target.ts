@@ -1,0 +1,175 @@
+/** The machine that RVFI-DII drives: instructions are injected one by one, and each gives a record of what it did. */
+import { Cause, Exit, PAGE_SIZE, Prot, type Capability, type EngineName } from "../abi.ts";
+import { flagOf } from "../capability/encoding.ts";
+import { root, toRaw } from "../capability/operations.ts";
+import { createDecoded, createDecoder, type Decoder } from "../isa/decode.ts";
+import { allClauses } from "../isa/index.ts";
+import { Privilege } from "../isa/status.ts";
+import { readScr, Scr, State } from "../machine/layout.ts";
+import { createMachine, type Machine } from "../machine/machine.ts";
+import type { Observer } from "../machine/observer.ts";
+import { PrivilegedHart } from "../machine/privileged.ts";
+import type { Execution } from "./execution.ts";
+import { registersOf, type RegisterUse } from "./registers.ts";
+
+/** Where memory begins, and pc after a reset. */
+export const MEMORY_START = 0x8000_0000;
+/** Memory; everything else is an access fault. */
+export const MEMORY_BYTES: number = 8 << 20;
+
+export interface TargetOptions {
+  /** DDC/PCC relocation; true unless given. */
+  readonly relocation?: boolean;
+  /** Clear tags instead of trapping; true unless given. */
+  readonly tagClearing?: boolean;
+  /** `interpreter` unless given. */
+  readonly engine?: EngineName;
+}
+
+/** Exceptions whose value is the address of a refused access. */
+const ADDRESS_CAUSES: ReadonlySet<number> = new Set([
+  Cause.LoadMisaligned,
+  Cause.LoadAccess,
+  Cause.StoreMisaligned,
+  Cause.StoreAccess,
+  Cause.LoadPage,
+  Cause.StorePage,
+]);
+
+const NO_REGISTERS: RegisterUse = { rd: 0, rs1: 0, rs2: 0 };
+const CAPABILITY_BYTES = 16;
+const maskOf = (size: number): number => 2 ** size - 1;
+
+let shared: Decoder | undefined;
+/** The decoder of all instructions. */
+export const decoder = (): Decoder => (shared ??= createDecoder(allClauses));
+
+/** Accesses of one instruction. */
+class Accesses implements Observer {
+  address = 0n;
+  readMask = 0;
+  writeMask = 0;
+  readData = 0n;
+  writeData = 0n;
+  /** Pages of memory that were written since they were last taken. */
+  readonly pages: Set<number> = new Set();
+
+  clear(): void {
+    this.address = 0n;
+    this.readMask = 0;
+    this.writeMask = 0;
+    this.readData = 0n;
+    this.writeData = 0n;
+  }
+  access(address: number, size: number, store: boolean, value: bigint): void {
+    this.#add(address, size, store, value);
+  }
+  capability(address: number, store: boolean, capability: Capability): void {
+    const { hi, address: low, tag } = toRaw(capability);
+    this.#add(address, CAPABILITY_BYTES, store, low | (hi << 64n) | (tag ? 1n << 128n : 0n));
+  }
+  #add(address: number, size: number, store: boolean, data: bigint): void {
+    this.address = BigInt(address);
+    if (!store) {
+      this.readMask = maskOf(size);
+      this.readData = data;
+      return;
+    }
+    this.writeMask = maskOf(size);
+    this.writeData = data;
+    for (let page = Math.floor(address / PAGE_SIZE); page * PAGE_SIZE < address + size; page++) this.pages.add(page);
+  }
+}
+
+/**
+ * A machine for direct instruction injection. After a reset: machine mode, pc at {@link MEMORY_START}, x1 … x31, PCC and DDC the
+ * root capability with address 0 (pc's in PCC), memory and everything else 0. Memory protection (PMP) has no entry, so that lower
+ * privileges can fetch nothing.
+ */
+export class InjectionTarget {
+  readonly machine: Machine;
+  #hart: PrivilegedHart;
+  readonly #accesses = new Accesses();
+  readonly #operands: ReturnType<typeof createDecoded> = createDecoded();
+  #order = 0;
+  #trapped = false;
+
+  constructor(options: TargetOptions = {}) {
+    this.machine = createMachine({ ...options, memoryBytes: MEMORY_START + MEMORY_BYTES, privileged: true }, undefined, this.#accesses);
+    this.machine.protect(MEMORY_START, MEMORY_BYTES, Prot.Read | Prot.Write | Prot.Execute);
+    this.#hart = this.#newHart();
+  }
+
+  #newHart(): PrivilegedHart {
+    const privileged = new PrivilegedHart(this.machine, MEMORY_START);
+    const all = root();
+    for (let register = 1; register < 32; register++) privileged.hart.setCapability(register, all);
+    return privileged;
+  }
+
+  reset(): void {
+    // A new hart has nothing of the old one, counters included.
+    this.#hart.hart.release();
+    this.#hart = this.#newHart();
+    for (const page of this.#accesses.pages) this.machine.zeroRange(page * PAGE_SIZE, PAGE_SIZE);
+    this.#accesses.pages.clear();
+    this.#order = 0;
+    this.#trapped = false;
+  }
+
+  /** Architectural pc of the next instruction, unsigned. */
+  get pc(): bigint {
+    return this.machine.view.getBigUint64(this.#hart.hart.base + State.pc, true);
+  }
+  /** Runs one instruction at pc: `word` has it in its low 16 bits or in all 32. A trap is taken: the next one is its handler's. */
+  execute(word: number): Execution {
+    const privileged = this.#hart;
+    const { hart, privilege: mode } = privileged;
+    const accesses = this.#accesses;
+    const insn = (word & 3) === 3 ? word >>> 0 : word & 0xffff;
+    const { rd, rs1, rs2 } = this.#registers(insn);
+    const pcBefore = this.pc;
+    const rs1Value = hart.getX(rs1);
+    const rs2Value = hart.getX(rs2);
+    const intr = this.#trapped;
+    accesses.clear();
+    const exit = hart.inject(insn, mode === Privilege.Machine);
+    const trap = exit === Exit.Trap || exit === Exit.Ecall;
+    let { address } = accesses;
+    if (trap) {
+      privileged.takeTrap(exit);
+      const { cause, value } = privileged.lastTrap!;
+      if (ADDRESS_CAUSES.has(cause)) address = value;
+    }
+    this.#trapped = trap;
+    this.#order++;
+    return {
+      order: this.#order,
+      insn,
+      trap,
+      intr,
+      mode,
+      pcBefore,
+      pcAfter: this.pc,
+      rd: trap ? 0 : rd,
+      rdValue: trap ? 0n : hart.getX(rd),
+      rs1,
+      rs1Value,
+      rs2,
+      rs2Value,
+      memoryAddress: address,
+      readMask: accesses.readMask,
+      writeMask: accesses.writeMask,
+      readData: accesses.readData,
+      writeData: accesses.writeData,
+    };
+  }
+
+  /** What the instruction reads and writes, as the mode in force decodes it. */
+  #registers(insn: number): RegisterUse {
+    const { view } = this.machine;
+    const pcc = readScr(view, this.#hart.hart.base, Scr.Pcc);
+    const clause = decoder().decode(insn, flagOf(pcc.hi) === 0 ? 0 : 1, this.#operands);
+    return clause < 0 ? NO_REGISTERS : registersOf(allClauses[clause]!, this.#operands);
+  }
+}

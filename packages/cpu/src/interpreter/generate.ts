@@ -237,6 +237,10 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
           c.memory("i64.load32_u", Record.imm);
         });
         return c.br(trap);
+      case Builtin.Outside:
+        storeState(c, "trapCause", () => c.i32(Cause.Cheri));
+        storeState(c, "trapValue", () => c.i64((CapReg.Pcc << 5) | CapCause.Length));
+        return c.br(trap);
       default:
         storeState(c, "trapCause", () => c.i32(Cause.FetchPage));
         storeState(c, "trapValue", () => {
@@ -256,6 +260,7 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   c.end();
   storeState(c, "jumped", () => c.i32(0));
   targetFromState();
+  useFuel(exit);
   loadState(c, "stop");
   c.if();
   leave(AGAIN, exit);
@@ -266,7 +271,6 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
     leave(AGAIN, exit);
     c.end();
   }
-  useFuel(exit);
   c.br(enter);
 
   // ---- jumps to another page, or to an address in a register

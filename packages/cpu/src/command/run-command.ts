@@ -1,22 +1,65 @@
 /** `cvm-cpu run`: runs programs and says how they ended. */
-import { UsageError, type Command } from "./command.ts";
-import { runElf } from "./run.ts";
+import type { EngineName } from "../abi.ts";
+import { choiceOption, integerOption, UsageError, type Command, type Input, type Io } from "./command.ts";
+import { DEFAULT_MAX_INSTRUCTIONS, runElf, type RunResult } from "./run.ts";
+
+interface Timed extends RunResult {
+  readonly milliseconds: number;
+}
+
+function runFile(file: string, input: Input, io: Io): Timed {
+  const engine = choiceOption<EngineName>(input, "engine", ["interpreter", "translator"]);
+  const maxInstructions = integerOption(input, "max-instructions", 1, Number.MAX_SAFE_INTEGER) ?? DEFAULT_MAX_INSTRUCTIONS;
+  const elf = io.readFile(file);
+  const start = performance.now();
+  const write = (descriptor: number, bytes: Uint8Array): void => (descriptor === 2 ? io.err : io.out)(bytes);
+  const result = runElf(elf, write, { engine, maxInstructions });
+  return { ...result, milliseconds: performance.now() - start };
+}
+
+const speed = ({ instructions, milliseconds }: Timed): string =>
+  `${instructions} instructions in ${milliseconds.toFixed(0)} ms: ${(instructions / milliseconds / 1000).toFixed(0)} MIPS`;
+
+/** A program alone: its output, and its exit status. Of a bare-metal one also a line that says pass or what failed. */
+function runOne(file: string, input: Input, io: Io): number {
+  const result = runFile(file, input, io);
+  const { status, problem, bareMetal } = result;
+  if (problem !== undefined) io.err(`cvm-cpu: ${file}: ${problem}\n`);
+  else if (bareMetal) io.out("pass\n");
+  if (input.values["stats"] === true) io.err(`${speed(result)}\n`);
+  return status;
+}
+
+/** A line for each program; 1 when one of them failed. */
+function runAll(files: readonly string[], input: Input, io: Io): number {
+  let failed = 0;
+  for (const file of files) {
+    let line: string;
+    let passed = false;
+    try {
+      const result = runFile(file, input, io);
+      const { status, problem, instructions } = result;
+      passed = status === 0 && problem === undefined;
+      line = `${String(instructions).padStart(12)}  ${file}${passed ? "" : `: ${problem ?? `exit status ${status}`}`}`;
+      if (input.values["stats"] === true) line += `  (${speed(result)})`;
+    } catch (error) {
+      line = `${"-".padStart(12)}  ${file}: ${(error as Error).message}`;
+    }
+    if (!passed) failed++;
+    io.out(`${passed ? "pass" : "FAIL"} ${line}\n`);
+  }
+  io.out(`${files.length - failed} passed, ${failed} failed\n`);
+  return failed === 0 ? 0 : 1;
+}
 
 export const runCommand: Command = {
   name: "run",
-  usage: "[--stats] FILE.elf",
-  summary: "run a static riscv64 program that needs write and exit only",
-  options: { stats: { type: "boolean" } },
-  run({ values, files }, io) {
-    const [file, ...more] = files;
+  usage: "[--stats] [--engine interpreter|translator] [--max-instructions N] FILE.elf …",
+  summary: "run static riscv64 programs that need write and exit only, or bare-metal ones (with tohost) in machine mode",
+  options: { stats: { type: "boolean" }, engine: { type: "string" }, "max-instructions": { type: "string" } },
+  run(input, io) {
+    const [file] = input.files;
     if (file === undefined) throw new UsageError("no file given");
-    if (more.length > 0) throw new UsageError("one file at a time");
-    const start = performance.now();
-    const { status, instructions, problem } = runElf(io.readFile(file), (descriptor, bytes) => (descriptor === 2 ? io.err : io.out)(bytes));
-    const milliseconds = performance.now() - start;
-    if (problem !== undefined) io.err(`cvm-cpu: ${problem}\n`);
-    if (values["stats"] === true)
-      io.err(`${instructions} instructions in ${milliseconds.toFixed(0)} ms: ${(instructions / milliseconds / 1000).toFixed(0)} MIPS\n`);
-    return status;
+    return input.files.length === 1 ? runOne(file, input, io) : runAll(input.files, input, io);
   },
 };

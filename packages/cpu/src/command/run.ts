@@ -1,8 +1,9 @@
-/** Runs one static program on a bare machine: what `cvm-cpu run` does. There is no operating system but write and exit. */
-import { Cause, Exit, Perm, Prot, type MachinePort } from "../abi.ts";
+/** Runs one program alone: what `cvm-cpu run` does. A static Linux program has no operating system but write and exit. */
+import { Cause, Exit, Perm, Prot, type EngineName, type MachinePort } from "../abi.ts";
 import { derive, root } from "../capability/index.ts";
 import { createMachine } from "../machine/machine.ts";
-import { loadElf } from "./elf.ts";
+import { isBareMetal, runBareMetal } from "./bare-metal.ts";
+import { loadElf, parseElf } from "./elf.ts";
 
 const MIB = 1 << 20;
 const BASE = 4 * MIB;
@@ -16,20 +17,42 @@ const SYS_EXIT_GROUP = 94;
 const ENOSYS = 38;
 const EFAULT = 14;
 
+/** Instructions after which a program counts as one that never ends, unless the caller says how many. */
+export const DEFAULT_MAX_INSTRUCTIONS = 10_000_000_000;
+
+export interface RunOptions {
+  /** Gets what the program writes to descriptors 1 and 2. */
+  readonly write: (descriptor: number, bytes: Uint8Array) => void;
+  /** The run ends with a problem when more instructions than this have been run; it may be some thousands later. */
+  readonly maxInstructions: number;
+  readonly engine?: EngineName;
+}
+
 export interface RunResult {
   /** 0 … 255. */
   readonly status: number;
   readonly instructions: number;
+  /** It ran in machine mode: status 0 is a pass. */
+  readonly bareMetal: boolean;
   /** What went wrong, if it did not end by exit. */
   readonly problem?: string;
 }
 
 /**
- * Runs the program `elf` until it exits or an exception ends it. `write` gets what it writes to descriptors 1 and 2.
+ * Runs the program `elf`: one with a symbol `tohost`, or at 0x80000000, as {@link runBareMetal} does, any other one until it exits or an exception ends it.
  * RangeError when the file cannot be loaded.
  */
-export function runElf(elf: Uint8Array, write: (descriptor: number, bytes: Uint8Array) => void): RunResult {
-  const machine: MachinePort = createMachine({ memoryBytes: BASE + LENGTH });
+export function runElf(
+  elf: Uint8Array,
+  write: (descriptor: number, bytes: Uint8Array) => void,
+  options: Partial<Omit<RunOptions, "write">> = {},
+): RunResult {
+  const all: RunOptions = { maxInstructions: DEFAULT_MAX_INSTRUCTIONS, ...options, write };
+  return isBareMetal(parseElf(elf)) ? runBareMetal(elf, all) : runProgram(elf, all);
+}
+
+function runProgram(elf: Uint8Array, { write, maxInstructions, engine }: RunOptions): RunResult {
+  const machine: MachinePort = createMachine({ memoryBytes: BASE + LENGTH, ...(engine === undefined ? {} : { engine }) });
   const { entry } = loadElf(machine, elf, BASE, LENGTH - STACK);
   machine.protect(BASE + LENGTH - STACK, STACK, Prot.Read | Prot.Write);
   const hart = machine.createHart();
@@ -39,23 +62,26 @@ export function runElf(elf: Uint8Array, write: (descriptor: number, bytes: Uint8
   hart.pc = entry;
   // argc, argv, envp and the auxiliary vector: all empty.
   hart.setInt(2, LENGTH - 64);
+  const end = (status: number, problem?: string): RunResult => ({
+    status,
+    instructions: hart.instructions,
+    bareMetal: false,
+    ...(problem === undefined ? {} : { problem }),
+  });
   for (;;) {
-    const code = hart.run(FUEL);
+    const code = hart.run(Math.max(1, Math.min(FUEL, maxInstructions - hart.instructions)));
+    if (hart.instructions > maxInstructions) return end(1, `not done after ${maxInstructions} instructions`);
     if (code === Exit.Fuel) continue;
     if (code === Exit.Trap) {
       const cause = Object.entries(Cause).find(([, number]) => number === hart.trapCause)?.[0] ?? String(hart.trapCause);
-      return {
-        status: 139,
-        instructions: hart.instructions,
-        problem: `${cause} at pc 0x${hart.pc.toString(16)}, value 0x${hart.trapValue.toString(16)}`,
-      };
+      return end(139, `${cause} at pc 0x${hart.pc.toString(16)}, value 0x${hart.trapValue.toString(16)}`);
     }
     const [a0, a1, a2] = [hart.getInt(10), hart.getInt(11), hart.getInt(12)];
     let result = -ENOSYS;
     switch (hart.getInt(17)) {
       case SYS_EXIT:
       case SYS_EXIT_GROUP:
-        return { status: a0 & 0xff, instructions: hart.instructions };
+        return end(a0 & 0xff);
       case SYS_WRITE:
         if (a1 >= 0 && a2 >= 0 && a1 + a2 <= LENGTH && machine.allows(BASE + a1, a2, Prot.Read)) {
           write(a0, machine.readBytes(BASE + a1, a2));

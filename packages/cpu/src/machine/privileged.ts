@@ -37,6 +37,9 @@ export interface TrapTaken {
   readonly interrupt: boolean;
   /** As mtval has it, unsigned. */
   readonly value: bigint;
+  /** Absolute address of the instruction that raised it, or before which it was taken. */
+  readonly address: bigint;
+  readonly ecall: boolean;
   /** The privilege that it interrupted. */
   readonly from: PrivilegeLevel;
 }
@@ -146,10 +149,11 @@ export class PrivilegedHart {
     const machine = this.#machine;
     const { view } = machine;
     const from = this.privilege;
+    const { address } = this;
     const delegated = ((this.#get(interrupt ? "mideleg" : "medeleg") >> BigInt(cause)) & 1n) !== 0n;
     const supervisor = delegated && from !== Privilege.Machine;
     const code = BigInt(cause) | (interrupt ? INTERRUPT : 0n);
-    writeScr(view, hart.base, supervisor ? Scr.Sepcc : Scr.Mepcc, at(readScr(view, hart.base, Scr.Pcc), this.address));
+    writeScr(view, hart.base, supervisor ? Scr.Sepcc : Scr.Mepcc, at(readScr(view, hart.base, Scr.Pcc), address));
     this.#set(supervisor ? "scause" : "mcause", code);
     this.#set(supervisor ? "stval" : "mtval", value);
     this.#set("mstatus", enterTrap(this.#get("mstatus"), from, supervisor));
@@ -161,7 +165,7 @@ export class PrivilegedHart {
     machine.setPcc(hart.base, otypeOf(vector.hi) === OTYPE_UNSEALED ? at(vector, target) : vector);
     this.#set("pc", target - this.#get("pcBase"));
     this.traps++;
-    this.lastTrap = { cause, interrupt, value, from };
+    this.lastTrap = { cause, interrupt, value, address, ecall: !interrupt && cause === ECALL[from], from };
   }
 
   /**

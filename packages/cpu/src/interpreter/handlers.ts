@@ -52,8 +52,10 @@ export const Builtin = {
   Illegal: 2,
   /** The second half of an instruction lies in a page that may not be executed. */
   FetchFault: 3,
+  /** An instruction that is not all inside of PCC's bounds. */
+  Outside: 4,
 } as const;
-const FIRST_CLAUSE = 4;
+const FIRST_CLAUSE = 5;
 
 export interface HandlerTable {
   /** By number; the first ones, which are {@link Builtin}, are undefined. */

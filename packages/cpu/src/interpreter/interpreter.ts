@@ -8,6 +8,7 @@ import { allClauses } from "../isa/index.ts";
 import { privilegedIntrinsics } from "../isa/privileged.ts";
 import type { IntrinsicTable } from "../isa/intrinsics.ts";
 import { engine, type WasmModule } from "../wasm/engine.ts";
+import { generateSupport } from "../support/module.ts";
 import { generateInterpreter, type Variant } from "./generate.ts";
 import { createHandlerTable, type HandlerTable } from "./handlers.ts";
 
@@ -24,6 +25,7 @@ export class Interpreter {
   readonly table: HandlerTable;
   readonly intrinsics: IntrinsicTable;
   readonly #compiled: Map<string, CompiledInterpreter> = new Map();
+  #support: WasmModule | undefined;
 
   /** TypeError when the clauses do not fit together. */
   constructor(clauses: readonly Clause[], intrinsics: IntrinsicTable = allIntrinsics) {
@@ -42,6 +44,11 @@ export class Interpreter {
       this.#compiled.set(key, result);
     }
     return result;
+  }
+
+  /** The module of the intrinsics' WebAssembly forms, compiled on first use. */
+  get support(): WasmModule {
+    return (this.#support ??= new engine.Module(generateSupport(this.intrinsics)));
   }
 }
 

@@ -1,5 +1,17 @@
 /** Helper functions of the interpreter's module: what the quick paths of handlers leave to others. */
-import { ACTIVE_HART, Own, PAGE_OWN, PAGE_RECORDS, Record, State, stateType, TAGS, type StateField } from "../machine/layout.ts";
+import {
+  ACTIVE_HART,
+  Block,
+  Own,
+  PAGE_OTHERS,
+  PAGE_OWN,
+  PAGE_RECORDS,
+  Record,
+  State,
+  stateType,
+  TAGS,
+  type StateField,
+} from "../machine/layout.ts";
 import { Code } from "../wasm/code.ts";
 import { SlowAccess } from "./emit.ts";
 import { Builtin } from "./handlers.ts";
@@ -45,23 +57,41 @@ export function dropCode(): Code {
   c.select();
   c.set(at);
   const loop = c.loop();
-  c.get(at);
-  c.i32(12);
-  c.op("i32.shr_u");
-  c.i32(2);
-  c.op("i32.shl");
+  const page = (): void => {
+    c.get(at);
+    c.i32(12);
+    c.op("i32.shr_u");
+    c.i32(2);
+    c.op("i32.shl");
+  };
+  const drop = (): void => {
+    c.get(block);
+    c.get(at);
+    c.i32(4095);
+    c.op("i32.and");
+    c.i32(3);
+    c.op("i32.shl");
+    c.op("i32.add");
+    c.i32(Builtin.Decode);
+    c.memory("i32.store16", Record.handler);
+  };
+  page();
   c.memory("i32.load", PAGE_RECORDS);
   c.tee(block);
   c.if();
+  drop();
+  c.end();
+  page();
+  c.memory("i32.load", PAGE_OTHERS);
+  c.tee(block);
+  c.if();
+  const others = c.loop();
+  drop();
   c.get(block);
-  c.get(at);
-  c.i32(4095);
-  c.op("i32.and");
-  c.i32(3);
-  c.op("i32.shl");
-  c.op("i32.add");
-  c.i32(Builtin.Decode);
-  c.memory("i32.store16", Record.handler);
+  c.memory("i32.load", Block.next);
+  c.tee(block);
+  c.brIf(others);
+  c.end();
   c.end();
   c.get(at);
   c.i32(2);

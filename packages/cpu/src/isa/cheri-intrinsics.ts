@@ -27,6 +27,7 @@ import {
 } from "../capability/raw.ts";
 import { State } from "../machine/layout.ts";
 import { capabilityRules, integerRules, NONE } from "./cheri-trapping.ts";
+import { fastForms } from "../support/forms.ts";
 import { CheriState } from "./cheri-state.ts";
 import { cheriMemoryIntrinsics } from "./cheri-memory-intrinsics.ts";
 import type { Intrinsic, IntrinsicContext, IntrinsicTable } from "./intrinsics.ts";
@@ -303,8 +304,7 @@ const number = (f: (value: bigint) => bigint): Intrinsic => ({
   make: () => (_hart: number, value: bigint) => s64(f(u64(value))),
 });
 
-/** Every intrinsic of the extension, by name. */
-export const cheriIntrinsics: IntrinsicTable = {
+const table: IntrinsicTable = {
   cgetperm: inspect((cap) => permsOf(cap.hi)),
   cgettype: inspect((cap) => otypeOf(cap.hi)),
   cgetbase: inspect(base),
@@ -352,3 +352,8 @@ export const cheriIntrinsics: IntrinsicTable = {
   auipcc,
   ...cheriMemoryIntrinsics,
 };
+
+/** Every intrinsic of the extension, by name. */
+export const cheriIntrinsics: IntrinsicTable = Object.fromEntries(
+  Object.entries(table).map(([name, intrinsic]) => [name, { ...intrinsic, ...(name in fastForms ? { fast: fastForms[name]! } : {}) }]),
+);

@@ -243,10 +243,36 @@ const cloadtags: Intrinsic = {
   },
 };
 
+/** `name` with its size and without options: `cload1` … `cload8`, zero-extended; `cstore1` … `cstore8`. */
+const SIZES = [1, 2, 4, 8];
+const plainLoads = SIZES.map((size): [string, Intrinsic] => [
+  `cload${size}`,
+  {
+    params: ["i32", "i64"],
+    result: "i64",
+    make: (context) => {
+      const load = cload.make(context) as (hart: number, register: number, offset: bigint, size: number, options: number) => bigint;
+      return (hart: number, register: number, offset: bigint) => load(hart, register, offset, size, 0);
+    },
+  },
+]);
+const plainStores = SIZES.map((size): [string, Intrinsic] => [
+  `cstore${size}`,
+  {
+    params: ["i32", "i64", "i64"],
+    result: "none",
+    make: (context) => {
+      const store = cstore.make(context) as (h: number, r: number, offset: bigint, size: number, options: number, value: bigint) => void;
+      return (hart: number, register: number, offset: bigint, value: bigint) => store(hart, register, offset, size, 0, value);
+    },
+  },
+]);
+
 /** What cheri-memory.ts and cheri-mode.ts call. */
 export const cheriMemoryIntrinsics: IntrinsicTable = {
   cload,
   cstore,
+  ...Object.fromEntries([...plainLoads, ...plainStores]),
   cloadres,
   cstorecond,
   cloadcap,

@@ -8,7 +8,7 @@ import { CapReg } from "../abi.ts";
 import type { Clause } from "./clause.ts";
 import type { AccessSize, Expr, Semantics } from "./ir.ts";
 
-/** Options of the intrinsics `cload` and `cstore`. */
+/** Options of the intrinsics `cload` and `cstore`; those without options are `cload1` … `cload8`, `cstore1` … `cstore8`. */
 export const Access = { Signed: 1, Aligned: 2, ForStore: 4 } as const;
 
 /** What authorises an access, and the offset from its address: from DDC's (with relocation) or from that of cs1. */
@@ -24,11 +24,16 @@ export const throughCs1Imm: Authority = { register: (s) => s.field("rs1"), offse
 
 /** A checked load of data; the result has 64 bits. */
 export function loadVia(s: Semantics, via: Authority, size: AccessSize, options = 0): Expr {
+  if ((options & ~Access.Signed) === 0) {
+    const value = s.call(`cload${size}`, [via.register(s), via.offset(s)], "i64", { mayTrap: true });
+    return options === 0 || size === 8 ? value : s.op(`i64.extend${8 * size}_s` as "i64.extend8_s", value);
+  }
   return s.call("cload", [via.register(s), via.offset(s), s.i32(size), s.i32(options)], "i64", { mayTrap: true });
 }
 
 /** A checked store of the low bytes of `value`; clears the tags it touches. */
 export function storeVia(s: Semantics, via: Authority, size: AccessSize, value: Expr, options = 0): void {
+  if (options === 0) return s.run(`cstore${size}`, [via.register(s), via.offset(s), value], { mayTrap: true });
   s.run("cstore", [via.register(s), via.offset(s), s.i32(size), s.i32(options), value], { mayTrap: true });
 }
 

@@ -1,4 +1,5 @@
 import type { Raw } from "../capability/raw.ts";
+import type { FastForm } from "../support/form.ts";
 import type { Type } from "./ir.ts";
 
 /**
@@ -57,6 +58,9 @@ export interface IntrinsicContext {
 export interface Intrinsic {
   readonly params: readonly Type[];
   readonly result: Type | "none";
+  /** Says what it means: every machine can use it. */
   readonly make: (context: IntrinsicContext) => (hart: number, ...args: never[]) => bigint | number | void;
+  /** The same in WebAssembly, see support/: for what hot code does. It calls the function that `make` gives for the rest. */
+  readonly fast?: FastForm;
 }
 export type IntrinsicTable = Readonly<Record<string, Intrinsic>>;

@@ -15,6 +15,21 @@ export const HART_BYTES = 4096;
  * registers at constant addresses and records hold register addresses of 16 bits. A multiple of 256.
  */
 export const ACTIVE_HART = 4096;
+/** Numbers that hold for all harts of a machine, as i64 below {@link ACTIVE_HART}. `windowSkip`: bytes at the start of DDC's window that loads leave out. */
+export const MachineField = { memoryBytes: 64, windowSkip: 72 } as const;
+/** What translated code reads of the hart that runs, set when it is entered. */
+export const TRANSLATION: Readonly<globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "fuel", number>> = {
+  /** i32: absolute address of offset 0 of DDC. */
+  dataBase: 1024,
+  /** i64: offsets below this are inside DDC with some bytes after them. */
+  dataLimit: 1032,
+  /** i32: absolute address of pc 0. */
+  codeBase: 1040,
+  /** i64: pcs below this are in pages that PCC allows to execute as a whole. */
+  codeSpan: 1048,
+  /** i32: fuel that is left when it comes back. */
+  fuel: 1056,
+};
 /** Largest number of harts of a machine. */
 export const MAX_HARTS = 8192;
 /** Blocks of harts that do not run. */
@@ -29,7 +44,7 @@ const align = (value: number): number => Math.ceil(value / 0x1_0000) * 0x1_0000;
 export const PAGE_OWN: number = HARTS + MAX_HARTS * HART_BYTES;
 /** A byte per page, derived from its own state and that of the next page, see {@link Fast}. */
 export const PAGE_FAST: number = align(PAGE_OWN + MAX_PAGES + 1);
-/** An i32 per page: address of its predecoded records, 0 if there are none. */
+/** An i32 per page: address of its predecoded records for integer mode where PCC covers the whole page, 0 if there are none. */
 export const PAGE_RECORDS: number = align(PAGE_FAST + MAX_PAGES + 1);
 /** An i32 per page: where its block of translation slots stands behind {@link SLOT_POOL}; 0, a block of zeros, if there are none. */
 export const PAGE_SLOTS: number = align(PAGE_RECORDS + 4 * (MAX_PAGES + 1));
@@ -42,8 +57,10 @@ export const SLOT_BLOCKS = 4096;
 export const HEAT: number = align(SLOT_POOL + SLOT_BLOCKS * SLOT_BLOCK_BYTES);
 export const HEAT_ENTRIES = 16_384;
 
+/** An i32 per page: address of the first of its other blocks, 0 if there are none; each has the next one's in {@link Block}. */
+export const PAGE_OTHERS: number = align(HEAT + 2 * HEAT_ENTRIES);
 /** Blocks of predecoded records. */
-export const POOL: number = align(HEAT + 2 * HEAT_ENTRIES);
+export const POOL: number = align(PAGE_OTHERS + 4 * (MAX_PAGES + 1));
 
 /** Bytes of a predecoded instruction; there is one for each 2 bytes of code. */
 export const RECORD_BYTES = 16;
@@ -59,7 +76,15 @@ export const Record: Readonly<globalThis.Record<"handler" | "rd" | "rs1" | "rs2"
 };
 /** Records of a page, and two more that lead to the next page. */
 export const BLOCK_RECORDS: number = PAGE_SIZE / 2 + 2;
-export const BLOCK_BYTES: number = BLOCK_RECORDS * RECORD_BYTES;
+/** What stands behind the records of a block: its {@link blockKey}, and the address of the next block of the same page, 0 for none. */
+export const Block: Readonly<globalThis.Record<"key" | "next", number>> = {
+  key: BLOCK_RECORDS * RECORD_BYTES,
+  next: BLOCK_RECORDS * RECORD_BYTES + 4,
+};
+export const BLOCK_BYTES: number = (BLOCK_RECORDS + 1) * RECORD_BYTES;
+/** Shifts of a block's key: `codeKey` (see the state block), the first parcel that PCC covers; below it the end of those. */
+export const KEY_MODE_SHIFT = 24;
+export const KEY_FIRST_SHIFT = 12;
 /** Number of blocks of the pool. */
 export const POOL_BLOCKS = 3072;
 
@@ -133,6 +158,10 @@ const FIELDS = {
   /** Absolute addresses from codeLo on, codeSpan bytes, are whole pages that PCC allows to execute. */
   codeLo: "i64",
   codeSpan: "i64",
+  /** How records are decoded: 1 integer mode, 2 capability mode, 0 one at a time, or not at all. */
+  codeKey: "i32",
+  /** Not 0: one at a time, whatever PCC is. */
+  singly: "i32",
   /** A jump target is allowed if it is less than jumpSpan above jumpLo. */
   jumpLo: "i64",
   jumpSpan: "i64",

@@ -9,6 +9,7 @@ import { AGAIN, type RunExports, type RunImports } from "../interpreter/generate
 import { standardInterpreter, type Interpreter } from "../interpreter/interpreter.ts";
 import type { IntrinsicContext } from "../isa/intrinsics.ts";
 import { floatIsOff, nextInterrupt, type PrivilegeLevel } from "../isa/status.ts";
+import type { FastForm } from "../support/form.ts";
 import { engine } from "../wasm/engine.ts";
 import { Hart } from "./hart.ts";
 import {
@@ -17,6 +18,7 @@ import {
   HART_BYTES,
   HART_USED,
   HARTS,
+  MachineField,
   MAX_HARTS,
   MAX_MEMORY_BYTES,
   Own,
@@ -30,7 +32,7 @@ import {
 import { GuestMemory } from "./memory.ts";
 import { ObservedMemory, observerImports, type Observer } from "./observer.ts";
 import { Pages } from "./pages.ts";
-import { Predecode } from "./predecode.ts";
+import { keyOf, Predecode } from "./predecode.ts";
 
 const MIB = 1024 * 1024;
 const DEFAULT_MEMORY_BYTES = 64 * MIB;
@@ -48,6 +50,8 @@ const ACCESS_FAULTS: ReadonlyMap<number, number> = new Map<number, number>([
 export class Machine implements MachinePort {
   readonly memoryBytes: number;
   readonly exports: RunExports;
+  /** The intrinsics of this machine by name, each in its fastest form: what generated code imports. */
+  readonly intrinsics: Readonly<Record<string, unknown>>;
   instructions = 0;
   readonly #options: Required<MachineOptions>;
   readonly #bytes: Uint8Array;
@@ -110,13 +114,33 @@ export class Machine implements MachinePort {
       enter: (target) => this.#enter(BigInt.asUintN(64, target)),
       fault: (absolute, access, store) => this.#fault(BigInt.asUintN(64, absolute), access, store !== 0),
     };
+    const slow = Object.fromEntries(Object.entries(interpreter.intrinsics).map(([name, { make }]) => [name, make(context)]));
+    this.#view.setBigUint64(MachineField.memoryBytes, BigInt(memoryBytes), true);
+    this.#view.setBigUint64(MachineField.windowSkip, this.#skip, true);
+    // An observer sees the accesses of the forms in TypeScript only.
+    const fast: Readonly<Record<string, unknown>> =
+      observer === undefined
+        ? new engine.Instance(interpreter.support, { slow: { ...slow, enter: run.enter }, env: { memory } }).exports
+        : { enter: run.enter };
+    const isRight = ({ relocation, tagClearing }: FastForm): boolean =>
+      (relocation === undefined || this.#options.relocation) && (tagClearing === undefined || this.#options.tagClearing);
+    this.intrinsics = Object.fromEntries(
+      Object.entries(interpreter.intrinsics).map(([name, { fast: form }]) => [
+        name,
+        form !== undefined && isRight(form) && name in fast ? fast[name] : slow[name],
+      ]),
+    );
     const instance = new engine.Instance(module, {
-      run: { ...run },
+      run: { ...run, enter: fast.enter },
       observe: { ...observerImports(observer ?? {}) },
-      intrinsics: Object.fromEntries(intrinsics.map((name) => [name, interpreter.intrinsics[name]!.make(context)])),
+      intrinsics: Object.fromEntries(intrinsics.map((name) => [name, this.intrinsics[name]])),
       env: { memory },
     });
     this.exports = instance.exports as unknown as RunExports;
+  }
+  /** Bytes at the start of DDC's window that generated code must not take the quick way to: where loads do not look at pages, the first page, which is never mapped. */
+  get #skip(): bigint {
+    return this.#options.checkLoads ? 0n : PAGE;
   }
 
   /** The machine has machine and supervisor mode. */
@@ -200,8 +224,7 @@ export class Machine implements MachinePort {
     const perms = permsOf(cap.hi);
     const load = (perms & Perm.Load) !== 0 ? length : 0n;
     const store = (perms & Perm.Store) !== 0 ? length : 0n;
-    // Where loads do not look at pages, the first one must not be in the window: it is never mapped.
-    const skip = this.#options.checkLoads ? 0n : PAGE;
+    const skip = this.#skip;
     const span = (exact: bigint): bigint => (exact > skip + 7n ? exact - skip - 7n : 0n);
     this.#set64(hart, "ddcAddress", this.#options.relocation ? cap.address : 0n);
     this.#set64(hart, "dataBase", base);
@@ -216,13 +239,10 @@ export class Machine implements MachinePort {
   setPcc(hart: number, cap: Raw): void {
     writeScr(this.#view, hart, Scr.Pcc, cap);
     const { base, top } = decodeBounds(cap.hi, cap.address);
-    const usable =
-      cap.tag &&
-      otypeOf(cap.hi) === OTYPE_UNSEALED &&
-      (permsOf(cap.hi) & Perm.Execute) !== 0 &&
-      flagOf(cap.hi) === 0 &&
-      (base & 1n) === 0n &&
-      !this.#floatOff(hart);
+    // An injected instruction is followed by a fetch that must ask.
+    const singly = this.#floatOff(hart) || this.#injected !== undefined;
+    const usable = cap.tag && otypeOf(cap.hi) === OTYPE_UNSEALED && (permsOf(cap.hi) & Perm.Execute) !== 0 && (base & 1n) === 0n && !singly;
+    const key = usable ? 1 + flagOf(cap.hi) : 0;
     const lo = ((base + PAGE - 1n) / PAGE) * PAGE;
     // A page's last instruction may reach 2 bytes into the next.
     const reach = top - 2n;
@@ -230,8 +250,9 @@ export class Machine implements MachinePort {
     const hi = end > 0n ? (end / PAGE) * PAGE : 0n;
     this.#set64(hart, "pcBase", this.#options.relocation ? base : 0n);
     this.#set64(hart, "codeLo", lo);
-    // An injected instruction is followed by a fetch that must ask.
-    this.#set64(hart, "codeSpan", usable && hi > lo && this.#injected === undefined ? hi - lo : 0n);
+    this.#set64(hart, "codeSpan", key === 1 && hi > lo ? hi - lo : 0n);
+    this.#view.setInt32(hart + State.codeKey, key, true);
+    this.#view.setInt32(hart + State.singly, singly ? 1 : 0, true);
     this.#set64(hart, "jumpLo", base);
     this.#set64(hart, "jumpSpan", top - base >= 2n ? top - base - 1n : 0n);
   }
@@ -317,9 +338,9 @@ export class Machine implements MachinePort {
     if (!executable(target)) return fault(Cause.FetchPage, target);
     const address = Number(target);
     const start = address - (address % PAGE_SIZE);
-    const lo = this.#get64(hart, "codeLo");
-    if (target >= lo && target - lo < this.#get64(hart, "codeSpan")) {
-      const block = this.#predecode.block(start / PAGE_SIZE);
+    const key = this.#view.getInt32(hart + State.codeKey, true);
+    if (key !== 0) {
+      const block = this.#predecode.block(start / PAGE_SIZE, keyOf(key, start, base, top));
       this.#view.setInt32(hart + State.recordBase, block, true);
       this.#set64(hart, "pagePc", BigInt(start) - this.#get64(hart, "pcBase"));
       return block + (address - start) * 8;

@@ -9,11 +9,15 @@ import { REACH } from "../interpreter/slow-paths.ts";
 import { createDecoded, type Mode } from "../isa/decode.ts";
 import {
   ACTIVE_HART,
+  Block,
   BLOCK_BYTES,
   BLOCK_RECORDS,
   F,
   GUEST,
+  KEY_FIRST_SHIFT,
+  KEY_MODE_SHIFT,
   Own,
+  PAGE_OTHERS,
   PAGE_RECORDS,
   POOL,
   POOL_BLOCKS,
@@ -34,8 +38,10 @@ export class Predecode {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #pages: Pages;
-  /** Block of each page, or 0. */
+  /** Block of each page for {@link WHOLE}, or 0. */
   readonly #records: Int32Array;
+  /** The first of each page's other blocks, or 0. */
+  readonly #others: Int32Array;
   /** Page of each block of the pool, or -1. */
   readonly #pageOf: Int32Array = new Int32Array(POOL_BLOCKS).fill(-1);
   /** Blocks given back, and the next one to take when there are none: those longest in use go first. */
@@ -53,6 +59,7 @@ export class Predecode {
     this.#bytes = new Uint8Array(buffer);
     this.#pages = pages;
     this.#records = new Int32Array(buffer, PAGE_RECORDS, pages.count + 1);
+    this.#others = new Int32Array(buffer, PAGE_OTHERS, pages.count + 1);
     this.#sentinels(SCRATCH_RECORDS, 1);
   }
 
@@ -61,44 +68,67 @@ export class Predecode {
     this.#view.setUint16(block + (from + 1) * RECORD_BYTES + Record.handler, Builtin.Cross, true);
   }
 
-  /** The block of a page, made empty if there is none. */
-  block(page: number): number {
-    const old = this.#records[page]!;
-    if (old !== 0) return old >>> 0;
+  /** The block of a page for a {@link blockKey}, made empty if there is none. */
+  block(page: number, key: number): number {
+    const old = this.#blocksOf(page).find((block) => this.#view.getInt32(block + Block.key, true) === key);
+    if (old !== undefined) return old;
     let index = this.#free.pop();
     if (index === undefined) {
       index = this.#hand;
       this.#hand = (index + 1) % POOL_BLOCKS;
       const victim = this.#pageOf[index]!;
-      if (victim >= 0) this.#forget(victim);
+      if (victim >= 0) this.#forget(victim, POOL + index * BLOCK_BYTES);
     }
     this.#pageOf[index] = page;
     const address = POOL + index * BLOCK_BYTES;
     this.#bytes.fill(0, address, address + BLOCK_BYTES);
     this.#sentinels(address, PARCELS);
-    this.#records[page] = address;
+    this.#view.setInt32(address + Block.key, key, true);
+    if (key === WHOLE) this.#records[page] = address;
+    else {
+      this.#view.setInt32(address + Block.next, this.#others[page]!, true);
+      this.#others[page] = address;
+    }
     this.#pages.add(page, Own.Code);
     return address;
+  }
+  /** All blocks of a page. */
+  #blocksOf(page: number): number[] {
+    const blocks: number[] = [];
+    if (this.#records[page]! !== 0) blocks.push(this.#records[page]! >>> 0);
+    for (let block = this.#others[page]! >>> 0; block !== 0; block = this.#view.getUint32(block + Block.next, true)) blocks.push(block);
+    return blocks;
+  }
+  #hasBlocks(page: number): boolean {
+    return this.#records[page] !== 0 || this.#others[page] !== 0;
   }
 
   #indexOf(block: number): number {
     return (block - POOL) / BLOCK_BYTES;
   }
-  /** Takes a page's block away without giving it back. */
-  #forget(page: number): void {
-    const index = this.#indexOf(this.#records[page]! >>> 0);
-    this.#records[page] = 0;
-    this.#pageOf[index] = -1;
+  /** Takes a block away from its page without giving it back. */
+  #forget(page: number, block: number): void {
+    if (this.#records[page]! >>> 0 === block) this.#records[page] = 0;
+    else {
+      const next = this.#view.getInt32(block + Block.next, true);
+      if (this.#others[page]! >>> 0 === block) this.#others[page] = next;
+      else {
+        const before = this.#blocksOf(page).find((other) => this.#view.getUint32(other + Block.next, true) === block)!;
+        this.#view.setInt32(before + Block.next, next, true);
+      }
+    }
+    this.#pageOf[this.#indexOf(block)] = -1;
+    if (this.#hasBlocks(page)) return;
     // The last instruction of the page before may reach into this one, and ours into the next.
-    if (page === 0 || this.#records[page - 1] === 0) this.#pages.remove(page, Own.Code);
-    if (this.#records[page + 1] === 0) this.#pages.remove(page + 1, Own.Code);
+    if (page === 0 || !this.#hasBlocks(page - 1)) this.#pages.remove(page, Own.Code);
+    if (!this.#hasBlocks(page + 1)) this.#pages.remove(page + 1, Own.Code);
   }
-  /** Drops a page's records; its block is free then. */
+  /** Drops a page's records; its blocks are free then. */
   dropPage(page: number): void {
-    const block = this.#records[page]! >>> 0;
-    if (block === 0) return;
-    this.#forget(page);
-    this.#free.push(this.#indexOf(block));
+    for (const block of this.#blocksOf(page)) {
+      this.#forget(page, block);
+      this.#free.push(this.#indexOf(block));
+    }
   }
   /** Drops what was decoded from [address, address + length). */
   dropRange(address: number, length: number): void {
@@ -106,14 +136,14 @@ export class Predecode {
     const from = Math.max(0, address - (address % 2) - REACH);
     const end = address + length;
     for (let page = Math.floor(from / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
-      const block = this.#records[page]! >>> 0;
-      if (block === 0) continue;
+      if (!this.#hasBlocks(page)) continue;
       const first = Math.max(0, (from - page * PAGE_SIZE) / 2);
       const last = Math.min(PARCELS, Math.ceil((end - page * PAGE_SIZE) / 2));
       if (first === 0 && last === PARCELS) this.dropPage(page);
       else
-        for (let parcel = first; parcel < last; parcel++)
-          this.#view.setUint16(block + parcel * RECORD_BYTES + Record.handler, Builtin.Decode, true);
+        for (const block of this.#blocksOf(page))
+          for (let parcel = first; parcel < last; parcel++)
+            this.#view.setUint16(block + parcel * RECORD_BYTES + Record.handler, Builtin.Decode, true);
     }
   }
 
@@ -123,13 +153,14 @@ export class Predecode {
     const page = this.#pageOf[this.#indexOf(block)]!;
     let parcel = (ip - block) / RECORD_BYTES;
     const view = this.#view;
+    const key = view.getInt32(block + Block.key, true);
     let previous = 0;
     let previousHandler = 0;
     for (let count = 0; count < MAX_RUN && parcel < PARCELS; count++) {
       const record = block + parcel * RECORD_BYTES;
       const offset = 2 * parcel;
       const known = view.getUint16(record, true) !== Builtin.Decode;
-      const parcels = known ? 0 : this.#decodeAt(record, page * PAGE_SIZE + offset, offset);
+      const parcels = known ? 0 : this.#decodeAt(record, page * PAGE_SIZE + offset, offset, key);
       const handler = view.getUint16(record, true);
       if (previous !== 0 && this.#fuse) {
         const fused = this.#interpreter.table.fuse(previousHandler, handler);
@@ -147,7 +178,7 @@ export class Predecode {
   }
   /** Decodes an instruction that stands nowhere in memory; returns the address of its record. */
   decodeWord(word: number, mode: Mode, floatOff: boolean): number {
-    this.#fill(SCRATCH_RECORDS, word, -1, mode, floatOff);
+    this.#fill(SCRATCH_RECORDS, word, -1, blockKey(mode + 1, 0, 0), floatOff);
     return SCRATCH_RECORDS;
   }
   /** True when the instruction at an absolute address has 4 bytes. */
@@ -156,8 +187,12 @@ export class Predecode {
   }
 
   /** Fills the record of the instruction at an absolute address, `pageOffset` into its page. Returns what {@link #fill} does. */
-  #decodeAt(record: number, address: number, pageOffset: number): number {
+  #decodeAt(record: number, address: number, pageOffset: number, key: number): number {
     const word = this.#view.getInt32(GUEST + address, true);
+    if (!covers(key, pageOffset, (word & 3) === 3 ? 4 : 2)) {
+      this.#view.setUint16(record + Record.handler, Builtin.Outside, true);
+      return 0;
+    }
     if (pageOffset === PAGE_SIZE - 2 && (word & 3) === 3) {
       const after = (address + 2) / PAGE_SIZE;
       if ((this.#pages.own(after) & Own.Execute) === 0) {
@@ -166,14 +201,15 @@ export class Predecode {
       }
       this.#pages.add(after, Own.Code);
     }
-    return this.#fill(record, word, pageOffset, 0);
+    return this.#fill(record, word, pageOffset, key);
   }
   /**
    * Fills a record. `pageOffset` is where the instruction stands in its page, or -1 where there is no page of records
    * around it. Returns the parcels up to the next instruction, 0 if none follows.
    */
-  #fill(record: number, word: number, pageOffset: number, mode: Mode, floatOff = false): number {
+  #fill(record: number, word: number, pageOffset: number, key: number, floatOff = false): number {
     const view = this.#view;
+    const mode: Mode = key >>> KEY_MODE_SHIFT === 2 ? 1 : 0;
     const long = (word & 3) === 3;
     const operands = this.#decoded;
     const clause = this.#interpreter.decoder.decode(word, mode, operands);
@@ -187,7 +223,8 @@ export class Predecode {
     let imm = operands.imm;
     if (shape.direct) {
       const to = pageOffset + imm;
-      if (pageOffset < 0 || to < 0 || to >= PAGE_SIZE) reach = Reach.Far;
+      // Where a jump may not go is found by the check of those that leave the page.
+      if (pageOffset < 0 || to < 0 || to >= PAGE_SIZE || !covers(key, to, 2)) reach = Reach.Far;
       else {
         reach = imm > 0 ? Reach.Forward : Reach.Backward;
         imm = (imm / 2) * RECORD_BYTES;
@@ -203,6 +240,27 @@ export class Predecode {
     view.setUint16(record + Record.handler, this.#interpreter.table.find(clause, operands.length, reach), true);
     return shape.ends ? 0 : operands.length / 2;
   }
+}
+
+/**
+ * What a block of a page is decoded for: the mode (see `codeKey` in layout.ts), and which of the page's parcels PCC covers, from `first`
+ * up to `end`. The two behind the page count as well: the last instruction may reach there.
+ */
+function blockKey(codeKey: number, first: number, end: number): number {
+  return (codeKey << KEY_MODE_SHIFT) | (first << KEY_FIRST_SHIFT) | end;
+}
+/** Integer mode, all of the page: {@link PAGE_RECORDS}. */
+const WHOLE = blockKey(1, 0, PARCELS + 1);
+/** The key of the page at `start` where PCC has these bounds; base is even. */
+export function keyOf(codeKey: number, start: number, base: bigint, top: bigint): number {
+  const from = base - BigInt(start);
+  const to = top - BigInt(start);
+  const end = to > BigInt(PAGE_SIZE + 2) ? PAGE_SIZE + 2 : Number(to);
+  return blockKey(codeKey, from > 0n ? Number(from) / 2 : 0, Math.floor(end / 2));
+}
+/** True when `size` bytes at an offset in the page are inside. */
+function covers(key: number, offset: number, size: number): boolean {
+  return offset >= 2 * ((key >>> KEY_FIRST_SHIFT) & 0xfff) && offset + size <= 2 * (key & 0xfff);
 }
 
 function slot(kind: Slot, register: number): number {

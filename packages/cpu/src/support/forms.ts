@@ -1,0 +1,7 @@
+/** WebAssembly forms by the name of their intrinsic. */
+import type { FastForm } from "./form.ts";
+import { jumpForms } from "./jumps.ts";
+import { memoryForms } from "./memory.ts";
+import { registerForms } from "./registers.ts";
+
+export const fastForms: Readonly<Record<string, FastForm>> = { ...registerForms, ...memoryForms, ...jumpForms };

@@ -1,0 +1,265 @@
+/** WebAssembly forms of the intrinsics that read and derive capabilities in registers. */
+import { OTYPE_MAX, Perm } from "../abi.ts";
+import { BOUNDS_MASK, NULL_HI } from "../capability/encoding.ts";
+import type { Value } from "../wasm/function.ts";
+import { LAST_TAG, OTYPE_MASK, permBit, SENTRY, type FastForm, type Form } from "./form.ts";
+
+const OTYPE_SHIFT = 27;
+/** An otype in its 18 bits and the same in memory differ by all of them. */
+const OTYPE_BITS = 0x3ffff;
+const FLAG_SHIFT = 45;
+
+/** rd = a number read from cs1's metadata; `none` where it has none: NULL with an address. */
+function inspect(none: (f: Form, cs1: Value) => Value, read: (f: Form, at: Value, cs1: Value) => Value): FastForm {
+  return {
+    emit: (f) => {
+      const cs1 = f.params[1]!;
+      f.if(f.hasMetadata(cs1).eqz(), () => f.return(none(f, cs1)));
+      f.result(read(f, f.metadataOf(cs1), cs1));
+    },
+  };
+}
+const zero = (f: Form): Value => f.i64(0);
+const ones = (f: Form): Value => f.i64(-1);
+const field = (f: Form, at: Value, shift: number, mask: number): Value => f.hi(at).shr(shift).and(mask);
+const sealed = (hi: Value): Value => hi.and(OTYPE_MASK).ne(0);
+const unsealed = (hi: Value): Value => hi.and(OTYPE_MASK).eqz();
+
+const inspection: Readonly<Record<string, FastForm>> = {
+  cgetperm: inspect(zero, (f, at) => {
+    const perms = f.let(f.hi(at).shr(48));
+    return perms.shr(12).shl(15).or(perms.and(0xfff));
+  }),
+  cgettype: inspect(ones, (f, at) => {
+    const otype = f.let(field(f, at, OTYPE_SHIFT, OTYPE_BITS).xor(OTYPE_BITS));
+    return otype.gt(OTYPE_MAX).select(otype.sub(OTYPE_BITS + 1), otype);
+  }),
+  cgetbase: inspect(zero, (f, at) => f.base(at)),
+  cgettop: inspect(ones, (f, at) => f.topHi(at).select(f.i64(-1), f.top(at))),
+  cgetlen: inspect(ones, (f, at) => {
+    // 65 bits, wrapping; more than 64 are given as the most.
+    const [base, top] = [f.let(f.base(at)), f.let(f.top(at))];
+    return f.topHi(at).ne(top.lt(base)).select(f.i64(-1), top.sub(base));
+  }),
+  cgettag: inspect(zero, (f, at) => f.tag(at).extend()),
+  cgetsealed: inspect(zero, (f, at) => sealed(f.hi(at)).extend()),
+  cgetoffset: inspect(
+    (f, cs1) => f.x(cs1),
+    (f, at, cs1) => f.x(cs1).sub(f.base(at)),
+  ),
+  cgetflags: inspect(zero, (f, at) => field(f, at, FLAG_SHIFT, 1)),
+  cgethigh: inspect(zero, (f, at) => f.hi(at)),
+};
+
+/** A register without metadata as the result: NULL with an address. */
+function setNull(f: Form, cd: Value, address: Value): void {
+  f.setX(cd, address);
+  f.dropMetadata(cd);
+}
+
+/** cd = cs1 with other bits of `hi`, none of them of the bounds, and perhaps without its tag. */
+function change(derive: (f: Form, cap: { hi: Value; last: Value; address: Value }) => { hi: Value; last: Value }): FastForm {
+  return {
+    tagClearing: true,
+    emit: (f) => {
+      const [cd, cs1] = [f.params[1]!, f.params[2]!];
+      f.if(cd.eqz(), () => f.return());
+      f.orSlow((slow) => {
+        f.leave(slow, f.hasMetadata(cs1).eqz());
+        const cap = f.whole(f.metadataOf(cs1), f.x(cs1));
+        const { hi, last } = derive(f, cap);
+        f.setWhole(cd, { ...cap, hi: f.let(hi), last: f.let(last) });
+        f.return();
+      });
+    },
+  };
+}
+/** As {@link change} for what leaves NULL as it is. */
+function copy(last: (f: Form, last: Value) => Value): FastForm {
+  return {
+    emit: (f) => {
+      const [cd, cs1] = [f.params[1]!, f.params[2]!];
+      f.if(cd.eqz(), () => f.return());
+      f.if(
+        f.hasMetadata(cs1).eqz(),
+        () => setNull(f, cd, f.x(cs1)),
+        () => {
+          const cap = f.whole(f.metadataOf(cs1), f.x(cs1));
+          f.setWhole(cd, { ...cap, last: f.let(last(f, cap.last)) });
+        },
+      );
+    },
+  };
+}
+
+/** What {@link move} is told of the new address. */
+interface Move {
+  readonly f: Form;
+  readonly at: Value;
+  readonly old: Value;
+  readonly operand: Value;
+}
+
+/**
+ * cd = cs1 at another address. Inside of [base, top) bounds never change (the space that an encoding can represent reaches at least
+ * an eighth of it below base and above top), so a tagged and unsealed capability keeps everything but its address. Elsewhere the
+ * bounds are decoded again, and the tag stays if it is unsealed and the address representable by the instruction's test.
+ */
+function move(exact: boolean, address: (move: Move) => Value, withoutMetadata: (move: Move) => Value): FastForm {
+  return {
+    tagClearing: true,
+    emit: (f) => {
+      const [, cd, cs1, operand] = f.params as [Value, Value, Value, Value];
+      f.if(cd.eqz(), () => f.return());
+      const at = f.metadataOf(cs1);
+      const old = f.let(f.x(cs1));
+      const facts: Move = { f, at, old, operand };
+      f.if(f.hasMetadata(cs1).eqz(), () => {
+        setNull(f, cd, f.let(withoutMetadata(facts)));
+        f.return();
+      });
+      const next = f.let(address(facts));
+      const cap = f.whole(at, next);
+      f.if(cap.last.and(LAST_TAG).ne(0).and(unsealed(cap.hi)).and(f.within(cap, next)), () => {
+        f.setX(cd, next);
+        f.keepMetadata(cd);
+        f.storeMetadata(f.metadataOf(cd), cap.hi, cap.base, cap.top, cap.last);
+        f.return();
+      });
+      const tag = f.let(cap.last.shr(32).wrap().and(unsealed(cap.hi)));
+      if (!exact) f.set(tag, tag.and(f.call("i32", f.helpers.representable, [cap.hi, old, next])));
+      f.setDecoded(cd, cap.hi, next, tag);
+      if (!exact) return;
+      // The exact test: the bounds are the same as before. NULL's are, wherever it is, so there is metadata if the tag was set.
+      f.if(tag, () => {
+        const result = f.metadataOf(cd);
+        const same = f.base(result).eq(cap.base).and(f.top(result).eq(cap.top)).and(f.last(result).eq(cap.last));
+        f.if(same.eqz(), () => {
+          const { hi, base, top, last } = f.whole(result, next);
+          f.setWhole(cd, { hi, base, top, last: f.let(last.and(0xffff_ffff)), address: next });
+        });
+      });
+    },
+  };
+}
+
+/** cd = cs1 with the bounds [address, address + length). `inexact`: whether the tag stays when they had to be rounded. */
+function setBounds(inexact: boolean): FastForm {
+  return {
+    tagClearing: true,
+    emit: (f) => {
+      const [, cd, cs1, length] = f.params as [Value, Value, Value, Value];
+      f.if(cd.eqz(), () => f.return());
+      f.orSlow((slow) => {
+        f.leave(slow, f.hasMetadata(cs1).eqz());
+        const old = f.whole(f.metadataOf(cs1), f.x(cs1));
+        const { address } = old;
+        const top = f.let(address.add(length));
+        const topHi = f.let(top.lt(address));
+        const oldTopHi = f.let(old.last.wrap());
+        const bits = f.let(f.call("i32", f.helpers.encode, [address, length]));
+        const hi = f.let(old.hi.xor(NULL_HI).and(~BOUNDS_MASK).or(bits.extend().and(BOUNDS_MASK)).xor(NULL_HI));
+        // 65 bits: top is not above the old one.
+        const below = topHi.lt(oldTopHi).or(topHi.eq(oldTopHi).and(top.le(old.top)));
+        const tag = f.let(old.last.shr(32).wrap().and(unsealed(hi)).and(address.ge(old.base)).and(below));
+        const exact = f.let(bits.shr(31));
+        if (!inexact) f.set(tag, tag.and(exact));
+        // Large ones may be cut where they wrap: decoded like those that were rounded.
+        f.if(
+          exact.and(length.shr(48).eqz()),
+          () =>
+            f.setWhole(cd, {
+              hi,
+              base: address,
+              top,
+              last: f.let(topHi.extend().or(tag.extend().shl(32))),
+              address,
+            }),
+          () => f.setDecoded(cd, hi, address, tag),
+        );
+        f.return();
+      });
+    },
+  };
+}
+
+/** cd = what `derive` makes of cs1 and the authority cs2; both have metadata. */
+function authorised(
+  derive: (f: Form, cap: { hi: Value; last: Value }, authority: Value, address: Value) => { hi: Value; tag: Value },
+): FastForm {
+  return {
+    tagClearing: true,
+    emit: (f) => {
+      const [, cd, cs1, cs2] = f.params as [Value, Value, Value, Value];
+      f.if(cd.eqz(), () => f.return());
+      f.orSlow((slow) => {
+        f.leave(slow, f.hasMetadata(cs1).and(f.hasMetadata(cs2)).eqz());
+        const cap = f.whole(f.metadataOf(cs1), f.x(cs1));
+        const at = f.metadataOf(cs2);
+        const address = f.let(f.x(cs2));
+        const { hi, tag } = derive(f, cap, at, address);
+        f.setWhole(cd, { ...cap, hi: f.let(hi), last: f.let(f.lastIf(cap.last, tag)) });
+        f.return();
+      });
+    },
+  };
+}
+/** i32: a tagged, unsealed authority with a permission, its address in bounds. */
+function permits(f: Form, at: Value, address: Value, perm: number): Value {
+  const bits = OTYPE_MASK | permBit(perm);
+  return f
+    .tag(at)
+    .and(f.hi(at).and(bits).eq(permBit(perm)))
+    .and(f.inside(at, address));
+}
+
+const derivation: Readonly<Record<string, FastForm>> = {
+  cmove: copy((_, last) => last),
+  ccleartag: copy((_, last) => last.and(0xffff_ffff)),
+  csealentry: change((f, { hi, last }) => ({ hi: hi.and(~OTYPE_MASK).or(SENTRY), last: f.lastIf(last, unsealed(hi)) })),
+  candperm: change((f, { hi, last }) => {
+    const mask = f.params[3]!;
+    const perms = mask.and(0xfff).or(mask.shr(15).and(0xf).shl(12));
+    return { hi: hi.and(perms.shl(48).or(0xffff_ffff_ffffn)), last: f.lastIf(last, unsealed(hi)) };
+  }),
+  csetflags: change((f, { hi, last }) => ({
+    hi: hi.and(~(1n << BigInt(FLAG_SHIFT))).or(f.params[3]!.and(1).shl(FLAG_SHIFT)),
+    last: f.lastIf(last, unsealed(hi)),
+  })),
+  cincoffset: move(
+    false,
+    ({ old, operand }) => old.add(operand),
+    ({ old, operand }) => old.add(operand),
+  ),
+  csetaddr: move(
+    true,
+    ({ operand }) => operand,
+    ({ operand }) => operand,
+  ),
+  csetoffset: move(
+    false,
+    ({ f, at, operand }) => f.base(at).add(operand),
+    ({ operand }) => operand,
+  ),
+  csetbounds: setBounds(true),
+  csetboundsexact: setBounds(false),
+  cseal: authorised((f, { hi }, authority, address) => ({
+    hi: hi.and(~OTYPE_MASK).or(address.and(OTYPE_BITS).xor(OTYPE_BITS).shl(OTYPE_SHIFT)),
+    tag: unsealed(hi)
+      .and(permits(f, authority, address, Perm.Seal))
+      .and(address.le(OTYPE_MAX)),
+  })),
+  cunseal: authorised((f, { hi }, authority, address) => {
+    const otype = f.let(hi.shr(OTYPE_SHIFT).and(OTYPE_BITS).xor(OTYPE_BITS));
+    const global = f.hi(authority).and(permBit(Perm.Global)).or(~permBit(Perm.Global));
+    return {
+      hi: hi.and(~OTYPE_MASK).and(global),
+      tag: otype
+        .le(OTYPE_MAX)
+        .and(otype.eq(address))
+        .and(permits(f, authority, address, Perm.Unseal)),
+    };
+  }),
+};
+
+export const registerForms: Readonly<Record<string, FastForm>> = { ...inspection, ...derivation };

@@ -21,7 +21,7 @@ export const MachineField = { memoryBytes: 64, windowSkip: 72 } as const;
 export const TRANSLATION: Readonly<globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "fuel", number>> = {
   /** i32: absolute address of offset 0 of DDC. */
   dataBase: 1024,
-  /** i64: offsets below this are inside DDC with some bytes after them. */
+  /** i64: offset - one page, if below this, is inside DDC with some bytes after it; the first page is never mapped. */
   dataLimit: 1032,
   /** i32: absolute address of pc 0. */
   codeBase: 1040,
@@ -104,9 +104,11 @@ export const Own = {
   Tags: 8,
   /** Predecoded records were made from bytes of this page. */
   Code: 16,
+  /** Translations were made from bytes of this page. */
+  Translated: 32,
 } as const;
 /** What makes stores leave the fast path. */
-export const OWN_STORE_SLOW: number = Own.NoWrite | Own.Tags | Own.Code;
+export const OWN_STORE_SLOW: number = Own.NoWrite | Own.Tags | Own.Code | Own.Translated;
 
 /** Derived state of a page: an access that starts in it can leave the fast path because of this page or the next. */
 export const Fast = { StoreSlow: 1, LoadSlow: 2 } as const;

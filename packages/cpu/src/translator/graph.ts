@@ -1,0 +1,178 @@
+/** Orders a region's blocks so that it can be written with WebAssembly's blocks and loops. */
+import { Block, End, target, type Edge, type Region } from "./region.ts";
+
+/** Strongly connected components of the subgraph of `nodes` that have a cycle (Tarjan 1972, without recursion). */
+function cycles(nodes: ReadonlySet<Block>): Set<Block>[] {
+  const index = new Map<Block, number>();
+  const low = new Map<Block, number>();
+  const open = new Set<Block>();
+  const stack: Block[] = [];
+  const result: Set<Block>[] = [];
+  let next = 0;
+  const enter = (block: Block): { block: Block; edge: number } => {
+    index.set(block, next);
+    low.set(block, next++);
+    stack.push(block);
+    open.add(block);
+    return { block, edge: 0 };
+  };
+  for (const root of nodes) {
+    if (index.has(root)) continue;
+    const walk = [enter(root)];
+    while (walk.length > 0) {
+      const top = walk.at(-1)!;
+      const { block } = top;
+      if (top.edge < block.edges.length) {
+        const to = target(block.edges[top.edge++]!);
+        if (to === undefined || !nodes.has(to)) continue;
+        if (!index.has(to)) walk.push(enter(to));
+        else if (open.has(to)) low.set(block, Math.min(low.get(block)!, index.get(to)!));
+        continue;
+      }
+      walk.pop();
+      const parent = walk.at(-1)?.block;
+      if (parent !== undefined) low.set(parent, Math.min(low.get(parent)!, low.get(block)!));
+      if (low.get(block) !== index.get(block)) continue;
+      const component = new Set<Block>();
+      let member: Block;
+      do {
+        member = stack.pop()!;
+        open.delete(member);
+        component.add(member);
+      } while (member !== block);
+      if (component.size > 1 || block.edges.some((edge) => target(edge) === block)) result.push(component);
+    }
+  }
+  return result;
+}
+
+/** Gives each loop that has several entries a dispatch block as its only one. Returns where the region starts. */
+function dispatchLoops(region: Region): Block {
+  const { head } = region;
+  let start = head;
+  const fix = (nodes: ReadonlySet<Block>): void => {
+    for (const component of cycles(nodes)) {
+      const entries = new Set<Block>();
+      if (component.has(start)) entries.add(start);
+      for (const block of region.blocks) {
+        if (component.has(block)) continue;
+        for (const edge of block.edges) {
+          const to = target(edge);
+          if (to !== undefined && component.has(to)) entries.add(to);
+        }
+      }
+      const inner = new Set(component);
+      if (entries.size > 1) {
+        const dispatch = new Block(-1);
+        dispatch.end = End.Dispatch;
+        dispatch.edges = [...entries].map((to): Edge => ({ pc: to.pc, to, via: undefined, fuel: false }));
+        for (const block of region.blocks) {
+          for (const edge of block.edges) if (edge.via === undefined && edge.to !== undefined && entries.has(edge.to)) edge.via = dispatch;
+        }
+        region.blocks.push(dispatch);
+        if (entries.has(start)) {
+          const first = new Block(start.pc);
+          first.edges = [{ pc: start.pc, to: start, via: dispatch, fuel: false }];
+          region.blocks.push(first);
+          start = first;
+        }
+      } else inner.delete([...entries][0] ?? [...component][0]!);
+      if (inner.size > 0) fix(inner);
+    }
+  };
+  fix(new Set(region.blocks));
+  return start;
+}
+
+/**
+ * Blocks in reverse postorder, with dominators (Cooper, Harvey and Kennedy 2001) and what emission needs. Edges that would
+ * still enter a loop beside its head leave the region.
+ */
+export function order(region: Region): Block[] {
+  const start = dispatchLoops(region);
+  for (;;) {
+    const result = reversePostorder(region.blocks, start);
+    dominators(result);
+    const dominates = (a: number, b: number): boolean => {
+      let at = b;
+      while (at > a) at = result[at]!.idom;
+      return at === a;
+    };
+    let cut = false;
+    for (const block of result) {
+      for (const edge of block.edges) {
+        const to = target(edge);
+        if (to === undefined || to.rpo > block.rpo || dominates(to.rpo, block.rpo)) continue;
+        edge.to = undefined;
+        edge.via = undefined;
+        cut = true;
+      }
+    }
+    if (cut) continue;
+    for (const block of result) {
+      if (block.rpo > 0) result[block.idom]!.kids.push(block);
+      let forward = 0;
+      for (const from of block.pred) {
+        if (from.rpo >= block.rpo) block.loop = true;
+        else forward++;
+      }
+      block.merge = forward > 1;
+    }
+    return result;
+  }
+}
+
+function reversePostorder(blocks: readonly Block[], start: Block): Block[] {
+  for (const block of blocks) {
+    block.rpo = -1;
+    block.idom = -1;
+    block.pred = [];
+    block.kids = [];
+    block.loop = false;
+  }
+  const result: Block[] = [];
+  const seen = new Set([start]);
+  const walk = [{ block: start, edge: 0 }];
+  while (walk.length > 0) {
+    const top = walk.at(-1)!;
+    if (top.edge < top.block.edges.length) {
+      const to = target(top.block.edges[top.edge++]!);
+      if (to === undefined || seen.has(to)) continue;
+      seen.add(to);
+      walk.push({ block: to, edge: 0 });
+    } else {
+      walk.pop();
+      result.push(top.block);
+    }
+  }
+  result.reverse();
+  result.forEach((block, at) => (block.rpo = at));
+  // An edge of its own counts even where two lead to the same block: the block is reached by two branches then.
+  for (const block of result) {
+    for (const edge of block.edges) target(edge)?.pred.push(block);
+  }
+  return result;
+}
+
+function dominators(blocks: readonly Block[]): void {
+  blocks[0]!.idom = 0;
+  const meet = (a: number, b: number): number => {
+    let [x, y] = [a, b];
+    while (x !== y) {
+      while (x > y) x = blocks[x]!.idom;
+      while (y > x) y = blocks[y]!.idom;
+    }
+    return x;
+  };
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let at = 1; at < blocks.length; at++) {
+      const block = blocks[at]!;
+      let idom = -1;
+      for (const { rpo, idom: known } of block.pred) if (known >= 0) idom = idom < 0 ? rpo : meet(idom, rpo);
+      if (block.idom === idom) continue;
+      block.idom = idom;
+      changed = true;
+    }
+  }
+}

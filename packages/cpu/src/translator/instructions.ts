@@ -1,0 +1,118 @@
+/** Decoded instructions of one unit of translation, as arrays: nothing is allocated for each. */
+import { createDecoded, type Decoder } from "../isa/decode.ts";
+import { FIELD_BIT, Kind, type KindCode, type Shape } from "./shapes.ts";
+
+/** Most instructions of a unit, copies by inlining not counted. */
+export const CAPACITY = 16_384;
+
+/** Reads code by architectural pc. */
+export interface CodeReader {
+  /** The 32 bits at `pc` (the upper 16 are anything if the instruction has 16), or undefined where code may not be fetched. */
+  fetch(pc: number): number | undefined;
+}
+
+export class Instructions {
+  readonly shapes: readonly (Shape | undefined)[];
+  readonly #decoder: Decoder;
+  readonly #decoded: ReturnType<typeof createDecoded> = createDecoded();
+  #reader: CodeReader | undefined;
+  #count = 0;
+  readonly #kind: Uint8Array = new Uint8Array(CAPACITY);
+  readonly #known: Map<number, number> = new Map();
+
+  /** Architectural pc; below 2^32. */
+  readonly pc: Float64Array = new Float64Array(CAPACITY);
+  readonly length: Uint8Array = new Uint8Array(CAPACITY);
+  readonly clause: Int16Array = new Int16Array(CAPACITY);
+  readonly rd: Uint8Array = new Uint8Array(CAPACITY);
+  readonly rs1: Uint8Array = new Uint8Array(CAPACITY);
+  readonly rs2: Uint8Array = new Uint8Array(CAPACITY);
+  readonly rs3: Uint8Array = new Uint8Array(CAPACITY);
+  readonly rm: Uint8Array = new Uint8Array(CAPACITY);
+  readonly imm: Int32Array = new Int32Array(CAPACITY);
+  /** Integer registers read and written, a bit each; never x0. */
+  readonly useX: Int32Array = new Int32Array(CAPACITY);
+  readonly defX: Int32Array = new Int32Array(CAPACITY);
+  readonly useF: Int32Array = new Int32Array(CAPACITY);
+  readonly defF: Int32Array = new Int32Array(CAPACITY);
+
+  constructor(decoder: Decoder, shapes: readonly (Shape | undefined)[]) {
+    this.#decoder = decoder;
+    this.shapes = shapes;
+  }
+
+  /** Forgets everything; code comes from `reader` now. */
+  reset(reader: CodeReader): void {
+    this.#reader = reader;
+    this.#count = 0;
+    this.#known.clear();
+  }
+  get full(): boolean {
+    return this.#count >= CAPACITY;
+  }
+  shape(index: number): Shape {
+    return this.shapes[this.clause[index]!]!;
+  }
+  kind(index: number): KindCode {
+    return this.#kind[index] as KindCode;
+  }
+  /** pc of the next instruction in memory. */
+  next(index: number): number {
+    return this.pc[index]! + this.length[index]!;
+  }
+
+  /** Index of the instruction at `pc`; -1 if there is none, -2 if it is illegal or the unit is full. */
+  at(pc: number): number {
+    const known = this.#known.get(pc);
+    if (known !== undefined) return known;
+    const index = this.#decode(pc);
+    this.#known.set(pc, index);
+    return index;
+  }
+
+  #mask(fields: number): number {
+    const d = this.#decoded;
+    return (
+      ((fields & FIELD_BIT.rd) === 0 ? 0 : 1 << d.rd) |
+      ((fields & FIELD_BIT.rs1) === 0 ? 0 : 1 << d.rs1) |
+      ((fields & FIELD_BIT.rs2) === 0 ? 0 : 1 << d.rs2) |
+      ((fields & FIELD_BIT.rs3) === 0 ? 0 : 1 << d.rs3)
+    );
+  }
+  #decode(pc: number): number {
+    const word = this.#reader!.fetch(pc);
+    if (word === undefined) return -1;
+    if (this.full) return -2;
+    const d = this.#decoded;
+    const clause = this.#decoder.decode(word, 0, d);
+    if (clause < 0) return -2;
+    const index = this.#count++;
+    const shape = this.shapes[clause]!;
+    this.pc[index] = pc;
+    this.length[index] = d.length;
+    this.clause[index] = clause;
+    this.rd[index] = d.rd;
+    this.rs1[index] = d.rs1;
+    this.rs2[index] = d.rs2;
+    this.rs3[index] = d.rs3;
+    this.rm[index] = d.rm;
+    this.imm[index] = d.imm;
+    // Accesses at small constant addresses are to the page that is never mapped.
+    this.#kind[index] = shape.access !== undefined && d.rs1 === 0 ? Kind.Interpret : shape.kind;
+    this.useX[index] = this.#mask(shape.readsX) & ~1;
+    this.defX[index] = this.#mask(shape.writesX) & ~1;
+    this.useF[index] = this.#mask(shape.readsF);
+    this.defF[index] = this.#mask(shape.writesF);
+    return index;
+  }
+
+  /** True for a jump through ra or t0 that saves no link: a return. */
+  isReturn(index: number): boolean {
+    return (
+      this.kind(index) === Kind.JumpIndirect &&
+      this.rd[index] === 0 &&
+      this.imm[index] === 0 &&
+      (this.rs1[index] === 1 || this.rs1[index] === 5)
+    );
+  }
+}

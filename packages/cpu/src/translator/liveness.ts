@@ -1,0 +1,103 @@
+/** Which registers hold values in locals that the state block does not have (dirty), and which are needed (live). */
+import type { Instructions } from "./instructions.ts";
+import { End, target, type Block } from "./region.ts";
+
+export interface Sites {
+  /** True if the instruction at this position may leave to the interpreter, with all registers written back. */
+  leaves(block: Block, position: number): boolean;
+}
+
+/** True if some way out of the region is at the end of the block. */
+export function exits(block: Block): boolean {
+  return block.end >= End.Call && block.end !== End.Dispatch ? true : block.edges.some((edge) => target(edge) === undefined || edge.fuel);
+}
+
+/** Fills in dirty and live masks. After a call everything is written back and read again. */
+export function analyse(code: Instructions, order: readonly Block[], sites: Sites): void {
+  for (const block of order) {
+    block.writesX = 0;
+    block.writesF = 0;
+    block.dirtyX = block.dirtyF = block.liveX = block.liveF = 0;
+    for (const index of block.ins) {
+      block.writesX |= code.defX[index]!;
+      block.writesF |= code.defF[index]!;
+    }
+    for (const index of block.hammock) block.writesX |= code.defX[index]!;
+    if (block.last >= 0) block.writesX |= code.defX[block.last]!;
+  }
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const block of order) {
+      let x = block.dirtyX;
+      let f = block.dirtyF;
+      for (const from of block.pred) {
+        if (from.end === End.Call) continue;
+        x |= from.dirtyX | from.writesX;
+        f |= from.dirtyF | from.writesF;
+      }
+      if (x === block.dirtyX && f === block.dirtyF) continue;
+      block.dirtyX = x;
+      block.dirtyF = f;
+      changed = true;
+    }
+  }
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (let at = order.length - 1; at >= 0; at--) {
+      const block = order[at]!;
+      const { x, f } = liveBefore(code, block, sites);
+      if (x === block.liveX && f === block.liveF) continue;
+      block.liveX = x;
+      block.liveF = f;
+      changed = true;
+    }
+  }
+}
+
+function liveBefore(code: Instructions, block: Block, sites: Sites): { x: number; f: number } {
+  const dirtyAfterX = block.dirtyX | block.writesX;
+  const dirtyAfterF = block.dirtyF | block.writesF;
+  let x = 0;
+  let f = 0;
+  if (block.end !== End.Call) {
+    for (const edge of block.edges) {
+      const to = target(edge);
+      if (to === undefined) continue;
+      x |= to.liveX;
+      f |= to.liveF;
+    }
+  }
+  if (exits(block)) {
+    x |= dirtyAfterX;
+    f |= dirtyAfterF;
+  }
+  // Where they are kept or not, the old values count too.
+  for (let at = block.hammock.length - 1; at >= 0; at--) x |= code.useX[block.hammock[at]!]! | code.defX[block.hammock[at]!]!;
+  // Dirty masks before each instruction, from the front.
+  const { ins } = block;
+  let dirtyX = block.dirtyX;
+  let dirtyF = block.dirtyF;
+  const before: number[] = [];
+  for (const index of ins) {
+    before.push(dirtyX, dirtyF);
+    dirtyX |= code.defX[index]!;
+    dirtyF |= code.defF[index]!;
+  }
+  if (block.last >= 0) {
+    x = (x & ~code.defX[block.last]!) | code.useX[block.last]!;
+    f |= code.useF[block.last]!;
+    if (sites.leaves(block, ins.length)) {
+      x |= dirtyX;
+      f |= dirtyF;
+    }
+  }
+  for (let at = ins.length - 1; at >= 0; at--) {
+    const index = ins[at]!;
+    x = (x & ~code.defX[index]!) | code.useX[index]!;
+    f = (f & ~code.defF[index]!) | code.useF[index]!;
+    if (!sites.leaves(block, at)) continue;
+    x |= before[2 * at]!;
+    f |= before[2 * at + 1]!;
+  }
+  return { x, f };
+}

@@ -1,0 +1,308 @@
+/** Finds the blocks of code that are reached from an entry: a region, which becomes one function. */
+import type { Instructions } from "./instructions.ts";
+import { Kind } from "./shapes.ts";
+
+/** How a block ends. */
+export const End = {
+  /** To edge 0. */
+  Jump: 0,
+  /** Edge 0 if the condition holds, otherwise edge 1. */
+  Branch: 1,
+  /** Calls `callee`, or the address in a register if that is -1; edge 0 is where it returns to. */
+  Call: 2,
+  /** To an address in a register. */
+  Return: 3,
+  Indirect: 4,
+  /** The instruction at `last` is the interpreter's. */
+  Interpret: 5,
+  /** To one of its edges, by a number that was set before: the head of a loop with several entries. */
+  Dispatch: 6,
+} as const;
+export type EndCode = (typeof End)[keyof typeof End];
+
+export interface Edge {
+  /** Architectural pc of the target. */
+  readonly pc: number;
+  /** Undefined: leaves the region. */
+  to: Block | undefined;
+  /** Goes there through this dispatch block. */
+  via: Block | undefined;
+  /** Uses fuel: to a lower or equal address, or through a register. */
+  readonly fuel: boolean;
+}
+
+export class Block {
+  readonly pc: number;
+  /** Indices of the instructions before the last one. */
+  ins: number[] = [];
+  /** Index of the instruction that ends it, -1 if it runs on into edge 0. */
+  last = -1;
+  end: EndCode = End.Jump;
+  edges: Edge[] = [];
+  callee = -1;
+  /** Instructions that a branch forward jumps over, run here and kept or not by the branch's condition. */
+  hammock: number[] = [];
+  /** The head of a call that could not be inlined is not tried again. */
+  tried = false;
+
+  // ---- graph
+  pred: Block[] = [];
+  rpo = -1;
+  idom = -1;
+  kids: Block[] = [];
+  /** Some edge comes back to it. */
+  loop = false;
+  /** Several edges come forward to it. */
+  merge = false;
+
+  // ---- data flow; registers as bits
+  /** Written since the state block was up to date, on entry. */
+  dirtyX = 0;
+  dirtyF = 0;
+  liveX = 0;
+  liveF = 0;
+  /** Written by its instructions. */
+  writesX = 0;
+  writesF = 0;
+
+  constructor(pc: number) {
+    this.pc = pc;
+  }
+  /** Instructions, its last one included. */
+  get count(): number {
+    return this.ins.length + (this.last < 0 ? 0 : 1);
+  }
+}
+
+/** Where an edge leads within the region. */
+export function target(edge: Edge): Block | undefined {
+  return edge.via ?? edge.to;
+}
+
+export interface Limits {
+  /** Instructions of a region, inlined ones not counted. */
+  readonly instructions: number;
+  readonly blocks: number;
+  /** Instructions of a function that is inlined; 0: none is. */
+  readonly inline: number;
+  /** How often functions are inlined in functions. */
+  readonly inlineDepth: number;
+  /** Instructions that a branch may jump over without a branch. */
+  readonly hammock: number;
+}
+
+export interface Region {
+  readonly entry: number;
+  readonly head: Block;
+  blocks: Block[];
+  /** pc of functions that it calls. */
+  readonly callees: readonly number[];
+  /** Highest address that a direct transfer out of or within it names. */
+  readonly maxTarget: number;
+  readonly instructions: number;
+}
+
+/** Ends a block by the instruction `index`. */
+function finish(code: Instructions, block: Block, index: number): void {
+  const next = code.next(index);
+  const pc = code.pc[index]!;
+  block.last = index;
+  const to = pc + code.imm[index]!;
+  const edge = (at: number, fuel: boolean): Edge => ({ pc: at, to: undefined, via: undefined, fuel });
+  switch (code.kind(index)) {
+    case Kind.Branch:
+      if (to < 0) break;
+      block.end = End.Branch;
+      block.edges = [edge(to, to <= pc), edge(next, false)];
+      return;
+    case Kind.Jump:
+      if (to < 0) break;
+      if (code.rd[index] === 0) {
+        block.end = End.Jump;
+        block.edges = [edge(to, to <= pc)];
+      } else {
+        block.end = End.Call;
+        block.callee = to;
+        block.edges = [edge(next, true)];
+      }
+      return;
+    case Kind.JumpIndirect:
+      if (code.rd[index] !== 0) {
+        block.end = End.Call;
+        block.edges = [edge(next, true)];
+      } else block.end = code.isReturn(index) ? End.Return : End.Indirect;
+      return;
+  }
+  block.end = End.Interpret;
+}
+
+interface Found {
+  readonly head: Block;
+  readonly blocks: Block[];
+  readonly instructions: number;
+}
+
+/** Blocks from `entry` on, without inlining. Undefined if the first instruction cannot be translated. */
+function discover(code: Instructions, entry: number, limits: Limits): Found | undefined {
+  const blocks = new Map<number, Block>();
+  const leaders = new Set<number>([entry]);
+  const work = [entry];
+  const starts = new Set<number>();
+  const inside = new Map<number, number>();
+  let count = 0;
+  // Which instructions belong to it, and which of them start blocks.
+  for (let at = 0; at < work.length; at++) {
+    let pc = work[at]!;
+    if (starts.has(pc)) continue;
+    starts.add(pc);
+    for (;;) {
+      if (inside.has(pc) || count >= limits.instructions || starts.size > limits.blocks) break;
+      const index = code.at(pc);
+      if (index < 0) break;
+      inside.set(pc, index);
+      count++;
+      if (code.kind(index) === Kind.Plain) {
+        pc = code.next(index);
+        continue;
+      }
+      const probe = new Block(pc);
+      finish(code, probe, index);
+      for (const { pc: to } of probe.edges) {
+        leaders.add(to);
+        work.push(to);
+      }
+      break;
+    }
+  }
+  for (const pc of leaders) {
+    if (!inside.has(pc)) continue;
+    const block = new Block(pc);
+    blocks.set(pc, block);
+    for (let at = pc; ; ) {
+      const index = inside.get(at);
+      if (index === undefined || (at !== pc && leaders.has(at))) {
+        block.edges = [{ pc: at, to: undefined, via: undefined, fuel: false }];
+        break;
+      }
+      if (code.kind(index) !== Kind.Plain) {
+        finish(code, block, index);
+        break;
+      }
+      block.ins.push(index);
+      at = code.next(index);
+    }
+  }
+  const head = blocks.get(entry);
+  if (head === undefined || (head.ins.length === 0 && head.end === End.Interpret)) return undefined;
+  for (const block of blocks.values()) for (const edge of block.edges) edge.to = blocks.get(edge.pc);
+  return { head, blocks: [...blocks.values()], instructions: count };
+}
+
+/** A function that calls nothing, never writes ra and is short; its blocks are copied into callers. */
+export type Leaf = Found & { readonly entry: number };
+
+const RA = 1 << 1;
+
+/** Functions to inline, by pc; kept for the time of one unit. */
+export class Leaves {
+  readonly #known: Map<number, Leaf | undefined> = new Map();
+  readonly #code: Instructions;
+  readonly #limits: Limits;
+  constructor(code: Instructions, limits: Limits) {
+    this.#code = code;
+    this.#limits = limits;
+  }
+  at(pc: number): Leaf | undefined {
+    if (this.#known.has(pc)) return this.#known.get(pc);
+    const leaf = this.#find(pc);
+    this.#known.set(pc, leaf);
+    return leaf;
+  }
+  #find(entry: number): Leaf | undefined {
+    const limit = this.#limits.inline;
+    const found = discover(this.#code, entry, { ...this.#limits, instructions: limit + 1, blocks: limit });
+    if (found === undefined || found.instructions > limit) return undefined;
+    for (const block of found.blocks) {
+      for (const index of block.ins) if ((this.#code.defX[index]! & RA) !== 0) return undefined;
+      if (block.end === End.Return) {
+        if (this.#code.rs1[block.last] !== 1) return undefined;
+      } else if (block.end !== End.Jump && block.end !== End.Branch) return undefined;
+      if (block.edges.some(({ to }) => to === undefined)) return undefined;
+    }
+    return { ...found, entry };
+  }
+}
+
+/** Copies a leaf; its returns go to `back`. */
+function copyLeaf(leaf: Leaf, back: Edge): { head: Block; blocks: Block[] } {
+  const copies = new Map<Block, Block>();
+  for (const block of leaf.blocks) copies.set(block, new Block(block.pc));
+  for (const [from, copy] of copies) {
+    copy.ins = [...from.ins];
+    copy.last = from.last;
+    if (from.end === End.Return) {
+      copy.end = End.Jump;
+      copy.edges = [{ ...back, fuel: true }];
+    } else {
+      copy.end = from.end;
+      copy.edges = from.edges.map((edge) => ({ ...edge, to: copies.get(edge.to!) }));
+    }
+  }
+  return { head: copies.get(leaf.head)!, blocks: [...copies.values()] };
+}
+
+/** The region at `entry`; undefined if its first instruction cannot be translated. */
+export function findRegion(code: Instructions, entry: number, limits: Limits, leaves: Leaves): Region | undefined {
+  const found = discover(code, entry, limits);
+  if (found === undefined) return undefined;
+  const blocks = found.blocks;
+  let maxTarget = entry;
+  const seen = (pc: number): void => {
+    if (pc > maxTarget) maxTarget = pc;
+  };
+  if (limits.inline > 0) {
+    let budget = 2 * limits.instructions;
+    for (const block of blocks.slice()) {
+      if (block.end !== End.Call || block.callee < 0 || code.rd[block.last] !== 1 || block.callee === entry) continue;
+      const leaf = leaves.at(block.callee);
+      const back = block.edges[0]!;
+      if (leaf === undefined || leaf.instructions > budget || back.to === undefined) continue;
+      budget -= leaf.instructions;
+      const copy = copyLeaf(leaf, back);
+      blocks.push(...copy.blocks);
+      block.end = End.Jump;
+      block.edges = [{ pc: block.callee, to: copy.head, via: undefined, fuel: block.callee <= code.pc[block.last]! }];
+    }
+  }
+  if (limits.hammock > 0) findHammocks(code, blocks, found.head, limits.hammock);
+  const callees = new Set<number>();
+  for (const block of blocks) {
+    for (const { pc } of block.edges) seen(pc);
+    if (block.callee >= 0) seen(block.callee);
+    if (block.end === End.Call && block.callee >= 0) callees.add(block.callee);
+  }
+  return { entry, head: found.head, blocks, callees: [...callees], maxTarget, instructions: found.instructions };
+}
+
+/** Branches over a few instructions that only compute become selections. */
+function findHammocks(code: Instructions, blocks: Block[], head: Block, limit: number): void {
+  const uses = new Map<Block, number>();
+  for (const block of blocks) for (const { to } of block.edges) if (to !== undefined) uses.set(to, (uses.get(to) ?? 0) + 1);
+  const gone = new Set<Block>();
+  for (const block of blocks) {
+    if (block.end !== End.Branch || gone.has(block)) continue;
+    const [taken, other] = block.edges as [Edge, Edge];
+    const over = other.to;
+    if (over === undefined || over === block || over === head || gone.has(over) || over.hammock.length > 0 || taken.to === over) continue;
+    if (uses.get(over) !== 1 || over.end !== End.Jump || over.last >= 0 || taken.fuel) continue;
+    const join = over.edges[0]!;
+    if (join.to === undefined || join.to !== taken.to || over.ins.length === 0 || over.ins.length > limit) continue;
+    if (!over.ins.every((index) => code.shape(index).pure && code.defX[index] !== 0)) continue;
+    if (new Set(over.ins.map((index) => code.defX[index])).size > 2) continue;
+    block.hammock = over.ins;
+    block.edges = [taken];
+    gone.add(over);
+    uses.set(taken.to, uses.get(taken.to)! - 1);
+  }
+  if (gone.size > 0) blocks.splice(0, blocks.length, ...blocks.filter((block) => !gone.has(block)));
+}

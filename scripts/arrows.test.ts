@@ -19,6 +19,12 @@ test("a planted violation is found and named", () => {
   const command = (source: string): string[] => violations(root, `${root}/packages/cpu/src/command/planted.ts`, source);
   expect(command('import fs from "node:fs";')).toEqual([]);
   expect(command('export * from "ws";')).toHaveLength(1);
+  const verify = (source: string): string[] => violations(root, `${root}/packages/cpu/src/verify/planted.ts`, source);
+  expect(verify('import * as fc from "fast-check";\nimport fs from "node:fs";')).toEqual([]);
+  expect(verify('export * from "@cvm/monitor";')).toHaveLength(1);
+  expect(plant("cpu", 'import { arbCase } from "./verify/generate.ts";')).toEqual([
+    'packages/cpu/src/planted.ts: imports "./verify/generate.ts", but packages/cpu does not publish that',
+  ]);
   expect(plant("net", 'const m = await import("@cvm/monitor");')).toHaveLength(1);
   expect(plant("cli", 'import { x } from "../../monitor/src/gate.ts";')).toHaveLength(1);
   expect(plant("libos", 'import { PENDING } from "@cvm/monitor/abi";\nimport { readFileSync } from "node:fs";')).toEqual([]);

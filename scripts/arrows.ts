@@ -15,10 +15,12 @@ interface Rule {
   readonly outside: readonly string[];
   /** Files (or folders, with a slash at the end) of src/ that only the package's executable uses, and which may use node: modules too. */
   readonly executable?: readonly string[];
+  /** Folders of src/ (with a slash at the end) that are not published: they may use whatever development needs, and nothing else may import them. */
+  readonly development?: readonly string[];
 }
 
 export const RULES: Readonly<Record<string, Rule>> = {
-  cpu: { imports: [], outside: [], executable: ["command/", "rvfi/server.ts"] },
+  cpu: { imports: [], outside: [], executable: ["command/", "rvfi/server.ts"], development: ["verify/"] },
   monitor: { imports: ["@cvm/cpu", "@cvm/cpu/abi"], outside: [] },
   libos: { imports: ["@cvm/monitor/abi", "@cvm/cpu/abi"], outside: ["node:*"] },
   net: { imports: [], outside: ["node:*", "ws", "msgpackr"] },
@@ -44,10 +46,13 @@ export function violations(root: string, file: string, source: string): string[]
   const problems: string[] = [];
   const inPackage = relative(join(root, "packages", packageName, "src"), file);
   const executable = (rule.executable ?? []).some((part) => (part.endsWith("/") ? inPackage.startsWith(part) : inPackage === part));
+  const development = (path: string): boolean => (rule.development ?? []).some((part) => path.startsWith(part));
   for (const { specifier, typeOnly } of importsOf(source)) {
     let problem: string | undefined;
     if (specifier.startsWith(".")) {
-      if (!resolve(file, "..", specifier).startsWith(join(root, "packages", packageName) + "/"))
+      const target = relative(join(root, "packages", packageName, "src"), resolve(file, "..", specifier));
+      if (development(target) && !development(inPackage)) problem = "does not publish that";
+      else if (!resolve(file, "..", specifier).startsWith(join(root, "packages", packageName) + "/"))
         problem = "leaves its package by a relative path";
     } else if (specifier.startsWith("@cvm/")) {
       if (!rule.imports.includes(specifier))
@@ -57,7 +62,7 @@ export function violations(root: string, file: string, source: string): string[]
         rule.outside.includes(specifier) ||
         (specifier.startsWith("node:") && (executable || rule.outside.includes("node:*"))) ||
         rule.outside.some((name) => specifier.startsWith(`${name}/`));
-      if (!allowed && !typeOnly)
+      if (!allowed && !typeOnly && !development(inPackage))
         problem = rule.outside.length === 0 ? "has no runtime dependency" : `may use only ${rule.outside.join(", ")}`;
     }
     if (problem !== undefined) problems.push(`${relative(root, file)}: imports "${specifier}", but packages/${packageName} ${problem}`);

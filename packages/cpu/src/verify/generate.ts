@@ -69,14 +69,11 @@ export const Role = {
 const OBJECT_TYPES = [0, 1, 16, 20, 31, 32, 900, OTYPE_MAX];
 
 const arbBits: fc.Arbitrary<bigint> = fc.bigInt({ min: 0n, max: MASK64 });
-const EDGES: readonly bigint[] = [
-  ...[0n, 1n, 2n, 7n, 8n, 15n, 16n, 17n, 31n, 32n, 63n, 64n, 0xfffn, 0x1000n, 0x1001n, 0x1fffn, 0x2000n],
-  ...[MASK64, MASK64 - 1n, 1n << 63n, (1n << 63n) - 1n, 1n << 62n, 1n << 52n, (1n << 32n) - 1n, 1n << 32n, 1n << 31n],
-  ...OBJECT_TYPES.map(BigInt),
-  ...[RW, RWC, Perm.All, Perm.Load, Perm.Seal | Perm.Unseal].map(BigInt),
-  ...[CODE, DATA, DATA + 16, READ_ONLY, REGION, REGION + DATA].map(BigInt),
-  ROOT_HI,
-];
+const SMALL = [0, 1, 2, 7, 8, 15, 16, 17, 31, 32, 63, 64, 0xfff, 0x1000, 0x1001, 0x1fff, 0x2000];
+const PLACED = [RW, RWC, Perm.All, Perm.Load, Perm.Seal | Perm.Unseal, CODE, DATA, DATA + 16, READ_ONLY, REGION, REGION + DATA];
+/** 2^n and its neighbours. */
+const powers: readonly bigint[] = [31n, 32n, 52n, 62n, 63n, 64n].flatMap((n) => [-1n, 0n, 1n].map((by) => ((1n << n) + by) & MASK64));
+const EDGES: readonly bigint[] = [...[...SMALL, ...PLACED, ...OBJECT_TYPES].map(BigInt), ...powers, ROOT_HI];
 const arbInteger: fc.Arbitrary<bigint> = fc.oneof(
   { arbitrary: fc.constantFrom(...EDGES), weight: 6 },
   { arbitrary: fc.integer({ min: -200, max: 200 }).map((n) => BigInt.asUintN(64, BigInt(n))), weight: 3 },
@@ -93,19 +90,20 @@ const arbOffset: fc.Arbitrary<number> = fc.oneof(
 );
 
 const PERMISSIONS = [
-  ...[
-    RWC,
-    RWC,
-    RWC,
-    RWC | Perm.CInvoke,
-    RW,
-    Perm.Load,
-    Perm.Store,
-    Perm.Load | Perm.LoadCap,
-    RWC & ~Perm.Global,
-    RWC & ~Perm.StoreLocalCap,
-  ],
-  ...[RWC & ~Perm.LoadCap, RWC & ~Perm.StoreCap, Perm.All, 0],
+  RWC,
+  RWC,
+  RWC,
+  RWC | Perm.CInvoke,
+  RW,
+  Perm.Load,
+  Perm.Store,
+  Perm.Load | Perm.LoadCap,
+  RWC & ~Perm.Global,
+  RWC & ~Perm.StoreLocalCap,
+  RWC & ~Perm.LoadCap,
+  RWC & ~Perm.StoreCap,
+  Perm.All,
+  0,
 ];
 const arbPermissions: fc.Arbitrary<number> = fc.oneof(
   { arbitrary: fc.constantFrom(...PERMISSIONS), weight: 5 },
@@ -157,7 +155,7 @@ const arbSealer: fc.Arbitrary<Raw> = fc
     fc.constantFrom(0, 16, 16, OTYPE_MAX - 3),
     fc.constantFrom(16, 32, 1, 8),
     fc.nat(20),
-    fc.constantFrom(...[0, 0, 0, Perm.Seal, Perm.Unseal]),
+    fc.constantFrom<number[]>(0, 0, 0, Perm.Seal, Perm.Unseal),
   )
   .map(([base, length, at, without]) =>
     capabilityOver(BigInt(base), BigInt(length), (Perm.Seal | Perm.Unseal | Perm.Global) & ~without, BigInt(base + (at % (length + 1)))),

@@ -64,7 +64,7 @@ export class Subject {
     const { buffer } = this.machine.lendBytes(0, 1);
     this.view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
-    this.#hart = this.machine.createHart() as Hart;
+    this.#hart = this.machine.createHart();
     for (const [at, length, prot] of PAGES) this.machine.protect(REGION + at, length, prot);
   }
 
@@ -75,7 +75,7 @@ export class Subject {
   prepare(test: Case): void {
     const { machine, view } = this;
     this.#hart.release();
-    this.#hart = machine.createHart() as Hart;
+    this.#hart = machine.createHart();
     const hart = this.#hart;
     machine.zeroRange(REGION, REGION_BYTES);
     loadMemory(
@@ -206,23 +206,21 @@ export class Subject {
 /** How often a program is run on after exceptions and system calls. */
 const EVENTS = 24;
 
-/** What a run came back with. */
-export interface Stop {
-  readonly exit: ExitCode;
-  readonly differences: readonly Difference[];
+/** What a comparison is told, and where it ends early. */
+export interface Hooks {
+  /** After every instruction of the reference. */
+  readonly each?: () => void;
+  /** At every stop, before it is compared. */
+  readonly stopped?: (exit: ExitCode) => void;
+  /** Compares up to the stop at this absolute address only. */
+  readonly until?: bigint;
 }
 
 /**
  * Runs a case on both and compares them: exits, causes and registers at every stop, memory at the end. Behind an exception
- * or a system call both go on at the next instruction. Empty when all is the same. `each` is called after every instruction
- * of the reference, `stopped` at every stop before it is compared.
+ * or a system call both go on at the next instruction. Empty when all is the same.
  */
-export function compare(
-  test: Case,
-  subject: Subject,
-  reference: Reference,
-  hooks: { readonly each?: () => void; readonly stopped?: (exit: ExitCode) => void } = {},
-): Difference[] {
+export function compare(test: Case, subject: Subject, reference: Reference, hooks: Hooks = {}): Difference[] {
   prepare(reference, test);
   subject.prepare(test);
   for (let event = 0; event < EVENTS; event++) {
@@ -243,7 +241,7 @@ export function compare(
     hooks.stopped?.(exit);
     found.push(...subject.registerDifferences(reference));
     if (found.length > 0) return [...found, ...subject.memoryDifferences(reference)];
-    if (expected === Exit.Fuel || reference.length === 0) break;
+    if (expected === Exit.Fuel || reference.length === 0 || reference.here === hooks.until) break;
     reference.pc = BigInt.asUintN(64, reference.pc + BigInt(reference.length));
     subject.pc = reference.pc;
   }

@@ -127,12 +127,12 @@ export class PrivilegedHart {
 
   /**
    * Takes the exception that a run (or an injected instruction) of {@link hart} came back with: afterwards the hart is at its handler's first instruction.
-   * ecall's value is 0, a breakpoint's its address, all others are as the exception was raised.
+   * The value of ecall and ebreak is 0, all others are as the exception was raised.
    */
   takeTrap(exit: typeof Exit.Trap | typeof Exit.Ecall): void {
     if (exit === Exit.Ecall) return this.#enter(ECALL[this.privilege], false, 0n);
     const cause = this.hart.trapCause;
-    this.#enter(cause, false, cause === Cause.Breakpoint ? this.address : this.#get("trapValue"));
+    this.#enter(cause, false, cause === Cause.Breakpoint ? 0n : this.#get("trapValue"));
   }
 
   /** Takes the interrupt whose turn it is, if there is one. */

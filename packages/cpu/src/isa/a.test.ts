@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { Cause, Exit, Prot } from "../abi.ts";
+import { CapCause, CapReg, Cause, Exit, Perm, Prot } from "../abi.ts";
+import { derive } from "../capability/index.ts";
 import { Bench, CODE, DATA, s32, s64, u64, VALUES } from "./bench.test.data.ts";
 import { ENGINES } from "../engines.test.support.ts";
 
@@ -77,6 +78,24 @@ describe.each(ENGINES)("%s", (engine) => {
       bench.text(`lr.${suffix} a0, (a1)\nsc.${suffix} a3, a2, (a1)\nsc.${suffix} a4, a5, (a1)\necall`);
       expect(bench.run({ 11: BigInt(DATA), 12: 77n, 15: 99n })).toBe(Exit.Ecall);
       expect([bench.x(10), bench.x(13), bench.x(14), memory(size)]).toEqual([size === 4 ? s32(value) : s64(value), 0n, 1n, 77n]);
+    });
+
+    test("sc without a reservation is checked against DDC before it fails, but looks at no page", () => {
+      const { ddc } = bench.hart;
+      bench.text(`sc.${suffix} a3, a2, (a1)\necall`);
+      const refused = (perms: number, length: number): number[] => {
+        bench.hart.ddc = derive(ddc, DATA, length, perms);
+        const exit = bench.run({ 11: 0n, 12: 77n, 13: 5n });
+        bench.hart.ddc = ddc;
+        return [exit, bench.hart.trapCause, bench.hart.trapValue, Number(bench.x(13))];
+      };
+      const code = (cause: number): number => (CapReg.Ddc << 5) | cause;
+      expect(refused(Perm.Load, 16)).toEqual([Exit.Trap, Cause.Cheri, code(CapCause.PermitStore), 5]);
+      expect(refused(Perm.Load | Perm.Store, size - 1)).toEqual([Exit.Trap, Cause.Cheri, code(CapCause.Length), 5]);
+      bench.machine.protect(DATA, 4096, Prot.Read);
+      expect(bench.run({ 11: BigInt(DATA), 12: 77n })).toBe(Exit.Ecall);
+      expect(bench.x(13)).toBe(1n);
+      bench.machine.protect(DATA, 4096, Prot.Read | Prot.Write);
     });
 
     test("sc to another address fails and drops the reservation", () => {

@@ -2,7 +2,9 @@
  * RV64A: atomics (RISC-V unprivileged specification, chapter "A"). One hart runs at a time, so that a load and a store are atomic;
  * aq and rl have nothing to order.
  * Exceptions in order: those of the capability (load permission, then store permission), length, alignment, page. Of an AMO with store causes.
+ * A store-conditional without a reservation has all of them but the page's.
  */
+import { CapReg } from "../abi.ts";
 import type { Clause } from "./clause.ts";
 import type { BinaryOp, Expr, Semantics } from "./ir.ts";
 
@@ -60,9 +62,12 @@ const storeConditional = (width: Width): Clause =>
   atomic("sc", "00011", width, "rs2 rs1", "rd, rs2, (rs1)", (s) => {
     const address = s.let(s.x("rs1"));
     const reserved = s.let(s.op("i64.eq", s.state("reservation", "i64"), absolute(s, address)));
-    // A misaligned address goes to the store whether reserved or not, and traps there.
-    const misaligned = s.op("i64.ne", s.op("i64.and", address, s.i64(width.size - 1)), s.i64(0));
-    s.if(s.op("i32.or", reserved, misaligned), () => s.store(width.size, address, s.x("rs2"), { aligned: true }));
+    s.if(
+      reserved,
+      () => s.store(width.size, address, s.x("rs2"), { aligned: true }),
+      // It finds no reservation either, and does the checks.
+      () => void s.call("cstorecond", [s.i32(CapReg.Ddc), address, s.i32(width.size), s.i64(0)], "i64", { mayTrap: true }),
+    );
     s.setState("reservation", s.i64(-1));
     s.setX("rd", s.bool(s.op("i32.eqz", reserved)));
   });

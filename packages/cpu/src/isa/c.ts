@@ -1,6 +1,7 @@
 /**
  * RV64C: compressed forms (RISC-V unprivileged specification, chapter "C", with D). Each stands for one 32-bit instruction.
- * Hints (c.nop with an immediate, c.li to x0, shifts by 0 …) are ordinary forms whose effect is nothing; reserved encodings are not listed.
+ * Hints (c.nop with an immediate, c.li to x0 …) are ordinary forms whose effect is nothing, except that those which name a register leave its
+ * capability metadata alone: {@link hint}. Reserved encodings are not listed.
  */
 import type { Clause } from "./clause.ts";
 
@@ -8,6 +9,11 @@ type Operands = NonNullable<Clause["expands"]>["operands"];
 
 function form(name: string, encoding: string, syntax: string, to: string, operands: Operands): Clause {
   return { name: `c.${name}`, extension: "C", encoding, syntax, expands: { to, operands } };
+}
+
+/** A hint that names rd: a form with more fixed bits than the one it looks like. */
+function hint(name: string, encoding: string, syntax: string): Clause {
+  return form(name, encoding, syntax, "addi", { rd: 0, rs1: 0, imm: 0 });
 }
 
 const SP = 2;
@@ -32,12 +38,15 @@ export const cClauses: readonly Clause[] = [
   form("nop", "000 0 00000 00000 01", "", "addi", { rd: 0, rs1: 0, imm: 0 }),
   form("nop", "000 nzimm[5] 00000 nzimm[4:0] 01", "imm", "addi", { rd: 0, rs1: 0, imm: "imm" }),
   form("addi", "000 imm[5] rd!=0 imm[4:0] 01", "rd, imm", "addi", rdImmediate),
+  hint("addi", "000 0 rd!=0 00000 01", "rd, 0"),
   form("addiw", "001 imm[5] rd!=0 imm[4:0] 01", "rd, imm", "addiw", rdImmediate),
   form("li", "010 imm[5] rd imm[4:0] 01", "rd, imm", "addi", { rd: "rd", rs1: 0, imm: "imm" }),
   form("addi16sp", "011 nzimm[9] 00010 nzimm[4|6|8:7|5] 01", "sp, imm", "addi", { rd: SP, rs1: SP, imm: "imm" }),
   form("lui", "011 nzimm[17] rd!=2 nzimm[16:12] 01", "rd, upper", "lui", { rd: "rd", imm: "imm" }),
   form("srli", "100 uimm[5] 00 rd' uimm[4:0] 01", "rd, imm", "srli", rdImmediate),
   form("srai", "100 uimm[5] 01 rd' uimm[4:0] 01", "rd, imm", "srai", rdImmediate),
+  hint("srli", "100 0 00 rd' 00000 01", "rd, 0x0"),
+  hint("srai", "100 0 01 rd' 00000 01", "rd, 0x0"),
   form("andi", "100 imm[5] 10 rd' imm[4:0] 01", "rd, imm", "andi", rdImmediate),
   form("sub", "100 0 11 rd' 00 rs2' 01", "rd, rs2", "sub", twoRegisters),
   form("xor", "100 0 11 rd' 01 rs2' 01", "rd, rs2", "xor", twoRegisters),
@@ -50,6 +59,7 @@ export const cClauses: readonly Clause[] = [
   form("bnez", "111 imm[8|4:3] rs1' imm[7:6|2:1|5] 01", "rs1, target", "bne", { rs1: "rs1", rs2: 0, imm: "imm" }),
   // Quadrant 2
   form("slli", "000 uimm[5] rd uimm[4:0] 10", "rd, imm", "slli", rdImmediate),
+  hint("slli", "000 0 rd 00000 10", "rd, 0x0"),
   form("fldsp", "001 uimm[5] rd uimm[4:3|8:6] 10", "fd, imm(sp)", "fld", stackLoad),
   form("lwsp", "010 uimm[5] rd!=0 uimm[4:2|7:6] 10", "rd, imm(sp)", "lw", stackLoad),
   form("ldsp", "011 uimm[5] rd!=0 uimm[4:3|8:6] 10", "rd, imm(sp)", "ld", stackLoad),

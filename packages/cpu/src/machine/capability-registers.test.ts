@@ -20,6 +20,12 @@ describe.each(ENGINES)("capability registers, %s", (engine) => {
     expect([p.hart.getInt(10), p.hart.getInt(11), p.hart.getInt(12)]).toEqual([1, 0, 0]);
     expect(p.hart.getCapability(5).tag).toBe(false);
   });
+  test("hints that name a register leave its metadata alone; the instructions that they look like do not", () => {
+    const p = load("c.addi t0, 0\nc.slli t0, 0\nc.srli a0, 0\nc.srai a0, 0\naddi t1, t1, 0\nslli t2, t2, 0\necall", { engine });
+    for (const register of [5, 6, 7, 10]) p.hart.setCapability(register, region());
+    expectEcall(p);
+    expect([5, 6, 7, 10].map((register) => p.hart.getCapability(register).tag)).toEqual([true, false, false, true]);
+  });
   test("links drop metadata", () => {
     const p = load("jal ra, near\n near: la t0, far\n jalr t1, 0(t0)\n far: ecall", { engine });
     p.hart.setCapability(1, region());

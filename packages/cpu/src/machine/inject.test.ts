@@ -76,6 +76,28 @@ describe("an injected instruction", () => {
     expect(hart.pc).toBe(6);
   });
 
+  test("may reach over the end of the address space: its second half is at the beginning", () => {
+    const { hart } = prepare();
+    hart.pc = -2;
+    expect(hart.inject(word("addi", { rd: 5, rs1: 0, imm: 7 }))).toBe(Exit.Fuel);
+    expect([hart.getInt(5), hart.pc]).toEqual([7, 2]);
+    hart.pcc = derive(root(), 0x1000, 0x1000, Perm.Execute);
+    hart.pc = -0x1002;
+    expect(hart.inject(word("addi"))).toBe(Exit.Trap);
+    expect(hart.trapCause).toBe(Cause.Cheri);
+  });
+
+  test("is refused when nothing can be fetched, after the checks of PCC", () => {
+    const { hart } = prepare();
+    hart.pc = 0x4000;
+    expect(hart.inject(word("addi"), false)).toBe(Exit.Trap);
+    expect([hart.trapCause, hart.trapValue, hart.pc]).toEqual([Cause.FetchPage, 0x4000, 0x4000]);
+    hart.pcc = derive(root(), 0x1000, 0x1000, Perm.Execute);
+    hart.pc = 0x1000;
+    expect(hart.inject(word("addi"), false)).toBe(Exit.Trap);
+    expect(hart.trapCause).toBe(Cause.Cheri);
+  });
+
   test("reports exceptions and ecall as a run does", () => {
     const { hart } = prepare();
     hart.pc = 0x40;

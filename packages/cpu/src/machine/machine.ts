@@ -310,7 +310,8 @@ export class Machine implements MachinePort {
       return 0;
     };
     const violation = (cause: number): number => fault(Cause.Cheri, BigInt((CapReg.Pcc << 5) | cause));
-    const inside = (address: bigint): boolean => address >= base && address + 2n <= top;
+    // The second half of an instruction at the very end of the address space is at its beginning.
+    const inside = (address: bigint): boolean => (address & MASK64) >= base && (address & MASK64) + 2n <= top;
     const executable = (address: bigint): boolean =>
       address < BigInt(this.memoryBytes) && (this.#pages.own(Number(address) >>> 12) & Own.Execute) !== 0;
 

@@ -14,6 +14,8 @@ export interface Execution {
   readonly intr: boolean;
   /** Privilege that it ran with: 0 user, 1 supervisor, 3 machine. */
   readonly mode: number;
+  /** Absolute address that it was fetched from. The wire does not carry it. */
+  readonly address: bigint;
   /** Architectural pc (an offset from PCC's base where PCC relocates) before and after, 64 bits, unsigned. */
   readonly pcBefore: bigint;
   readonly pcAfter: bigint;
@@ -25,7 +27,7 @@ export interface Execution {
   readonly rs1Value: bigint;
   readonly rs2: number;
   readonly rs2Value: bigint;
-  /** Absolute address of its memory access; of the refused one when it is an access or page fault or misaligned; otherwise 0. */
+  /** Absolute address of its memory access; of the refused one when it is an access fault; otherwise 0. */
   readonly memoryAddress: bigint;
   /** A bit for each byte from there that was read or written. */
   readonly readMask: number;

@@ -26,15 +26,8 @@ export interface TargetOptions {
   readonly engine?: EngineName;
 }
 
-/** Exceptions whose value is the address of a refused access. */
-const ADDRESS_CAUSES: ReadonlySet<number> = new Set([
-  Cause.LoadMisaligned,
-  Cause.LoadAccess,
-  Cause.StoreMisaligned,
-  Cause.StoreAccess,
-  Cause.LoadPage,
-  Cause.StorePage,
-]);
+/** Exceptions whose value is the address of an access that reached memory and was refused there. */
+const ADDRESS_CAUSES: ReadonlySet<number> = new Set([Cause.LoadAccess, Cause.StoreAccess]);
 
 const NO_REGISTERS: RegisterUse = { rd: 0, rs1: 0, rs2: 0 };
 const CAPABILITY_BYTES = 16;
@@ -124,7 +117,7 @@ export class InjectionTarget {
   /** Runs one instruction at pc: `word` has it in its low 16 bits or in all 32. A trap is taken: the next one is its handler's. */
   execute(word: number): Execution {
     const privileged = this.#hart;
-    const { hart, privilege: mode } = privileged;
+    const { hart, privilege: mode, address } = privileged;
     const accesses = this.#accesses;
     const insn = (word & 3) === 3 ? word >>> 0 : word & 0xffff;
     const { rd, rs1, rs2 } = this.#registers(insn);
@@ -135,11 +128,11 @@ export class InjectionTarget {
     accesses.clear();
     const exit = hart.inject(insn, mode === Privilege.Machine);
     const trap = exit === Exit.Trap || exit === Exit.Ecall;
-    let { address } = accesses;
+    let memoryAddress = accesses.address;
     if (trap) {
       privileged.takeTrap(exit);
       const { cause, value } = privileged.lastTrap!;
-      if (ADDRESS_CAUSES.has(cause)) address = value;
+      if (ADDRESS_CAUSES.has(cause)) memoryAddress = value;
     }
     this.#trapped = trap;
     this.#order++;
@@ -149,6 +142,7 @@ export class InjectionTarget {
       trap,
       intr,
       mode,
+      address,
       pcBefore,
       pcAfter: this.pc,
       rd: trap ? 0 : rd,
@@ -157,7 +151,7 @@ export class InjectionTarget {
       rs1Value,
       rs2,
       rs2Value,
-      memoryAddress: address,
+      memoryAddress,
       readMask: accesses.readMask,
       writeMask: accesses.writeMask,
       readData: accesses.readData,

@@ -29,6 +29,7 @@ const execution: fc.Arbitrary<Execution> = fc.record({
   insn: fc.integer({ min: 0, max: 0xffff_ffff }),
   trap: fc.boolean(),
   intr: fc.boolean(),
+  address: fc.constant(0n),
   mode: fc.constantFrom(0, 1, 3),
   pcBefore: word,
   pcAfter: word,
@@ -66,6 +67,7 @@ describe("the wire format of RVFI-DII", () => {
     const bytes = encodeV1(
       {
         order: 0x01,
+        address: 0n,
         pcBefore: 0x02n,
         pcAfter: 0x03n,
         insn: 0x04,

@@ -73,6 +73,7 @@ export const NO_EXECUTION: Execution = {
   trap: false,
   intr: false,
   mode: 0,
+  address: 0n,
   pcBefore: 0n,
   pcAfter: 0n,
   rd: 0,
@@ -147,6 +148,7 @@ export function decodeV1(bytes: Uint8Array): Packet {
   const byte = (index: number): number => view.getUint8(80 + index);
   return {
     order: Number(word(0)),
+    address: 0n,
     pcBefore: word(1),
     pcAfter: word(2),
     insn: Number(word(3)),

@@ -2,14 +2,18 @@
  * Text of instructions, from the clauses: mnemonics and numbers of the base as GNU objdump writes them (`-M no-aliases`), those of
  * capability instructions as the CHERI tools' llvm-objdump does, a blank behind each comma as the latter has it.
  */
+import type { Clause } from "../isa/clause.ts";
 import { csrNumbers } from "../isa/csr.ts";
 import { encodingOf, extractField, type Encoding, type FieldName } from "../isa/encoding.ts";
 import type { Decoder, Mode } from "../isa/decode.ts";
 import { registerName, roundingNames, scrName } from "./registers.ts";
-import { syntaxOf, type OperandKind } from "./syntax.ts";
+import { operandsOf, syntaxOf, type OperandKind } from "./syntax.ts";
 
 const csrNames = new Map([...csrNumbers].map(([name, number]) => [number, name]));
 const hex = (value: number | bigint, digits = 1): string => `0x${value.toString(16).padStart(digits, "0")}`;
+
+/** Fields that are part of the mnemonic or stand behind the operands. */
+const SUFFIXES: ReadonlySet<FieldName> = new Set<FieldName>(["aq", "rl", "rm"]);
 
 /** Sets as `fence` writes them: i, o, r, w from the highest bit. */
 function fenceSet(value: number): string {
@@ -43,16 +47,27 @@ function operandText(operand: OperandKind, encoding: Encoding, word: number, pc:
   }
 }
 
+/** A field that the text says nothing of, and that is not 0: reserved fields of fences, which a machine ignores. */
+function hasUnsaid(clause: Clause, encoding: Encoding, word: number): boolean {
+  return encoding.fields.some(
+    (field) =>
+      !SUFFIXES.has(field.name) && extractField(field, word) !== 0 && !operandsOf(clause).some((operand) => operand.field === field.name),
+  );
+}
+
 /**
- * Text of one instruction: `addi a0, a1, -1`. Words that are no instruction give `.half` or `.word`.
+ * Text of one instruction: `addi a0, a1, -1`. Words that are no instruction give `.half` or `.word`, and so do those that have no text
+ * of their own (reserved fields of a fence): the text always assembles to the same word.
  * @param word as {@link Decoder.decode} takes it.
  * @param pc address of the instruction, for branch targets, which are printed as addresses.
  */
 export function disassemble(decoder: Decoder, word: number, pc = 0, mode: Mode = 0): string {
   const index = decoder.written(word, mode);
-  if (index < 0) return (word & 3) === 3 ? `.word ${hex(word >>> 0, 8)}` : `.half ${hex(word & 0xffff, 4)}`;
+  const data = (word & 3) === 3 ? `.word ${hex(word >>> 0, 8)}` : `.half ${hex(word & 0xffff, 4)}`;
+  if (index < 0) return data;
   const clause = decoder.clauses[index]!;
   const encoding = encodingOf(clause);
+  if (hasUnsaid(clause, encoding, word)) return data;
   const bits = (name: FieldName): number => {
     const field = encoding.fields.find((candidate) => candidate.name === name);
     return field === undefined ? 0 : extractField(field, word);

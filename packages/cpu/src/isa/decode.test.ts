@@ -66,12 +66,6 @@ describe("16 bits", () => {
     for (const high of [0, 0xffff0000, 0x5a5a0000]) expect(decode(word | high)).toMatchObject(expected);
   });
 
-  test("as many are illegal as GNU objdump refuses, and the two that it shows although they are reserved", () => {
-    let illegal = 0;
-    for (let word = 0; word < 65536; word++) if ((word & 3) !== 3 && decoder.written(word, 0) < 0) illegal++;
-    expect(illegal).toBe(2407 + 2);
-  });
-
   test("capability mode reads some forms differently", () => {
     // c.fld fa0, 0(a1) and c.jr a5
     expect(decode(0x2188)).toMatchObject({ name: "fld", rd: 10, rs1: 11 });
@@ -85,8 +79,9 @@ describe("16 bits", () => {
 
 test("the tables find what a search through all clauses finds", () => {
   const bits = (word: number): number => word.toString(2).replaceAll("0", "").length;
+  const legal = [clausesOf(allClauses, 0), clausesOf(allClauses, 1)] as const;
   const slow = (word: number, mode: Mode): number => {
-    const fits = clausesOf(allClauses, mode).filter((index) => {
+    const fits = legal[mode].filter((index) => {
       const encoding = encodingOf(allClauses[index]!);
       return (encoding.length === 4) === ((word & 3) === 3) && matches(encoding, encoding.length === 4 ? word : word & 0xffff);
     });
@@ -101,23 +96,6 @@ test("the tables find what a search through all clauses finds", () => {
       const word = encoding.match | (seed & ~encoding.mask) | (encoding.length === 2 ? seed << 16 : 0);
       for (const mode of [0, 1] as const)
         expect(decoder.written(word, mode), clause.name + (word >>> 0).toString(16)).toBe(slow(word, mode));
-    }
-  }
-});
-
-test("no two clauses claim a word with equal right", () => {
-  const modes = (clause: Clause): string => clause.mode ?? "";
-  const bits = (word: number): number => (word >>> 0).toString(2).replaceAll("0", "").length;
-  for (const [at, a] of allClauses.entries()) {
-    for (const b of allClauses.slice(at + 1)) {
-      const [x, y] = [encodingOf(a), encodingOf(b)];
-      if (x.length !== y.length || ((x.match ^ y.match) & x.mask & y.mask) !== 0 || modes(a) !== modes(b) || bits(x.mask) !== bits(y.mask))
-        continue;
-      // Same shape: only exclusions may keep them apart.
-      const apart = [...x.exclusions, ...y.exclusions].some(({ mask, match }) =>
-        [x, y].some((side) => (mask & side.mask) === mask && (side.match & mask) === match),
-      );
-      expect(apart, `${a.name} and ${b.name}`).toBe(true);
     }
   }
 });

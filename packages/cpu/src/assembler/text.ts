@@ -42,6 +42,12 @@ function setOf(text: string, what: string): number {
 
 const patterns = new WeakMap<Clause, RegExp>();
 
+/** A word that stands for itself; a number in any base. */
+function wordPattern(word: string): string {
+  const value = parseNumber(word);
+  return value === undefined ? word : `(?:0x0*${value.toString(16)}|0*${value})`;
+}
+
 /** A pattern of a clause's operands with a group for each; an immediate before a parenthesis may be left out, so may a rounding mode. */
 function patternOf(clause: Clause): RegExp {
   let pattern = patterns.get(clause);
@@ -56,7 +62,7 @@ function patternOf(clause: Clause): RegExp {
     else if (text === "," && next?.operand?.kind === "rounding") continue;
     // (rs1) may be written 0(rs1).
     else if (text === "(" && pieces[at - 1]?.operand === undefined) source += String.raw`\s*(?:0\s*)?\(\s*`;
-    else source += /\w/u.test(text!) ? text : String.raw`\s*[${text}]\s*`;
+    else source += /\w/u.test(text!) ? wordPattern(text!) : String.raw`\s*[${text}]\s*`;
   }
   const written = pieces.some(({ operand }) => operand?.kind === "rounding");
   if (!written && encodingOf(clause).fields.some(({ name }) => name === "rm")) source += rounding;

@@ -11,7 +11,7 @@ function form(name: string, encoding: string, syntax: string, to: string, operan
   return { name: `c.${name}`, extension: "C", encoding, syntax, expands: { to, operands } };
 }
 
-/** A hint that names rd: a form with more fixed bits than the one it looks like. */
+/** A hint that names rd: the form that it looks like excludes its immediate of 0. */
 function hint(name: string, encoding: string, syntax: string): Clause {
   return form(name, encoding, syntax, "addi", { rd: 0, rs1: 0, imm: 0 });
 }
@@ -37,14 +37,14 @@ export const cClauses: readonly Clause[] = [
   // Quadrant 1
   form("nop", "000 0 00000 00000 01", "", "addi", { rd: 0, rs1: 0, imm: 0 }),
   form("nop", "000 nzimm[5] 00000 nzimm[4:0] 01", "imm", "addi", { rd: 0, rs1: 0, imm: "imm" }),
-  form("addi", "000 imm[5] rd!=0 imm[4:0] 01", "rd, imm", "addi", rdImmediate),
+  form("addi", "000 nzimm[5] rd!=0 nzimm[4:0] 01", "rd, imm", "addi", rdImmediate),
   hint("addi", "000 0 rd!=0 00000 01", "rd, 0"),
   form("addiw", "001 imm[5] rd!=0 imm[4:0] 01", "rd, imm", "addiw", rdImmediate),
   form("li", "010 imm[5] rd imm[4:0] 01", "rd, imm", "addi", { rd: "rd", rs1: 0, imm: "imm" }),
   form("addi16sp", "011 nzimm[9] 00010 nzimm[4|6|8:7|5] 01", "sp, imm", "addi", { rd: SP, rs1: SP, imm: "imm" }),
   form("lui", "011 nzimm[17] rd!=2 nzimm[16:12] 01", "rd, upper", "lui", { rd: "rd", imm: "imm" }),
-  form("srli", "100 uimm[5] 00 rd' uimm[4:0] 01", "rd, imm", "srli", rdImmediate),
-  form("srai", "100 uimm[5] 01 rd' uimm[4:0] 01", "rd, imm", "srai", rdImmediate),
+  form("srli", "100 nzuimm[5] 00 rd' nzuimm[4:0] 01", "rd, imm", "srli", rdImmediate),
+  form("srai", "100 nzuimm[5] 01 rd' nzuimm[4:0] 01", "rd, imm", "srai", rdImmediate),
   hint("srli", "100 0 00 rd' 00000 01", "rd, 0x0"),
   hint("srai", "100 0 01 rd' 00000 01", "rd, 0x0"),
   form("andi", "100 imm[5] 10 rd' imm[4:0] 01", "rd, imm", "andi", rdImmediate),
@@ -58,7 +58,7 @@ export const cClauses: readonly Clause[] = [
   form("beqz", "110 imm[8|4:3] rs1' imm[7:6|2:1|5] 01", "rs1, target", "beq", { rs1: "rs1", rs2: 0, imm: "imm" }),
   form("bnez", "111 imm[8|4:3] rs1' imm[7:6|2:1|5] 01", "rs1, target", "bne", { rs1: "rs1", rs2: 0, imm: "imm" }),
   // Quadrant 2
-  form("slli", "000 uimm[5] rd uimm[4:0] 10", "rd, imm", "slli", rdImmediate),
+  form("slli", "000 nzuimm[5] rd nzuimm[4:0] 10", "rd, imm", "slli", rdImmediate),
   hint("slli", "000 0 rd 00000 10", "rd, 0x0"),
   form("fldsp", "001 uimm[5] rd uimm[4:3|8:6] 10", "fd, imm(sp)", "fld", stackLoad),
   form("lwsp", "010 uimm[5] rd!=0 uimm[4:2|7:6] 10", "rd, imm(sp)", "lw", stackLoad),

@@ -121,6 +121,8 @@ export type EngineName = "interpreter" | "translator";
 export interface MachineOptions {
   /** `interpreter` unless given. */
   readonly engine?: EngineName;
+  /** With the translator: how often code is reached before it is translated, 0 … 65,535; 0 translates before the first time. 200 unless given. */
+  readonly translateAfter?: number;
   /** Bytes of guest-addressable memory, a multiple of 1 MiB up to 3.5 GiB; 64 MiB unless given. It is reserved, not touched. */
   readonly memoryBytes?: number;
   /** DDC/PCC relocation (ISAv8 style, xCCSR.nr = 0); true unless given. */

@@ -50,6 +50,8 @@ export interface Frame {
   /** Leaves after the instruction at ip, to be run on by the general function. Undefined in that one. */
   readonly leaveFast: Label | undefined;
   readonly checkLoads: boolean;
+  /** Counts transfers to the record at ip, if that is wanted. */
+  readonly heat: (amount: () => void) => void;
   /** Index of the observer's `access`; undefined in a variant without one. */
   readonly observeAccess: number | undefined;
   readonly functions: {
@@ -402,7 +404,10 @@ export class Emitter {
     c.memory("i32.load", Record.imm);
     c.op("i32.add");
     c.set(f.ip);
-    if (this.#handler.reach === Reach.Backward) this.#useFuel(() => c.i32(1));
+    if (this.#handler.reach === Reach.Backward) {
+      this.#useFuel(() => c.i32(1));
+      f.heat(() => c.i32(1));
+    }
     c.br(f.next);
   }
   #useFuel(amount: () => void): void {
@@ -439,6 +444,7 @@ export class Emitter {
     c.set(f.ip);
     if (taken >= 0) {
       this.#useFuel(() => c.get(taken));
+      f.heat(() => c.get(taken));
       c.release("i32", taken);
     }
     c.br(f.next);

@@ -6,15 +6,18 @@
 import { CapCause, CapReg, Cause, Exit } from "../abi.ts";
 import type { IntrinsicTable } from "../isa/intrinsics.ts";
 import type { Stmt } from "../isa/ir.ts";
-import { GUEST, PAGE_RECORDS, Record } from "../machine/layout.ts";
+import { GUEST, HEAT, HEAT_ENTRIES, PAGE_RECORDS, Record, TRANSLATION } from "../machine/layout.ts";
 import { Code, type Label } from "../wasm/code.ts";
 import { ModuleBuilder, type FunctionType } from "../wasm/module.ts";
 import { Emitter, type Frame } from "./emit.ts";
-import { Builtin, type HandlerTable } from "./handlers.ts";
+import { Builtin, MARK, type HandlerTable } from "./handlers.ts";
 import { dropCode, loadState, slowAccess, storeState } from "./slow-paths.ts";
 
 /** Result of a run function beyond {@link Exit}: call again, registers hold capability metadata now. */
 export const AGAIN = 4;
+/** Further ones of a variant that goes with a translator: there is a translation at pc; pc is reached often enough to make one. */
+export const TRANSLATED = 5;
+export const HOT = 6;
 
 /** What a generated module imports as `run`, besides the intrinsics (`intrinsics`) and the memory. */
 export interface RunImports {
@@ -27,6 +30,8 @@ export interface RunImports {
   enter(target: bigint): number;
   /** An access failed a check: finds and records the exact exception. `options` as {@link SlowAccess}; `store`: not 0 for stores. */
   fault(absolute: bigint, options: number, store: number): void;
+  /** A store is about to change bytes of a page that translations were made from. */
+  changed(address: number, size: number): void;
 }
 
 /** What it exports: both return {@link Exit} or {@link AGAIN} and leave the fuel that is left in the state block. */
@@ -43,6 +48,8 @@ export interface Variant {
   readonly checkLoads: boolean;
   /** Instructions and accesses are reported to an observer: the module imports {@link ObserverImports} as `observe`. */
   readonly observe: boolean;
+  /** Stops where translations start and where they should. */
+  readonly translated: boolean;
 }
 
 interface Functions {
@@ -54,7 +61,7 @@ interface Functions {
   readonly intrinsic: (name: string) => number;
 }
 
-function run(table: HandlerTable, functions: Functions, checkLoads: boolean, general: boolean): Code {
+function run(table: HandlerTable, functions: Functions, { checkLoads, translated }: Variant, general: boolean): Code {
   const { observe } = functions;
   const c = new Code(["i32"]);
   const fuel = 0;
@@ -118,6 +125,38 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   const leaveFast = c.block();
   const outOfFuel = c.block();
   const stopped = observe === undefined ? undefined : c.block();
+  const hot = translated ? c.block() : undefined;
+  const handlerLocal = translated ? c.local("i32") : -1;
+  /** Counts `amount` (0 or 1) transfers to the record at ip. */
+  const heat = (amount: () => void): void => {
+    if (hot === undefined) return;
+    const at = c.local("i32");
+    const sum = c.local("i32");
+    c.get(ip);
+    c.i32(3);
+    c.op("i32.shr_u");
+    c.i32(2 * (HEAT_ENTRIES - 1));
+    c.op("i32.and");
+    c.tee(at);
+    c.get(at);
+    c.memory("i32.load16_u", HEAT);
+    amount();
+    c.op("i32.add");
+    c.tee(sum);
+    c.memory("i32.store16", HEAT);
+    c.get(sum);
+    c.i32(0);
+    c.memory("i32.load", TRANSLATION.heatLimit);
+    c.op("i32.eq");
+    c.if();
+    c.get(at);
+    c.i32(0);
+    c.memory("i32.store16", HEAT);
+    c.br(hot);
+    c.end();
+    c.release("i32", at);
+    c.release("i32", sum);
+  };
   const enter = c.loop();
 
   // ---- find the records of `target`
@@ -166,6 +205,12 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   leave(Exit.Trap, exit);
   c.end();
   c.end(); // ready
+  // Where a run begins is not a transfer.
+  heat(() => {
+    c.get(count);
+    c.i64(0);
+    c.op("i64.ne");
+  });
 
   const jump = c.block();
   const jumpFree = c.block();
@@ -176,10 +221,20 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
   // ---- dispatch
   const { handlers } = table;
   const labels: Label[] = [];
+  if (translated) {
+    c.get(ip);
+    c.memory("i32.load16_u", Record.handler);
+    c.set(handlerLocal);
+  }
+  const again = translated ? c.loop() : undefined;
+  const marked = translated ? c.block() : undefined;
   for (let number = handlers.length - 1; number >= 0; number--) labels[number] = c.block();
-  c.get(ip);
-  c.memory("i32.load16_u", Record.handler);
-  c.brTable(labels, labels[Builtin.Illegal]!);
+  if (translated) c.get(handlerLocal);
+  else {
+    c.get(ip);
+    c.memory("i32.load16_u", Record.handler);
+  }
+  c.brTable(labels, marked ?? labels[Builtin.Illegal]!);
   const frame: Frame = {
     code: c,
     ip,
@@ -197,6 +252,7 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
     outOfFuel,
     leaveFast: general ? undefined : leaveFast,
     checkLoads,
+    heat,
     observeAccess: observe?.access,
     functions,
   };
@@ -253,6 +309,27 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
         return c.br(trap);
     }
   });
+  if (again !== undefined) {
+    c.end(); // marked
+    c.get(handlerLocal);
+    c.i32(MARK - 1);
+    c.op("i32.and");
+    c.set(handlerLocal);
+    c.i32(0);
+    c.memory("i32.load", TRANSLATION.passMarks);
+    c.brIf(again);
+    c.i32(0);
+    c.memory("i32.load", TRANSLATION.passFirst);
+    c.get(count);
+    c.i64(1);
+    c.op("i64.eq");
+    c.op("i32.and");
+    c.brIf(again);
+    addCount(-1);
+    storeState(c, "pc", pushPc);
+    leave(TRANSLATED, exit);
+    c.end(); // again
+  }
   c.end(); // next
   c.unreachable();
 
@@ -314,6 +391,11 @@ function run(table: HandlerTable, functions: Functions, checkLoads: boolean, gen
 
   // ---- ways out
   const pcFromIp = (): void => storeState(c, "pc", pushPc);
+  if (translated) {
+    c.end();
+    pcFromIp();
+    leave(HOT, exit);
+  }
   if (stopped !== undefined) {
     c.end();
     pcFromIp();
@@ -364,6 +446,7 @@ export function generateInterpreter(table: HandlerTable, intrinsics: IntrinsicTa
   const decode = builder.import("run", "decode", type(["i32"], "none"));
   const enter = builder.import("run", "enter", type(["i64"], "i32"));
   const fault = builder.import("run", "fault", type(["i64", "i32", "i32"], "none"));
+  const changed = builder.import("run", "changed", type(["i32", "i32"], "none"));
   const observe = options.observe
     ? {
         access: builder.import("observe", "access", type(["i32", "i32", "i64"], "none")),
@@ -388,13 +471,13 @@ export function generateInterpreter(table: HandlerTable, intrinsics: IntrinsicTa
   const dropCodeIndex = builder.declare(type(["i32", "i32"], "none"));
   builder.define(dropCodeIndex, dropCode());
   const loadSlow = builder.declare(type(["i64", "i32"], "i32"));
-  builder.define(loadSlow, slowAccess(false, fault, dropCodeIndex));
+  builder.define(loadSlow, slowAccess(false, fault, dropCodeIndex, changed));
   const storeSlow = builder.declare(type(["i64", "i32"], "i32"));
-  builder.define(storeSlow, slowAccess(true, fault, dropCodeIndex));
+  builder.define(storeSlow, slowAccess(true, fault, dropCodeIndex, changed));
   const functions: Functions = { observe, decode, enter, loadSlow, storeSlow, intrinsic: (name) => used.get(name)! };
   for (const general of [false, true]) {
     const index = builder.declare(type(["i32"], "i32"));
-    builder.define(index, run(table, functions, options.checkLoads, general));
+    builder.define(index, run(table, functions, options, general));
     builder.export(general ? "runGeneral" : "runFast", index);
   }
   builder.export("dropCode", dropCodeIndex);

@@ -67,6 +67,9 @@ export interface HandlerTable {
   fuse(first: number, second: number): number;
 }
 
+/** Bit of a record's handler: there is a translation that starts here. */
+export const MARK = 0x8000;
+
 /** Most handlers that there can be. */
 const LIMIT = 4096;
 

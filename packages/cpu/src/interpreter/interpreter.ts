@@ -36,7 +36,7 @@ export class Interpreter {
 
   /** The compiled module of a variant, made on first use. */
   compiled(variant: Variant): CompiledInterpreter {
-    const key = `${variant.checkLoads} ${variant.observe}`;
+    const key = `${variant.checkLoads} ${variant.observe} ${variant.translated}`;
     let result = this.#compiled.get(key);
     if (result === undefined) {
       const { binary, intrinsics } = generateInterpreter(this.table, this.intrinsics, variant);

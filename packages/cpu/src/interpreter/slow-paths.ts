@@ -110,7 +110,7 @@ export function dropCode(): Code {
  * loadSlow(offset, options) and storeSlow(offset, options): everything that the quick way does not do itself. The absolute
  * address, or -1 after an exception.
  */
-export function slowAccess(store: boolean, fault: number, dropCodeIndex: number): Code {
+export function slowAccess(store: boolean, fault: number, dropCodeIndex: number, changed: number): Code {
   const c = new Code(["i64", "i32"]);
   const [offset, options] = [0, 1];
   const absolute = c.local("i64");
@@ -221,6 +221,14 @@ export function slowAccess(store: boolean, fault: number, dropCodeIndex: number)
     c.get(result);
     c.get(size);
     c.call(dropCodeIndex);
+    c.end();
+    c.get(own);
+    c.i32(Own.Translated);
+    c.op("i32.and");
+    c.if();
+    c.get(result);
+    c.get(size);
+    c.call(changed);
     c.end();
   }
   c.get(result);

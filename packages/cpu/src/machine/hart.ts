@@ -2,7 +2,9 @@
 import type { Authority, Capability, ExitCode, HartPort } from "../abi.ts";
 import { Exit, REGISTER_FILE_BYTES } from "../abi.ts";
 import { fromRaw, toRaw } from "../capability/operations.ts";
-import { AGAIN } from "../interpreter/generate.ts";
+import { AGAIN, HOT, TRANSLATED } from "../interpreter/generate.ts";
+import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "../translator/results.ts";
+import type { Translator } from "../translator/translator.ts";
 import { F, HART_USED, readRegister, readScr, Scr, State, writeRegister, X, type StateField } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 
@@ -36,23 +38,66 @@ export class Hart implements HartPort {
     if (this.#released) throw new RangeError("the hart was released");
     if (!(fuel >= 1 && fuel <= 0x7fff_ffff)) throw new RangeError(`fuel ${fuel} is not in 1 … 2^31-1`);
     const machine = this.#machine;
-    const view = this.#view;
     machine.activate(this);
     this.#stop = false;
     const before = this.instructions;
-    let left = Math.floor(fuel);
+    this.fuelLeft = Math.floor(fuel);
     let code: number;
-    do {
-      const slice = left < SLICE ? left : SLICE;
-      code = view.getInt32(this.base + State.capRegs, true) === 0 ? machine.exports.runFast(slice) : machine.exports.runGeneral(slice);
-      left -= slice - view.getInt32(this.base + State.fuel, true);
-      if (this.#stop && (code === Exit.Fuel || code === AGAIN)) code = Exit.Stopped;
-      if (left <= 0 && code === AGAIN) code = Exit.Fuel;
-    } while (code === AGAIN || (code === Exit.Fuel && left > 0));
+    if (machine.translator === undefined) {
+      do {
+        code = this.#interpret();
+        if (this.#stop && (code === Exit.Fuel || code === AGAIN)) code = Exit.Stopped;
+        if (this.fuelLeft <= 0 && code === AGAIN) code = Exit.Fuel;
+      } while (code === AGAIN || (code === Exit.Fuel && this.fuelLeft > 0));
+    } else code = this.#runTranslated(machine.translator);
     if (code === Exit.Trap) machine.completeTrap(this.base);
-    this.fuelLeft = left;
     machine.instructions += this.instructions - before;
     return code as ExitCode;
+  }
+  /** One call of the interpreter. */
+  #interpret(): number {
+    const { exports } = this.#machine;
+    const slice = this.fuelLeft < SLICE ? this.fuelLeft : SLICE;
+    const code = this.#get("capRegs") === 0 ? exports.runFast(slice) : exports.runGeneral(slice);
+    this.fuelLeft -= slice - this.#get("fuel");
+    return code;
+  }
+  #select(translator: Translator): void {
+    translator.select(this.#unsigned(this.base + State.pcBase), this.#unsigned(this.base + State.codeSpan));
+  }
+  /** Translated code where there is some, the interpreter elsewhere. */
+  #runTranslated(translator: Translator): number {
+    this.#select(translator);
+    for (;;) {
+      const slice = this.fuelLeft < SLICE ? this.fuelLeft : SLICE;
+      let code = translator.run(slice);
+      if (code !== UNUSABLE) this.fuelLeft -= slice - this.#get("fuel");
+      if (code !== Exit.Fuel && this.fuelLeft > 0) {
+        if (translator.eager) code = this.#interpretOne(translator, code);
+        else {
+          if (code === TO_INTERPRETER) translator.passFirst(true);
+          else if (code === UNUSABLE) translator.observe(false);
+          const result = this.#interpret();
+          if (code === TO_INTERPRETER) translator.passFirst(false);
+          else if (code === UNUSABLE) translator.observe(true);
+          code = result;
+          if (code === HOT) translator.translate(this.pc);
+        }
+        if (code !== Exit.Fuel && code < AGAIN) return code;
+        // PCC may be another one.
+        this.#select(translator);
+      }
+      if (this.#stop) return Exit.Stopped;
+      if (this.fuelLeft <= 0) return Exit.Fuel;
+    }
+  }
+  /** Translates what is at pc, or lets the interpreter do it if that is impossible. */
+  #interpretOne(translator: Translator, code: number): number {
+    if (code === NOT_TRANSLATED && translator.translate(this.pc)) return TRANSLATED;
+    translator.passFirst(true);
+    const result = this.#interpret();
+    translator.passFirst(false);
+    return result;
   }
   /**
    * Runs the one instruction `word`, 16 bits or 32, at pc whatever memory holds there; its fetch is checked against PCC as any

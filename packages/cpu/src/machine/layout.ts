@@ -17,8 +17,8 @@ export const HART_BYTES = 4096;
 export const ACTIVE_HART = 4096;
 /** Numbers that hold for all harts of a machine, as i64 below {@link ACTIVE_HART}. `windowSkip`: bytes at the start of DDC's window that loads leave out. */
 export const MachineField = { memoryBytes: 64, windowSkip: 72 } as const;
-/** What translated code reads of the hart that runs, set when it is entered. */
-export const TRANSLATION: Readonly<globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "fuel", number>> = {
+/** What translated code and the interpreter tell each other: absolute addresses of cells. */
+export const TRANSLATION: Readonly<globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "heatLimit" | "passMarks" | "passFirst", number>> = {
   /** i32: absolute address of offset 0 of DDC. */
   dataBase: 1024,
   /** i64: offset - one page, if below this, is inside DDC with some bytes after it; the first page is never mapped. */
@@ -27,8 +27,11 @@ export const TRANSLATION: Readonly<globalThis.Record<"dataBase" | "dataLimit" | 
   codeBase: 1040,
   /** i64: pcs below this are in pages that PCC allows to execute as a whole. */
   codeSpan: 1048,
-  /** i32: fuel that is left when it comes back. */
-  fuel: 1056,
+  /** i32: the interpreter stops where this many transfers went to, or that many have some bits in common. */
+  heatLimit: 1056,
+  /** i32: not 0: the interpreter runs past marked instructions; past one that is its first. */
+  passMarks: 1060,
+  passFirst: 1064,
 };
 /** Largest number of harts of a machine. */
 export const MAX_HARTS = 8192;

@@ -10,6 +10,7 @@ import { standardInterpreter, type Interpreter } from "../interpreter/interprete
 import type { IntrinsicContext } from "../isa/intrinsics.ts";
 import { floatIsOff, nextInterrupt, type PrivilegeLevel } from "../isa/status.ts";
 import type { FastForm } from "../support/form.ts";
+import { TRANSLATION_DEFAULTS, Translator } from "../translator/translator.ts";
 import { engine } from "../wasm/engine.ts";
 import { Hart } from "./hart.ts";
 import {
@@ -47,7 +48,12 @@ const ACCESS_FAULTS: ReadonlyMap<number, number> = new Map<number, number>([
   [Cause.StorePage, Cause.StoreAccess],
 ]);
 
+/** How often the interpreter goes to a place before it is translated. */
+const TRANSLATE_AFTER = 200;
+
 export class Machine implements MachinePort {
+  /** Undefined: everything is interpreted. */
+  readonly translator: Translator | undefined;
   readonly memoryBytes: number;
   readonly exports: RunExports;
   /** The intrinsics of this machine by name, each in its fastest form: what generated code imports. */
@@ -78,6 +84,7 @@ export class Machine implements MachinePort {
       checkLoads: options.checkLoads ?? true,
       privileged: options.privileged ?? false,
       engine: options.engine ?? "interpreter",
+      translateAfter: options.translateAfter ?? TRANSLATE_AFTER,
     };
     // All of it at once: views stay valid for ever. 16 bytes more, so that decoding at the end reads a whole word.
     const wasmPages = Math.ceil((GUEST + memoryBytes + 16) / 0x1_0000);
@@ -108,11 +115,13 @@ export class Machine implements MachinePort {
     const { module, intrinsics } = interpreter.compiled({
       checkLoads: this.#options.checkLoads,
       observe: observer !== undefined,
+      translated: this.#options.engine === "translator" && observer === undefined,
     });
     const run: RunImports = {
       decode: (ip) => this.#predecode.decodeRun(ip >>> 0),
       enter: (target) => this.#enter(BigInt.asUintN(64, target)),
       fault: (absolute, access, store) => this.#fault(BigInt.asUintN(64, absolute), access, store !== 0),
+      changed: (address, size) => this.translator?.changed(address >>> 0, size),
     };
     const slow = Object.fromEntries(Object.entries(interpreter.intrinsics).map(([name, { make }]) => [name, make(context)]));
     this.#view.setBigUint64(MachineField.memoryBytes, BigInt(memoryBytes), true);
@@ -137,6 +146,14 @@ export class Machine implements MachinePort {
       env: { memory },
     });
     this.exports = instance.exports as unknown as RunExports;
+    if (this.#options.engine === "translator" && observer === undefined) {
+      this.translator = new Translator(memory, this.#pages, interpreter, this.intrinsics, {
+        ...TRANSLATION_DEFAULTS,
+        after: this.#options.translateAfter,
+        checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads },
+      });
+      this.#memory.translator = this.translator;
+    }
   }
   /** Bytes at the start of DDC's window that generated code must not take the quick way to: where loads do not look at pages, the first page, which is never mapped. */
   get #skip(): bigint {
@@ -448,6 +465,7 @@ export class Machine implements MachinePort {
     // Whether an instruction at the end of the page before can be fetched may have changed too.
     if ((prot & Prot.Execute) === 0) this.#predecode.dropRange(address, length);
     else this.#predecode.dropRange(Math.max(0, address - 2), 2);
+    if ((prot & Prot.Execute) === 0) this.translator?.unlinkRange(address, length);
     this.#pages.protect(first, end, prot);
   }
   allows(address: number, length: number, prot: number): boolean {

@@ -13,6 +13,9 @@ export class GuestMemory implements MemoryAccess {
   readonly #pages: Pages;
   readonly #predecode: Predecode;
 
+  /** Told of bytes that change on pages that translations were made from. */
+  translator: { changed(address: number, length: number): void } | undefined;
+
   constructor(buffer: ArrayBuffer, memoryBytes: number, pages: Pages, predecode: Predecode) {
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
@@ -73,9 +76,11 @@ export class GuestMemory implements MemoryAccess {
     if (length === 0) return;
     const end = address + length;
     let code = false;
+    let translated = false;
     for (let page = Math.floor(address / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
       const own = this.#pages.own(page);
-      if ((own & (Own.Tags | Own.Code)) === 0) continue;
+      if ((own & (Own.Tags | Own.Code | Own.Translated)) === 0) continue;
+      translated ||= (own & Own.Translated) !== 0;
       code ||= (own & Own.Code) !== 0;
       if ((own & Own.Tags) === 0) continue;
       const from = Math.max(address, page * PAGE_SIZE);
@@ -84,5 +89,6 @@ export class GuestMemory implements MemoryAccess {
       if (to - from === PAGE_SIZE) this.#pages.remove(page, Own.Tags);
     }
     if (code) this.#predecode.dropRange(address, length);
+    if (translated) this.translator?.changed(address, length);
   }
 }

@@ -43,7 +43,7 @@ export class Pages {
       ((prot & Prot.Read) === 0 ? Own.NoRead : 0) |
       ((prot & Prot.Write) === 0 ? Own.NoWrite : 0) |
       ((prot & Prot.Execute) === 0 ? 0 : Own.Execute);
-    for (let page = first; page < end; page++) this.#own[page] = (this.#own[page]! & (Own.Tags | Own.Code)) | bits;
+    for (let page = first; page < end; page++) this.#own[page] = (this.#own[page]! & (Own.Tags | Own.Code | Own.Translated)) | bits;
     for (let page = Math.max(0, first - 1); page < end; page++) this.#derive(page);
   }
 

@@ -3,7 +3,7 @@
  * dropped when a byte that they came from changes, so that they are always what decoding now would give.
  */
 import { PAGE_SIZE } from "../abi.ts";
-import { Builtin, Reach, type ReachCode, type Slot } from "../interpreter/handlers.ts";
+import { Builtin, MARK, Reach, type ReachCode, type Slot } from "../interpreter/handlers.ts";
 import type { Interpreter } from "../interpreter/interpreter.ts";
 import { REACH } from "../interpreter/slow-paths.ts";
 import { createDecoded, type Mode } from "../isa/decode.ts";
@@ -19,11 +19,13 @@ import {
   Own,
   PAGE_OTHERS,
   PAGE_RECORDS,
+  PAGE_SLOTS,
   POOL,
   POOL_BLOCKS,
   Record,
   RECORD_BYTES,
   SCRATCH_RECORDS,
+  SLOT_POOL,
   X,
   X_DISCARD,
 } from "./layout.ts";
@@ -201,7 +203,12 @@ export class Predecode {
       }
       this.#pages.add(after, Own.Code);
     }
-    return this.#fill(record, word, pageOffset, key);
+    const parcels = this.#fill(record, word, pageOffset, key);
+    const slots = this.#view.getInt32(PAGE_SLOTS + 4 * Math.floor(address / PAGE_SIZE), true);
+    if (slots !== 0 && key === WHOLE && this.#view.getInt32(SLOT_POOL + slots + 2 * pageOffset, true) !== 0) {
+      this.#view.setUint16(record + Record.handler, this.#view.getUint16(record + Record.handler, true) | MARK, true);
+    }
+    return parcels;
   }
   /**
    * Fills a record. `pageOffset` is where the instruction stands in its page, or -1 where there is no page of records

@@ -68,7 +68,7 @@ function writable(f: Form, slow: Label, at: Value, size: number): void {
   f.if(f.load32(at.shr(PAGE_SHIFT), PAGE_FAST, 1).and(Fast.StoreSlow), () => {
     const last = f.let(at.add(size - 1));
     const own = f.let(f.load32(at.shr(PAGE_SHIFT), PAGE_OWN, 1).or(f.load32(last.shr(PAGE_SHIFT), PAGE_OWN, 1)));
-    f.leave(slow, own.and(Own.NoWrite | Own.Code));
+    f.leave(slow, own.and(Own.NoWrite | Own.Code | Own.Translated));
     f.if(own.and(Own.Tags), () => {
       f.store(at.shr(GRANULE_SHIFT), TAGS, f.i32(0), 1);
       f.store(last.shr(GRANULE_SHIFT), TAGS, f.i32(0), 1);
@@ -151,7 +151,7 @@ const storeCapability: FastForm = {
             slow,
             f
               .load32(page, PAGE_OWN, 1)
-              .and(Own.NoWrite | Own.Code | Own.Tags)
+              .and(Own.NoWrite | Own.Code | Own.Translated | Own.Tags)
               .ne(Own.Tags),
           );
           f.store(at.shr(GRANULE_SHIFT), TAGS, f.i32(1), 1);

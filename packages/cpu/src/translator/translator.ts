@@ -1,0 +1,346 @@
+/**
+ * Translates hot code to WebAssembly and links it. A unit of translations belongs to code, not to a place: any process that has the
+ * same bytes at the same pcs runs it, after they have been compared once. Which function stands for a pc of a process is in slots by absolute address
+ * (layout.ts), so that a jump from shared code to a page that differs reaches each process's own.
+ */
+import { PAGE_SIZE } from "../abi.ts";
+import type { Interpreter } from "../interpreter/interpreter.ts";
+import { MARK } from "../interpreter/handlers.ts";
+import {
+  GUEST,
+  HEAT,
+  HEAT_ENTRIES,
+  Own,
+  PAGE_RECORDS,
+  PAGE_SLOTS,
+  Record,
+  SLOT_BLOCK_BYTES,
+  SLOT_BLOCKS,
+  SLOT_POOL,
+  TRANSLATION,
+} from "../machine/layout.ts";
+import type { Pages } from "../machine/pages.ts";
+import { engine, type WasmMemory, type WasmTable } from "../wasm/engine.ts";
+import { entryModule, type EntryExports } from "./entry.ts";
+import { Instructions } from "./instructions.ts";
+import { shapesOf } from "./shapes.ts";
+import { translate, type Range, type Unit, type UnitOptions } from "./unit.ts";
+
+export interface TranslatorOptions extends UnitOptions {
+  /** How often the interpreter goes to a place before it is translated; 0: what can be translated is never interpreted. */
+  readonly after: number;
+  /** Bytes of WebAssembly that are kept; when there are more, all translations are dropped. */
+  readonly capacity: number;
+}
+
+export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after"> = {
+  limits: { instructions: 1000, blocks: 250, inline: 100, inlineDepth: 1, hammock: 3 },
+  batch: 400,
+  capacity: 64 * 1024 * 1024,
+  checks: { merge: true, bounds: true, pages: true, loads: true },
+};
+
+/** Facts about a translator's work so far. */
+export interface TranslatorStats {
+  units: number;
+  instructions: number;
+  bytes: number;
+  /** Milliseconds spent on translating, compiling and instantiating. */
+  milliseconds: number;
+  links: number;
+  unlinks: number;
+  flushes: number;
+}
+
+/** A unit as it is linked into the process whose code starts at `base`. */
+interface Link {
+  readonly unit: Loaded;
+  readonly base: number;
+}
+/** A unit of this machine: its functions are in the table. */
+interface Loaded extends Unit {
+  readonly slots: readonly number[];
+}
+interface Context {
+  readonly base: number;
+  readonly span: number;
+}
+
+/** More than any count of {@link HEAT}: nothing gets hot. */
+const NEVER = 0x2_0000;
+
+export class Translator {
+  readonly stats: TranslatorStats = { units: 0, instructions: 0, bytes: 0, milliseconds: 0, links: 0, unlinks: 0, flushes: 0 };
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+  readonly #memory: WasmMemory;
+  readonly #pages: Pages;
+  readonly #records: Int32Array;
+  readonly #pageSlots: Int32Array;
+  readonly #options: TranslatorOptions;
+  readonly #intrinsics: Readonly<Record<string, unknown>>;
+  readonly #code: Instructions;
+  readonly #table: WasmTable;
+  readonly #entry: EntryExports;
+  readonly #freeSlots: number[] = [];
+  #nextSlot = 1;
+  #nextBlock = 1;
+  /** Units by the pcs where they can be entered. */
+  readonly #units: Map<number, Loaded[]> = new Map();
+  readonly #all: Set<Loaded> = new Set();
+  /** Links by absolute page. */
+  readonly #links: Map<number, Link[]> = new Map();
+  readonly #contexts: Map<number, Context> = new Map();
+  #context: Context = { base: 0, span: 0 };
+  /** Absolute addresses where nothing can be translated. */
+  readonly #refused: Set<number> = new Set();
+
+  constructor(memory: WasmMemory, pages: Pages, interpreter: Interpreter, intrinsics: Readonly<Record<string, unknown>>, options: TranslatorOptions) {
+    const { buffer } = memory;
+    this.#memory = memory;
+    this.#view = new DataView(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    this.#pages = pages;
+    this.#records = new Int32Array(buffer, PAGE_RECORDS, pages.count + 1);
+    this.#pageSlots = new Int32Array(buffer, PAGE_SLOTS, pages.count + 1);
+    this.#options = options;
+    this.#intrinsics = intrinsics;
+    this.#code = new Instructions(interpreter.decoder, shapesOf(interpreter.decoder.clauses));
+    this.#table = new engine.Table({ initial: 1024, element: "anyfunc" });
+    const instance = new engine.Instance(entry(), { env: { memory, table: this.#table } });
+    this.#entry = instance.exports as unknown as EntryExports;
+    this.#table.set(0, this.#entry.miss);
+    this.observe(true);
+  }
+
+  /** Whatever can be translated is, before it runs. */
+  get eager(): boolean {
+    return this.#options.after === 0;
+  }
+  /** Runs translated code from pc of the active hart on. */
+  run(fuel: number): number {
+    return this.#entry.enter(fuel);
+  }
+  /** Whether the interpreter stops at what is translated and counts what may be; otherwise it runs past it. */
+  observe(on: boolean): void {
+    this.#view.setInt32(TRANSLATION.passMarks, on ? 0 : 1, true);
+    this.#view.setInt32(TRANSLATION.heatLimit, on ? Math.max(1, this.#options.after) : NEVER, true);
+  }
+  /** The interpreter does its first instruction even where that is translated. */
+  passFirst(on: boolean): void {
+    this.#view.setInt32(TRANSLATION.passFirst, on ? 1 : 0, true);
+  }
+
+  /**
+   * Code of the hart that is about to run: pc 0 is at the absolute address `base`; pcs below `span` may be executed. Windows that overlap
+   * others replace them, so that a slot has one meaning.
+   */
+  select(base: number, span: number): void {
+    if (base === this.#context.base && span === this.#context.span) return;
+    let context = this.#contexts.get(base);
+    if (context?.span !== span) {
+      for (const other of this.#contexts.values()) {
+        if (base < other.base + other.span && other.base < base + span) {
+          this.unlinkRange(other.base, other.span);
+          this.#contexts.delete(other.base);
+        }
+      }
+      context = { base, span };
+      if (span > 0) this.#contexts.set(base, context);
+    }
+    this.#context = context;
+    this.#view.setUint32(TRANSLATION.codeBase, base, true);
+    this.#view.setBigUint64(TRANSLATION.codeSpan, BigInt(span), true);
+  }
+
+  // ---- translating
+  /** Translates the code at a pc of the selected process, or links what was translated of equal code. False if that is impossible. */
+  translate(pc: number): boolean {
+    const { base, span } = this.#context;
+    if (pc >= span) return false;
+    if (this.#slotAt(base + pc) !== 0) return true;
+    for (const unit of this.#units.get(pc) ?? []) {
+      if (!this.#equal(unit)) continue;
+      this.#link(unit);
+      return true;
+    }
+    if (this.#refused.has(base + pc)) return false;
+    const start = performance.now();
+    if (this.stats.bytes > this.#options.capacity) this.flush();
+    this.#code.reset({ fetch: (at) => this.#fetch(at) });
+    const unit = translate(
+      this.#code,
+      pc,
+      this.#options,
+      ({ from, to }) => this.#bytes.subarray(GUEST + base + from, GUEST + base + to),
+      (callee) => callee < span && this.#slotAt(base + callee) === 0 && !this.#units.has(callee),
+    );
+    if (unit === undefined || unit.maxTarget >= span) {
+      this.#refused.add(base + pc);
+      return false;
+    }
+    const loaded = this.#load(unit);
+    this.#link(loaded);
+    this.stats.units++;
+    this.stats.instructions += unit.instructions;
+    this.stats.bytes += unit.binary.length;
+    this.stats.milliseconds += performance.now() - start;
+    return true;
+  }
+  #executable(address: number): boolean {
+    return (this.#pages.own(Math.floor(address / PAGE_SIZE)) & Own.Execute) !== 0;
+  }
+  #fetch(pc: number): number | undefined {
+    const { base, span } = this.#context;
+    if (pc >= span || !this.#executable(base + pc)) return undefined;
+    const word = this.#view.getInt32(GUEST + base + pc, true);
+    if ((word & 3) === 3 && (pc + 2 >= span || !this.#executable(base + pc + 2))) return undefined;
+    return word;
+  }
+  #load(unit: Unit): Loaded {
+    const instance = new engine.Instance(unit.module, {
+      env: { memory: this.#memory, table: this.#table },
+      run: { pagesSlow: this.#entry.pagesSlow },
+      intrinsics: Object.fromEntries(unit.intrinsics.map((name) => [name, this.#intrinsics[name]])),
+    });
+    const slots = unit.entries.map((_, index) => {
+      const slot = this.#freeSlots.pop() ?? this.#nextSlot++;
+      if (slot >= this.#table.length) this.#table.grow(this.#table.length);
+      this.#table.set(slot, instance.exports[`f${index}`]);
+      return slot;
+    });
+    const loaded: Loaded = { ...unit, slots };
+    this.#all.add(loaded);
+    for (const pc of unit.entries) {
+      const list = this.#units.get(pc);
+      if (list === undefined) this.#units.set(pc, [loaded]);
+      else list.push(loaded);
+    }
+    return loaded;
+  }
+
+  // ---- linking
+  /** The process has the unit's bytes where the unit has them, and may execute them. */
+  #equal(unit: Unit): boolean {
+    const { base, span } = this.#context;
+    if (unit.maxTarget >= span) return false;
+    let at = 0;
+    for (const { from, to } of unit.ranges) {
+      if (to > span) return false;
+      for (let page = Math.floor((base + from) / PAGE_SIZE); page * PAGE_SIZE < base + to; page++) {
+        if ((this.#pages.own(page) & Own.Execute) === 0) return false;
+      }
+      for (let pc = from; pc < to; pc++) if (this.#bytes[GUEST + base + pc] !== unit.bytes[at++]) return false;
+    }
+    return true;
+  }
+  #slotAt(address: number): number {
+    return this.#view.getInt32(SLOT_POOL + this.#pageSlots[Math.floor(address / PAGE_SIZE)]! + (address & 4094) * 2, true);
+  }
+  #setSlot(address: number, slot: number): void {
+    const page = Math.floor(address / PAGE_SIZE);
+    let block = this.#pageSlots[page]!;
+    if (block === 0) {
+      block = this.#nextBlock++ * SLOT_BLOCK_BYTES;
+      this.#bytes.fill(0, SLOT_POOL + block, SLOT_POOL + block + SLOT_BLOCK_BYTES);
+      this.#pageSlots[page] = block;
+    }
+    this.#view.setInt32(SLOT_POOL + block + (address & 4094) * 2, slot, true);
+    this.#mark(address, slot !== 0);
+  }
+  /** Shows the interpreter that there is a translation. Records that are decoded later are marked then. */
+  #mark(address: number, on: boolean): void {
+    const block = this.#records[Math.floor(address / PAGE_SIZE)]! >>> 0;
+    if (block === 0) return;
+    const at = block + (address & 4095) * 8 + Record.handler;
+    const handler = this.#view.getUint16(at, true) & ~MARK;
+    if (handler !== 0) this.#view.setUint16(at, on ? handler | MARK : handler, true);
+  }
+  #pagesOf(unit: Unit, base: number): Set<number> {
+    const pages = new Set<number>();
+    for (const { from, to } of unit.ranges) {
+      for (let page = Math.floor((base + from) / PAGE_SIZE); page * PAGE_SIZE < base + to; page++) pages.add(page);
+    }
+    return pages;
+  }
+  #link(unit: Loaded): void {
+    if (this.#nextBlock + unit.entries.length >= SLOT_BLOCKS) this.flush();
+    const { base } = this.#context;
+    const link: Link = { unit, base };
+    for (const page of this.#pagesOf(unit, base)) {
+      const links = this.#links.get(page);
+      if (links === undefined) {
+        this.#links.set(page, [link]);
+        this.#pages.add(page, Own.Translated);
+      } else links.push(link);
+    }
+    unit.entries.forEach((pc, index) => this.#setSlot(base + pc, unit.slots[index]!));
+    this.stats.links++;
+  }
+  #unlink(link: Link): void {
+    const { unit, base } = link;
+    unit.entries.forEach((pc, index) => {
+      if (this.#slotAt(base + pc) === unit.slots[index]) this.#setSlot(base + pc, 0);
+    });
+    for (const page of this.#pagesOf(unit, base)) {
+      const links = this.#links.get(page);
+      if (links === undefined) continue;
+      const rest = links.filter((other) => other !== link);
+      if (rest.length > 0) this.#links.set(page, rest);
+      else {
+        this.#links.delete(page);
+        this.#pages.remove(page, Own.Translated);
+      }
+    }
+    this.stats.unlinks++;
+  }
+
+  // ---- invalidation
+  /** Bytes in [address, address + length) changed: what was made from them is not used any more. */
+  changed(address: number, length: number): void {
+    const end = address + length;
+    for (let page = Math.floor(address / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
+      for (const link of this.#links.get(page) ?? []) {
+        const { base } = link;
+        if (link.unit.ranges.some(({ from, to }: Range) => base + from < end && address < base + to)) this.#unlink(link);
+      }
+    }
+    for (const at of this.#refused) if (at >= address - 4096 && at < end) this.#refused.delete(at);
+  }
+  /** As {@link changed}, for all that stands in pages of the range. */
+  unlinkRange(address: number, length: number): void {
+    const first = Math.floor(address / PAGE_SIZE);
+    const end = Math.ceil((address + length) / PAGE_SIZE);
+    if (end - first > this.#links.size) {
+      for (const [page, links] of this.#links) if (page >= first && page < end) for (const link of links) this.#unlink(link);
+    } else
+      for (let page = first; page < end; page++) for (const link of this.#links.get(page) ?? []) this.#unlink(link);
+    this.#refused.clear();
+  }
+  /** Drops all translations. */
+  flush(): void {
+    for (const links of this.#links.values()) for (const link of links) this.#unlink(link);
+    this.#pageSlots.fill(0);
+    this.#nextBlock = 1;
+    for (const { slots } of this.#all) {
+      for (const slot of slots) {
+        this.#table.set(slot, this.#entry.miss);
+        this.#freeSlots.push(slot);
+      }
+    }
+    this.#all.clear();
+    this.#units.clear();
+    this.#refused.clear();
+    this.#bytes.fill(0, HEAT, HEAT + 2 * HEAT_ENTRIES);
+    this.stats.bytes = 0;
+    this.stats.flushes++;
+  }
+}
+
+let compiled: ReturnType<typeof compileEntry> | undefined;
+function compileEntry(): InstanceType<typeof engine.Module> {
+  return new engine.Module(entryModule());
+}
+function entry(): InstanceType<typeof engine.Module> {
+  return (compiled ??= compileEntry());
+}

@@ -209,6 +209,12 @@ describe.each(ENGINES)("%s", (engine) => {
       "csrr a0, 0xc20",
       "csrw 0x105, a0",
       "csrr a0, 0",
+    "csrr a0, mhartid",
+    "csrr a0, mccsr",
+    "mret",
+    "sret",
+    "wfi",
+    "sfence.vma a0, a1",
     ])("%s is illegal and changes nothing", (text) => {
       bench.text(text);
       expect(bench.run({ 10: 77n, 11: 1n })).toBe(Exit.Trap);

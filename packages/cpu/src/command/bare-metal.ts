@@ -3,6 +3,7 @@
  * riscv-tests expect.
  */
 import { Exit, Prot, type EngineName } from "../abi.ts";
+import { dumpRegisters } from "../machine/dump.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import { PrivilegedHart } from "../machine/privileged.ts";
 import { parseElf, type ElfFile } from "./elf.ts";
@@ -134,6 +135,7 @@ export function runBareMetal(file: Uint8Array, options: RunOptions): RunResult {
     status,
     instructions: cpu.hart.instructions,
     bareMetal: true,
+    registers: dumpRegisters(cpu.hart),
     ...(problem === undefined ? {} : { problem }),
   });
   let slice = FIRST_SLICE;

@@ -20,12 +20,18 @@ function runFile(file: string, input: Input, io: Io): Timed {
 const speed = ({ instructions, milliseconds }: Timed): string =>
   `${instructions} instructions in ${milliseconds.toFixed(0)} ms: ${(instructions / milliseconds / 1000).toFixed(0)} MIPS`;
 
+/** The registers at the end, if they are wanted. */
+function dump({ registers }: RunResult, input: Input, io: Io): void {
+  if (input.values["dump-registers"] === true) io.err(registers.map((line) => `  ${line}\n`).join(""));
+}
+
 /** A program alone: its output, and its exit status. Of a bare-metal one also a line that says pass or what failed. */
 function runOne(file: string, input: Input, io: Io): number {
   const result = runFile(file, input, io);
   const { status, problem, bareMetal } = result;
   if (problem !== undefined) io.err(`cvm-cpu: ${file}: ${problem}\n`);
   else if (bareMetal) io.out("pass\n");
+  dump(result, input, io);
   if (input.values["stats"] === true) io.err(`${speed(result)}\n`);
   return status;
 }
@@ -36,8 +42,9 @@ function runAll(files: readonly string[], input: Input, io: Io): number {
   for (const file of files) {
     let line: string;
     let passed = false;
+    let result: Timed | undefined;
     try {
-      const result = runFile(file, input, io);
+      result = runFile(file, input, io);
       const { status, problem, instructions } = result;
       passed = status === 0 && problem === undefined;
       line = `${String(instructions).padStart(12)}  ${file}${passed ? "" : `: ${problem ?? `exit status ${status}`}`}`;
@@ -47,6 +54,7 @@ function runAll(files: readonly string[], input: Input, io: Io): number {
     }
     if (!passed) failed++;
     io.out(`${passed ? "pass" : "FAIL"} ${line}\n`);
+    if (result !== undefined) dump(result, input, io);
   }
   io.out(`${files.length - failed} passed, ${failed} failed\n`);
   return failed === 0 ? 0 : 1;
@@ -54,9 +62,14 @@ function runAll(files: readonly string[], input: Input, io: Io): number {
 
 export const runCommand: Command = {
   name: "run",
-  usage: "[--stats] [--engine interpreter|translator] [--max-instructions N] FILE.elf …",
+  usage: "[--stats] [--dump-registers] [--engine interpreter|translator] [--max-instructions N] FILE.elf …",
   summary: "run static riscv64 programs that need write and exit only, or bare-metal ones (with tohost) in machine mode",
-  options: { stats: { type: "boolean" }, engine: { type: "string" }, "max-instructions": { type: "string" } },
+  options: {
+    stats: { type: "boolean" },
+    "dump-registers": { type: "boolean" },
+    engine: { type: "string" },
+    "max-instructions": { type: "string" },
+  },
   run(input, io) {
     const [file] = input.files;
     if (file === undefined) throw new UsageError("no file given");

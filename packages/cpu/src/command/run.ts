@@ -1,6 +1,7 @@
 /** Runs one program alone: what `cvm-cpu run` does. A static Linux program has no operating system but write and exit. */
 import { Cause, Exit, Perm, Prot, type EngineName, type MachinePort } from "../abi.ts";
 import { derive, root } from "../capability/index.ts";
+import { dumpRegisters } from "../machine/dump.ts";
 import { createMachine } from "../machine/machine.ts";
 import { isBareMetal, runBareMetal } from "./bare-metal.ts";
 import { loadElf, parseElf } from "./elf.ts";
@@ -34,6 +35,8 @@ export interface RunResult {
   readonly instructions: number;
   /** It ran in machine mode: status 0 is a pass. */
   readonly bareMetal: boolean;
+  /** What {@link dumpRegisters} says at the end; where an exception ended a program, at that instruction. */
+  readonly registers: readonly string[];
   /** What went wrong, if it did not end by exit. */
   readonly problem?: string;
 }
@@ -66,6 +69,7 @@ function runProgram(elf: Uint8Array, { write, maxInstructions, engine }: RunOpti
     status,
     instructions: hart.instructions,
     bareMetal: false,
+    registers: dumpRegisters(hart),
     ...(problem === undefined ? {} : { problem }),
   });
   for (;;) {

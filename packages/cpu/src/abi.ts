@@ -114,14 +114,14 @@ export const CapCause = {
 /** Register numbers in the trap value of a CHERI exception beyond the 32 general ones. */
 export const CapReg = { Pcc: 0x20, Ddc: 0x21 } as const;
 
-/** What runs guest code. */
-export type EngineName = "interpreter" | "translator";
+/** What runs guest code. `translator`: hot code is translated to WebAssembly, the rest interpreted; `eager`: all that can be is translated before it runs. */
+export type EngineName = "interpreter" | "translator" | "eager";
 
 /** Options of a machine; each has the default named. */
 export interface MachineOptions {
   /** `interpreter` unless given. */
   readonly engine?: EngineName;
-  /** With the translator: how often code is reached before it is translated, 0 … 65,535; 0 translates before the first time. 200 unless given. */
+  /** With the translator: how often code is reached before it is translated, 1 … 65,535; 200 unless given. */
   readonly translateAfter?: number;
   /** Bytes of guest-addressable memory, a multiple of 1 MiB up to 3.5 GiB; 64 MiB unless given. It is reserved, not touched. */
   readonly memoryBytes?: number;

@@ -115,7 +115,7 @@ export class Machine implements MachinePort {
     const { module, intrinsics } = interpreter.compiled({
       checkLoads: this.#options.checkLoads,
       observe: observer !== undefined,
-      translated: this.#options.engine === "translator" && observer === undefined,
+      translated: this.#options.engine !== "interpreter" && observer === undefined,
     });
     const run: RunImports = {
       decode: (ip) => this.#predecode.decodeRun(ip >>> 0),
@@ -146,10 +146,10 @@ export class Machine implements MachinePort {
       env: { memory },
     });
     this.exports = instance.exports as unknown as RunExports;
-    if (this.#options.engine === "translator" && observer === undefined) {
+    if (this.#options.engine !== "interpreter" && observer === undefined) {
       this.translator = new Translator(memory, this.#pages, interpreter, this.intrinsics, {
         ...TRANSLATION_DEFAULTS,
-        after: this.#options.translateAfter,
+        after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,
         checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads },
       });
       this.#memory.translator = this.translator;

@@ -3,10 +3,11 @@ import { readFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { checkArithmeticCommand } from "./check-arithmetic.ts";
 import { UsageError, type Command, type Io } from "./command.ts";
+import { replayCommand } from "./replay.ts";
 import { runCommand } from "./run-command.ts";
 
 /** All commands, in the order in which help prints them. */
-export const COMMANDS: readonly Command[] = [runCommand, checkArithmeticCommand];
+export const COMMANDS: readonly Command[] = [runCommand, checkArithmeticCommand, replayCommand];
 
 const HELP = { help: { type: "boolean", short: "h" } } as const;
 

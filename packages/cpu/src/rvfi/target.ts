@@ -1,11 +1,12 @@
 /** The machine that RVFI-DII drives: instructions are injected one by one, and each gives a record of what it did. */
 import { Cause, Exit, PAGE_SIZE, Prot, type Capability, type EngineName } from "../abi.ts";
 import { flagOf } from "../capability/encoding.ts";
+import type { Raw } from "../capability/raw.ts";
 import { root, toRaw } from "../capability/operations.ts";
-import { createDecoded, createDecoder, type Decoder } from "../isa/decode.ts";
+import { createDecoded, createDecoder, type Decoder, type Mode } from "../isa/decode.ts";
 import { allClauses } from "../isa/index.ts";
 import { Privilege } from "../isa/status.ts";
-import { readScr, Scr, State } from "../machine/layout.ts";
+import { F, readRegister, readScr, Scr, State, stateType, type StateField } from "../machine/layout.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import type { Observer } from "../machine/observer.ts";
 import { PrivilegedHart } from "../machine/privileged.ts";
@@ -24,10 +25,38 @@ export interface TargetOptions {
   readonly tagClearing?: boolean;
   /** `interpreter` unless given. */
   readonly engine?: EngineName;
+  /**
+   * With an observer, which records of memory accesses need; true unless given. A machine without one is the variant that programs
+   * run on; its records have no memory accesses but refused ones.
+   */
+  readonly observe?: boolean;
 }
 
 /** Exceptions whose value is the address of an access that reached memory and was refused there. */
 const ADDRESS_CAUSES: ReadonlySet<number> = new Set([Cause.LoadAccess, Cause.StoreAccess]);
+
+/** Fields of the state block that instructions can see. */
+const VISIBLE: readonly StateField[] = [
+  "pc",
+  "frm",
+  "fflags",
+  "reservation",
+  "instret",
+  "privilege",
+  "mcounteren",
+  "scounteren",
+  "mstatus",
+  "medeleg",
+  "mideleg",
+  "mie",
+  "mip",
+  "mcause",
+  "mtval",
+  "mscratch",
+  "scause",
+  "stval",
+  "sscratch",
+];
 
 const NO_REGISTERS: RegisterUse = { rd: 0, rs1: 0, rs2: 0 };
 const CAPABILITY_BYTES = 16;
@@ -88,7 +117,11 @@ export class InjectionTarget {
   #trapped = false;
 
   constructor(options: TargetOptions = {}) {
-    this.machine = createMachine({ ...options, memoryBytes: MEMORY_START + MEMORY_BYTES, privileged: true }, undefined, this.#accesses);
+    this.machine = createMachine(
+      { ...options, memoryBytes: MEMORY_START + MEMORY_BYTES, privileged: true },
+      undefined,
+      options.observe === false ? undefined : this.#accesses,
+    );
     this.machine.protect(MEMORY_START, MEMORY_BYTES, Prot.Read | Prot.Write | Prot.Execute);
     this.#hart = this.#newHart();
   }
@@ -100,11 +133,16 @@ export class InjectionTarget {
     return privileged;
   }
 
-  reset(): void {
+  /** Pages of memory that were written since the last reset; none are known without an observer. */
+  get written(): ReadonlySet<number> {
+    return this.#accesses.pages;
+  }
+  /** `written`: the pages that were, for a machine that does not know. */
+  reset(written: ReadonlySet<number> = this.written): void {
     // A new hart has nothing of the old one, counters included.
     this.#hart.hart.release();
     this.#hart = this.#newHart();
-    for (const page of this.#accesses.pages) this.machine.zeroRange(page * PAGE_SIZE, PAGE_SIZE);
+    for (const page of written) this.machine.zeroRange(page * PAGE_SIZE, PAGE_SIZE);
     this.#accesses.pages.clear();
     this.#order = 0;
     this.#trapped = false;
@@ -113,6 +151,28 @@ export class InjectionTarget {
   /** Architectural pc of the next instruction, unsigned. */
   get pc(): bigint {
     return this.machine.view.getBigUint64(this.#hart.hart.base + State.pc, true);
+  }
+  /** How the next instruction is decoded. */
+  get mode(): Mode {
+    return flagOf(readScr(this.machine.view, this.#hart.hart.base, Scr.Pcc).hi) === 0 ? 0 : 1;
+  }
+  /** All that instructions can see of the hart, by name. */
+  state(): Map<string, string> {
+    const { view } = this.machine;
+    const { base } = this.#hart.hart;
+    const result = new Map<string, string>();
+    const capability = (name: string, { tag, hi, address }: Raw): void =>
+      void result.set(name, `${address.toString(16)} ${hi.toString(16)} ${tag ? 1 : 0}`);
+    for (let register = 0; register < 32; register++) {
+      capability(`x${register}`, readRegister(view, base, register));
+      result.set(`f${register}`, view.getBigUint64(base + F + 8 * register, true).toString(16));
+      capability(`special register ${register}`, readScr(view, base, register));
+    }
+    for (const field of VISIBLE) {
+      const at = base + State[field];
+      result.set(field, (stateType(field) === "i32" ? BigInt(view.getUint32(at, true)) : view.getBigUint64(at, true)).toString(16));
+    }
+    return result;
   }
   /** Runs one instruction at pc: `word` has it in its low 16 bits or in all 32. A trap is taken: the next one is its handler's. */
   execute(word: number): Execution {
@@ -161,9 +221,7 @@ export class InjectionTarget {
 
   /** What the instruction reads and writes, as the mode in force decodes it. */
   #registers(insn: number): RegisterUse {
-    const { view } = this.machine;
-    const pcc = readScr(view, this.#hart.hart.base, Scr.Pcc);
-    const clause = decoder().decode(insn, flagOf(pcc.hi) === 0 ? 0 : 1, this.#operands);
+    const clause = decoder().decode(insn, this.mode, this.#operands);
     return clause < 0 ? NO_REGISTERS : registersOf(allClauses[clause]!, this.#operands);
   }
 }

@@ -262,4 +262,21 @@ const derivation: Readonly<Record<string, FastForm>> = {
   }),
 };
 
-export const registerForms: Readonly<Record<string, FastForm>> = { ...inspection, ...derivation };
+/** Mask that aligns a base for bounds of about a length: the low bits that its encoding loses are 0. */
+function alignment(f: Form): Value {
+  const bits = f.let(f.call("i32", f.helpers.encode, [f.i64(0), f.params[1]!]));
+  const exponent = bits.shr(14).and(7).shl(3).or(bits.and(7));
+  const internal = bits.and(1 << 26);
+  return f.let(internal.select(f.i64(-1).shl(exponent.add(3).extend()), f.i64(-1)));
+}
+const lengths: Readonly<Record<string, FastForm>> = {
+  cram: { emit: (f) => f.result(alignment(f)) },
+  crrl: {
+    emit: (f) => {
+      const mask = alignment(f);
+      f.result(f.params[1]!.add(mask.not()).and(mask));
+    },
+  },
+};
+
+export const registerForms: Readonly<Record<string, FastForm>> = { ...inspection, ...derivation, ...lengths };

@@ -8,7 +8,7 @@ interface Timed extends RunResult {
 }
 
 function runFile(file: string, input: Input, io: Io): Timed {
-  const engine = choiceOption<EngineName>(input, "engine", ["interpreter", "translator"]);
+  const engine = choiceOption<EngineName>(input, "engine", ["interpreter", "translator", "eager"]);
   const maxInstructions = integerOption(input, "max-instructions", 1, Number.MAX_SAFE_INTEGER) ?? DEFAULT_MAX_INSTRUCTIONS;
   const elf = io.readFile(file);
   const start = performance.now();
@@ -62,7 +62,7 @@ function runAll(files: readonly string[], input: Input, io: Io): number {
 
 export const runCommand: Command = {
   name: "run",
-  usage: "[--stats] [--dump-registers] [--engine interpreter|translator] [--max-instructions N] FILE.elf …",
+  usage: "[--stats] [--dump-registers] [--engine interpreter|translator|eager] [--max-instructions N] FILE.elf …",
   summary: "run static riscv64 programs that need write and exit only, or bare-metal ones (with tohost) in machine mode",
   options: {
     stats: { type: "boolean" },

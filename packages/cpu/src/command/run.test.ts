@@ -1,31 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { assembleText } from "../assembler/index.ts";
+import { writeElf } from "./elf.test.support.ts";
 import type { Io } from "./command.ts";
 import { main } from "./main.ts";
 import { runElf } from "./run.ts";
 
-const ADDRESS = 0x1_0000;
-
-/** An executable with one segment of read, write and execute permission. */
-function elfOf(text: string): Uint8Array {
-  const code = assembleText(text, { origin: ADDRESS + 120 });
-  const file = new Uint8Array(120 + code.length);
-  const view = new DataView(file.buffer);
-  view.setUint32(0, 0x7f454c46);
-  file.set([2, 1, 1], 4);
-  view.setUint16(16, 2, true);
-  view.setUint16(18, 243, true);
-  view.setBigUint64(24, BigInt(ADDRESS + 120), true);
-  view.setBigUint64(32, 64n, true);
-  view.setUint16(56, 1, true);
-  view.setUint32(64, 1, true);
-  view.setUint32(68, 7, true);
-  view.setBigUint64(80, BigInt(ADDRESS), true);
-  view.setBigUint64(96, BigInt(file.length), true);
-  view.setBigUint64(104, BigInt(file.length), true);
-  file.set(code, 120);
-  return file;
-}
+const elfOf = (text: string): Uint8Array => writeElf(text, { address: 0x1_0078 });
 
 describe("running one program alone", () => {
   test("writes and exits", () => {

@@ -18,7 +18,7 @@ export interface Booted {
   readonly cpu: PrivilegedHart;
   /** Absolute address of a label. */
   label(name: string): number;
-  x(register: number): bigint;
+  readonly x: (register: number) => bigint;
   /** Runs until control is at a label. */
   runTo(name: string): void;
   /** Goes to a label in a privilege, whatever happened before. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CapCause, CapReg, Cause, Exit, Perm, Prot } from "../abi.ts";
 import { derive } from "../capability/index.ts";
-import { Bench, CODE, DATA, s32, s64, u64, VALUES } from "./bench.test.data.ts";
+import { Bench, CODE, DATA, s32, s64, u64, VALUES } from "./bench.test.support.ts";
 import { ENGINES } from "../engines.test.support.ts";
 
 describe.each(ENGINES)("%s", (engine) => {

@@ -1,5 +1,5 @@
 import { describe } from "vitest";
-import { Bench, registerCases, s32, u64 } from "./bench.test.data.ts";
+import { Bench, registerCases, s32, u64 } from "./bench.test.support.ts";
 import { ENGINES } from "../engines.test.support.ts";
 
 describe.each(ENGINES)("%s", (engine) => {

@@ -74,6 +74,7 @@ export class Hart implements HartPort {
       if (code !== UNUSABLE) this.fuelLeft -= slice - this.#get("fuel");
       if (code !== Exit.Fuel && this.fuelLeft > 0) {
         if (translator.eager) code = this.#interpretOne(translator, code);
+        else if (code === NOT_TRANSLATED && translator.missed(this.pc)) code = TRANSLATED;
         else {
           if (code === TO_INTERPRETER) translator.passFirst(true);
           else if (code === UNUSABLE) translator.observe(false);

@@ -66,6 +66,8 @@ interface Context {
   readonly span: number;
 }
 
+/** How much more a transfer from translated code counts than one of the interpreter. */
+const MISS_WEIGHT = 8;
 /** More than any count of {@link HEAT}: nothing gets hot. */
 const NEVER = 0x2_0000;
 
@@ -92,6 +94,8 @@ export class Translator {
   readonly #links: Map<number, Link[]> = new Map();
   readonly #contexts: Map<number, Context> = new Map();
   #context: Context = { base: 0, span: 0 };
+  /** Counts of {@link missed}, by some bits of the pc. */
+  readonly #misses: Uint16Array = new Uint16Array(4096);
   /** Absolute addresses where nothing can be translated. */
   readonly #refused: Set<number> = new Set();
 
@@ -154,6 +158,14 @@ export class Translator {
   }
 
   // ---- translating
+  /** Translated code went to a pc where nothing is translated. True if something is now. */
+  missed(pc: number): boolean {
+    const at = (pc >>> 1) & (this.#misses.length - 1);
+    const count = ++this.#misses[at]!;
+    if (count <= this.#options.after / MISS_WEIGHT) return false;
+    this.#misses[at] = 0;
+    return this.translate(pc);
+  }
   /** Translates the code at a pc of the selected process, or links what was translated of equal code. False if that is impossible. */
   translate(pc: number): boolean {
     const { base, span } = this.#context;

@@ -1,6 +1,10 @@
 /** How tests of this folder run properties: on failure, the shrunk case as text instead of a dump of data. */
 import * as fc from "fast-check";
-import type { Case } from "./case.ts";
+import { Perm } from "../abi.ts";
+import { rawNull, type Raw } from "../capability/raw.ts";
+import { CODE, REGION_BYTES, type Case, type Instruction } from "./case.ts";
+import type { Holdings } from "./authority.ts";
+import { RWC, within } from "./capabilities.ts";
 import type { Reference } from "./reference.ts";
 import { describeCase, referenceOf, report, subjectOf, type Setting } from "./report.ts";
 import { compare, type Hooks, type Subject } from "./subject.ts";
@@ -34,16 +38,46 @@ export function sameAsReference(
 ): void {
   const subject = subjectOf(setting);
   const reference = referenceOf(setting);
-  let differ = false;
   forAll(
     arbitrary,
     numRuns,
     (test) => {
       const differences = compare(test, subject, reference, each.hooks?.(test, reference));
-      differ = differences.length > 0;
-      if (differ) throw new Error(differences[0]!.what);
+      if (differences.length > 0) throw new Error(differences[0]!.what);
       each.after?.(test, subject);
     },
-    (test) => (differ ? report(test, setting, compare(test, subject, reference)) : describeCase(test)),
+    (test) => {
+      const differences = compare(test, subject, reference);
+      return differences.length > 0 ? report(test, setting, differences) : describeCase(test);
+    },
   );
+}
+
+/** The case of a program in good conditions, with whatever else is given. Registers by number; those that are not given hold 0. */
+export function caseOf(
+  program: readonly Instruction[],
+  given: Partial<Omit<Case, "program" | "registers">> & { readonly registers?: Readonly<Record<number, Raw>> } = {},
+): Case {
+  const { registers = {}, ...rest } = given;
+  return {
+    program,
+    registers: Array.from({ length: 31 }, (_, index) => registers[index + 1] ?? rawNull()),
+    floats: Array.from({ length: 32 }, () => 0n),
+    fcsr: 0,
+    ddc: within(0, REGION_BYTES, RWC),
+    pcc: within(0, REGION_BYTES, Perm.All),
+    specials: [],
+    memory: [],
+    writableCode: false,
+    origin: CODE,
+    fuel: 100_000,
+    ...rest,
+  };
+}
+
+/** Everything that a machine holds: c1 … c31, PCC, DDC; the other special registers; what is tagged in memory. */
+export function holdingsOf(subject: Subject): Omit<Holdings, "readable"> {
+  const registers = Array.from({ length: 31 }, (_, index) => subject.register(index + 1));
+  const specials = Array.from({ length: 30 }, (_, index) => subject.special(index + 2));
+  return { registers: [...registers, subject.special(0), subject.special(1)], specials, memory: subject.tagged() };
 }

@@ -17,7 +17,7 @@ const USAGE = `Runs random programs of capability instructions on an engine and 
   --programs N     how many; 1,000,000 unless given
   --minutes M      for how long instead
   --seed S         of the first program, 0 to 4294967295; a random one unless given. Program number n has seed S + n
-  --engine NAME    interpreter (default) or translator
+  --engine NAME    interpreter (default), translator, or eager
   --mode NAME      integer, capability, or both (default)
   --no-relocation, --trapping
                    a machine with other options
@@ -82,7 +82,7 @@ function settingsOf(args: readonly string[]): Settings | undefined {
         : wholeNumber("programs", values.programs, 1, Number.MAX_SAFE_INTEGER),
     minutes,
     seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : wholeNumber("seed", values.seed, 0, 2 ** 32 - 1),
-    engine: oneOf<EngineName>("engine", values.engine ?? "interpreter", ["interpreter", "translator"]),
+    engine: oneOf<EngineName>("engine", values.engine ?? "interpreter", ["interpreter", "translator", "eager"]),
     mode: oneOf("mode", values.mode ?? "both", ["integer", "capability", "both"]),
     rounds: wholeNumber("rounds", values.rounds ?? "5", 2, 100_000),
     relocation: values["no-relocation"] !== true,

@@ -129,6 +129,16 @@ export class Subject {
     };
   }
 
+  /** All granules with a tag. */
+  tagged(): { readonly at: number; readonly cap: Raw }[] {
+    const tags = this.#bytes.subarray(layout.TAGS, layout.TAGS + MEMORY_BYTES / GRANULE_SIZE);
+    const found: { at: number; cap: Raw }[] = [];
+    for (let index = tags.indexOf(1); index >= 0; index = tags.indexOf(1, index + 1)) {
+      found.push({ at: index * GRANULE_SIZE, cap: this.granule(index * GRANULE_SIZE) });
+    }
+    return found;
+  }
+
   /** Differences of registers, pc, flags and counters. */
   registerDifferences(reference: Reference): Difference[] {
     const found: Difference[] = [];
@@ -218,11 +228,12 @@ export interface Hooks {
 
 /**
  * Runs a case on both and compares them: exits, causes and registers at every stop, memory at the end. Behind an exception
- * or a system call both go on at the next instruction. Empty when all is the same.
+ * or a system call both go on at the next instruction, up to the program's end. Empty when all is the same.
  */
 export function compare(test: Case, subject: Subject, reference: Reference, hooks: Hooks = {}): Difference[] {
   prepare(reference, test);
   subject.prepare(test);
+  const end = BigInt(REGION + test.origin + assemble(test.program).bytes.length);
   for (let event = 0; event < EVENTS; event++) {
     const expected = reference.run(test.fuel, hooks.each);
     const exit = subject.hart.run(test.fuel);
@@ -242,6 +253,8 @@ export function compare(test: Case, subject: Subject, reference: Reference, hook
     found.push(...subject.registerDifferences(reference));
     if (found.length > 0) return [...found, ...subject.memoryDifferences(reference)];
     if (expected === Exit.Fuel || reference.length === 0 || reference.here === hooks.until) break;
+    // Behind the program there is nothing to run.
+    if (reference.here >= end && reference.here < REGION + CODE + CODE_BYTES) break;
     reference.pc = BigInt.asUintN(64, reference.pc + BigInt(reference.length));
     subject.pc = reference.pc;
   }

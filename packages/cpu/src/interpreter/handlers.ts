@@ -21,8 +21,6 @@ export type Slot = "unused" | "int" | "intWrite" | "intBoth" | "float";
 export interface ClauseShape {
   readonly semantics: Semantics;
   readonly slots: Readonly<Record<RegField, Slot>>;
-  /** Needs the floating-point unit. */
-  readonly float: boolean;
   /** Has a branch or jump to pc + imm. */
   readonly direct: boolean;
   /** What follows in memory is not reached from here: decoding stops. */
@@ -126,8 +124,7 @@ function shapeOf(clause: Clause): ClauseShape {
     if (written) return read ? "intBoth" : "intWrite";
     return read ? "int" : "unused";
   };
-  const float = clause.extension === "F" || clause.extension === "D" || clause.name === "fpclear";
-  return { semantics, slots: { rd: slot("rd"), rs1: slot("rs1"), rs2: slot("rs2"), rs3: slot("rs3") }, float, direct, ends };
+  return { semantics, slots: { rd: slot("rd"), rs1: slot("rs1"), rs2: slot("rs2"), rs3: slot("rs3") }, direct, ends };
 }
 
 /** Makes the table of handlers of a list of clauses. TypeError when a clause uses a field as an integer and as a float register. */

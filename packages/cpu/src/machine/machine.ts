@@ -30,6 +30,7 @@ import {
   writeScr,
   type StateField,
 } from "./layout.ts";
+import { FloatSwitch } from "./float-switch.ts";
 import { GuestMemory } from "./memory.ts";
 import { ObservedMemory, observerImports, type Observer } from "./observer.ts";
 import { Pages } from "./pages.ts";
@@ -66,6 +67,8 @@ export class Machine implements MachinePort {
   readonly #predecode: Predecode;
   readonly #memory: GuestMemory;
   #active: Hart | undefined;
+  /** On machines where the floating-point unit can be switched off. */
+  readonly #float: FloatSwitch | undefined;
   /** The instruction that {@link inject} runs: fetched, and then done when the next fetch asks. */
   #injected: { readonly word: number; readonly fetchable: boolean; fetched: boolean; done: boolean } | undefined;
   #nextHart = 0;
@@ -93,7 +96,9 @@ export class Machine implements MachinePort {
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
     this.#pages = new Pages(buffer, memoryBytes);
-    this.#predecode = new Predecode(interpreter, buffer, this.#pages, observer === undefined);
+    if (this.#options.privileged) this.#float = new FloatSwitch(interpreter.decoder);
+    const language = { decoder: this.#float ?? interpreter.decoder, table: interpreter.table };
+    this.#predecode = new Predecode(language, buffer, this.#pages, observer === undefined);
     this.#memory = new GuestMemory(buffer, memoryBytes, this.#pages, this.#predecode);
 
     const context: IntrinsicContext = {
@@ -147,7 +152,7 @@ export class Machine implements MachinePort {
     });
     this.exports = instance.exports as unknown as RunExports;
     if (this.#options.engine !== "interpreter" && observer === undefined) {
-      this.translator = new Translator(memory, this.#pages, interpreter, this.intrinsics, {
+      this.translator = new Translator(memory, this.#pages, language, this.intrinsics, {
         ...TRANSLATION_DEFAULTS,
         after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,
         checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads },
@@ -190,6 +195,7 @@ export class Machine implements MachinePort {
     hart.base = ACTIVE_HART;
     this.#active = hart;
     this.#set64(ACTIVE_HART, "reservation", -1n);
+    this.#followFloat();
   }
   #park(): void {
     const hart = this.#active;
@@ -254,10 +260,11 @@ export class Machine implements MachinePort {
 
   /** PCC and the pages that it allows to execute as a whole. */
   setPcc(hart: number, cap: Raw): void {
+    if (hart === ACTIVE_HART) this.#followFloat();
     writeScr(this.#view, hart, Scr.Pcc, cap);
     const { base, top } = decodeBounds(cap.hi, cap.address);
     // An injected instruction is followed by a fetch that must ask.
-    const singly = this.#floatOff(hart) || this.#injected !== undefined;
+    const singly = this.#injected !== undefined;
     const usable = cap.tag && otypeOf(cap.hi) === OTYPE_UNSEALED && (permsOf(cap.hi) & Perm.Execute) !== 0 && (base & 1n) === 0n && !singly;
     const key = usable ? 1 + flagOf(cap.hi) : 0;
     const lo = ((base + PAGE - 1n) / PAGE) * PAGE;
@@ -274,9 +281,15 @@ export class Machine implements MachinePort {
     this.#set64(hart, "jumpSpan", top - base >= 2n ? top - base - 1n : 0n);
   }
 
-  /** Instructions are decoded one at a time while those of the floating-point unit are illegal. */
-  #floatOff(hart: number): boolean {
-    return this.#options.privileged && floatIsOff(this.#get64(hart, "mstatus"));
+  /** What was decoded and translated is valid for one state of the active hart's floating-point unit: on or off. */
+  #followFloat(): void {
+    const float = this.#float;
+    if (float === undefined) return;
+    const off = floatIsOff(this.#get64(ACTIVE_HART, "mstatus"));
+    if (off === float.off) return;
+    float.off = off;
+    this.#predecode.dropAll();
+    this.translator?.flush();
   }
   /** See {@link IntrinsicContext.interrupted}. */
   #interrupted(hart: number): boolean {
@@ -348,7 +361,7 @@ export class Machine implements MachinePort {
       if (!injected.fetchable) return fault(Cause.FetchPage, target);
       if ((injected.word & 3) === 3 && !inside(target + 2n)) return violation(CapCause.Length);
       injected.fetched = true;
-      const record = this.#predecode.decodeWord(injected.word, flagOf(pcc.hi) === 0 ? 0 : 1, this.#floatOff(hart));
+      const record = this.#predecode.decodeWord(injected.word, flagOf(pcc.hi) === 0 ? 0 : 1);
       this.#view.setInt32(hart + State.recordBase, record, true);
       this.#set64(hart, "pagePc", pc);
       return record;
@@ -367,7 +380,7 @@ export class Machine implements MachinePort {
       if (!inside(target + 2n)) return violation(CapCause.Length);
       if (!executable(target + 2n)) return fault(Cause.FetchPage, target + 2n);
     }
-    const record = this.#predecode.decodeSingle(address, flagOf(pcc.hi) === 0 ? 0 : 1, this.#floatOff(hart));
+    const record = this.#predecode.decodeSingle(address, flagOf(pcc.hi) === 0 ? 0 : 1);
     this.#view.setInt32(hart + State.recordBase, record, true);
     this.#set64(hart, "pagePc", pc);
     return record;

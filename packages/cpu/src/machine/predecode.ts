@@ -35,8 +35,11 @@ import type { Pages } from "./pages.ts";
 const MAX_RUN = 64;
 const PARCELS = PAGE_SIZE / 2;
 
+/** What records are made by. */
+export type Language = Pick<Interpreter, "decoder" | "table">;
+
 export class Predecode {
-  readonly #interpreter: Interpreter;
+  readonly #interpreter: Language;
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #pages: Pages;
@@ -54,7 +57,7 @@ export class Predecode {
   readonly #fuse: boolean;
 
   /** `fuse`: a handler may do two instructions. */
-  constructor(interpreter: Interpreter, buffer: ArrayBuffer, pages: Pages, fuse: boolean) {
+  constructor(interpreter: Language, buffer: ArrayBuffer, pages: Pages, fuse: boolean) {
     this.#interpreter = interpreter;
     this.#fuse = fuse;
     this.#view = new DataView(buffer);
@@ -132,6 +135,10 @@ export class Predecode {
       this.#free.push(this.#indexOf(block));
     }
   }
+  /** Drops all records. */
+  dropAll(): void {
+    for (const page of this.#pageOf) if (page >= 0) this.dropPage(page);
+  }
   /** Drops what was decoded from [address, address + length). */
   dropRange(address: number, length: number): void {
     if (length === 0) return;
@@ -174,13 +181,13 @@ export class Predecode {
       parcel += parcels;
     }
   }
-  /** Decodes the one instruction at an absolute address, all of whose bytes may be fetched; returns the address of its record. `floatOff`: instructions of the floating-point unit are illegal. */
-  decodeSingle(address: number, mode: Mode, floatOff: boolean): number {
-    return this.decodeWord(this.#view.getInt32(GUEST + address, true), mode, floatOff);
+  /** Decodes the one instruction at an absolute address, all of whose bytes may be fetched; returns the address of its record. */
+  decodeSingle(address: number, mode: Mode): number {
+    return this.decodeWord(this.#view.getInt32(GUEST + address, true), mode);
   }
   /** Decodes an instruction that stands nowhere in memory; returns the address of its record. */
-  decodeWord(word: number, mode: Mode, floatOff: boolean): number {
-    this.#fill(SCRATCH_RECORDS, word, -1, blockKey(mode + 1, 0, 0), floatOff);
+  decodeWord(word: number, mode: Mode): number {
+    this.#fill(SCRATCH_RECORDS, word, -1, blockKey(mode + 1, 0, 0));
     return SCRATCH_RECORDS;
   }
   /** True when the instruction at an absolute address has 4 bytes. */
@@ -214,13 +221,13 @@ export class Predecode {
    * Fills a record. `pageOffset` is where the instruction stands in its page, or -1 where there is no page of records
    * around it. Returns the parcels up to the next instruction, 0 if none follows.
    */
-  #fill(record: number, word: number, pageOffset: number, key: number, floatOff = false): number {
+  #fill(record: number, word: number, pageOffset: number, key: number): number {
     const view = this.#view;
     const mode: Mode = key >>> KEY_MODE_SHIFT === 2 ? 1 : 0;
     const long = (word & 3) === 3;
     const operands = this.#decoded;
     const clause = this.#interpreter.decoder.decode(word, mode, operands);
-    if (clause < 0 || (floatOff && this.#interpreter.table.shapes[clause]!.float)) {
+    if (clause < 0) {
       view.setInt32(record + Record.imm, long ? word : word & 0xffff, true);
       view.setUint16(record + Record.handler, Builtin.Illegal, true);
       return 0;

@@ -99,7 +99,7 @@ export class Translator {
   /** Absolute addresses where nothing can be translated. */
   readonly #refused: Set<number> = new Set();
 
-  constructor(memory: WasmMemory, pages: Pages, interpreter: Interpreter, intrinsics: Readonly<Record<string, unknown>>, options: TranslatorOptions) {
+  constructor(memory: WasmMemory, pages: Pages, interpreter: Pick<Interpreter, "decoder">, intrinsics: Readonly<Record<string, unknown>>, options: TranslatorOptions) {
     const { buffer } = memory;
     this.#memory = memory;
     this.#view = new DataView(buffer);

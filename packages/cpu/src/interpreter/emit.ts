@@ -1,4 +1,5 @@
 /** Turns the intermediate form of one clause into WebAssembly whose operands come from the record at `ip`. */
+import type { Extension } from "../isa/clause.ts";
 import type { Expr, RegField, Stmt } from "../isa/ir.ts";
 import {
   ACTIVE_HART,
@@ -60,6 +61,9 @@ export interface Frame {
     readonly intrinsic: (name: string) => number;
   };
 }
+
+/** Extensions whose intrinsics do not read instret. */
+const UNCOUNTED: ReadonlySet<Extension> = new Set<Extension>(["F", "D", "Xcheri"]);
 
 /** The address of the slot of register n is 8 n above a multiple of 256. */
 const SLOT_SHIFT = 3;
@@ -571,8 +575,7 @@ export class Emitter {
   #call(s: Stmt & { k: "call" }): void {
     const c = this.#code;
     const f = this.#f;
-    const float = this.#handler.clause.extension === "F" || this.#handler.clause.extension === "D";
-    if (!float) {
+    if (!UNCOUNTED.has(this.#handler.clause.extension)) {
       // Instructions before this one, for intrinsics that read instret.
       this.#setState("instret", () => {
         this.#loadState("instret");

@@ -116,20 +116,6 @@ const cload: Intrinsic = {
   },
 };
 
-/** authority, offset, size, options, value. */
-const cstore: Intrinsic = {
-  params: ["i32", "i64", "i32", "i32", "i64"],
-  result: "none",
-  make: (context) => {
-    const checker = new Checker(context);
-    return (hart: number, register: number, offset: bigint, size: number, options: number, value: bigint) => {
-      const alignment = (options & Access.Aligned) !== 0 ? size : 1;
-      const address = checker.access(hart, register, offset, { size, perms: Perm.Store, alignment });
-      if (address !== FAILED) context.memory.store(address, size, BigInt.asUintN(8 * size, value));
-    };
-  },
-};
-
 /** authority, offset, size. */
 const cloadres: Intrinsic = {
   params: ["i32", "i64", "i32"],
@@ -243,9 +229,9 @@ const cloadtags: Intrinsic = {
   },
 };
 
-/** `name` with its size and without options: `cload1` … `cload8`, zero-extended; `cstore1` … `cstore8`. */
+/** Loads without options, zero-extended: `cload1` … `cload8`, and stores `cstore1` … `cstore8`: authority, offset, what is stored. */
 const SIZES = [1, 2, 4, 8];
-const plainLoads = SIZES.map((size): [string, Intrinsic] => [
+const loads = SIZES.map((size): [string, Intrinsic] => [
   `cload${size}`,
   {
     params: ["i32", "i64"],
@@ -256,14 +242,17 @@ const plainLoads = SIZES.map((size): [string, Intrinsic] => [
     },
   },
 ]);
-const plainStores = SIZES.map((size): [string, Intrinsic] => [
+const stores = SIZES.map((size): [string, Intrinsic] => [
   `cstore${size}`,
   {
     params: ["i32", "i64", "i64"],
     result: "none",
     make: (context) => {
-      const store = cstore.make(context) as (h: number, r: number, offset: bigint, size: number, options: number, value: bigint) => void;
-      return (hart: number, register: number, offset: bigint, value: bigint) => store(hart, register, offset, size, 0, value);
+      const checker = new Checker(context);
+      return (hart: number, register: number, offset: bigint, value: bigint) => {
+        const address = checker.access(hart, register, offset, { size, perms: Perm.Store, alignment: 1 });
+        if (address !== FAILED) context.memory.store(address, size, BigInt.asUintN(8 * size, value));
+      };
     },
   },
 ]);
@@ -271,8 +260,7 @@ const plainStores = SIZES.map((size): [string, Intrinsic] => [
 /** What cheri-memory.ts and cheri-mode.ts call. */
 export const cheriMemoryIntrinsics: IntrinsicTable = {
   cload,
-  cstore,
-  ...Object.fromEntries([...plainLoads, ...plainStores]),
+  ...Object.fromEntries([...loads, ...stores]),
   cloadres,
   cstorecond,
   cloadcap,

@@ -8,7 +8,7 @@ import { CapReg } from "../abi.ts";
 import type { Clause } from "./clause.ts";
 import type { AccessSize, Expr, Semantics } from "./ir.ts";
 
-/** Options of the intrinsics `cload` and `cstore`; those without options are `cload1` … `cload8`, `cstore1` … `cstore8`. */
+/** Options of the intrinsic `cload`; the loads without options are `cload1` … `cload8`. */
 export const Access = { Signed: 1, Aligned: 2, ForStore: 4 } as const;
 
 /** What authorises an access, and the offset from its address: from DDC's (with relocation) or from that of cs1. */
@@ -32,9 +32,8 @@ export function loadVia(s: Semantics, via: Authority, size: AccessSize, options 
 }
 
 /** A checked store of the low bytes of `value`; clears the tags it touches. */
-export function storeVia(s: Semantics, via: Authority, size: AccessSize, value: Expr, options = 0): void {
-  if (options === 0) return s.run(`cstore${size}`, [via.register(s), via.offset(s), value], { mayTrap: true });
-  s.run("cstore", [via.register(s), via.offset(s), s.i32(size), s.i32(options), value], { mayTrap: true });
+export function storeVia(s: Semantics, via: Authority, size: AccessSize, value: Expr): void {
+  s.run(`cstore${size}`, [via.register(s), via.offset(s), value], { mayTrap: true });
 }
 
 const bits = (value: number): string => value.toString(2).padStart(5, "0");

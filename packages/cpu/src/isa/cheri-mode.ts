@@ -95,7 +95,8 @@ function amo(s: Semantics, size: AccessSize, op: BinaryOp | "swap" | "choose", c
   const operand = s.let(size === 4 ? s.sext32(s.x("rs2")) : s.x("rs2"));
   const result: Expr =
     op === "swap" ? operand : op === "choose" ? s.select(s.op(comparison!, old, operand), old, operand) : s.op(op, old, operand);
-  storeVia(s, throughCs1, size, result, Access.Aligned);
+  // The load has found out whether it is aligned.
+  storeVia(s, throughCs1, size, result);
   s.setX("rd", old);
 }
 

@@ -108,6 +108,7 @@ class Side {
     state.registers.forEach((cap, index) => writeRegister(this.#view, ACTIVE_HART, index, cap));
     machine.setPcc(ACTIVE_HART, state.pcc);
     machine.setDdc(ACTIVE_HART, state.ddc);
+    this.#view.setBigUint64(ACTIVE_HART + State.reservation, state.reservation ?? MASK64, true);
     for (const index of [12, 15, 28, 31]) writeScr(this.#view, ACTIVE_HART, index, state.registers[5]!);
   }
   call(name: string, args: readonly (number | bigint)[]): bigint | number | undefined {
@@ -204,6 +205,8 @@ export interface RandomState {
   readonly registers: readonly Raw[];
   readonly ddc: Raw;
   readonly pcc: Raw;
+  /** None unless given. */
+  readonly reservation?: bigint;
 }
 
 const small = fc.bigInt({ min: -20n, max: 20n });
@@ -283,11 +286,12 @@ const usable = fc
     before: fc.constantFrom(0n, 0n, 16n, 64n, 4096n),
     length: fc.constantFrom(1n, 7n, 8n, 16n, 24n, 64n, 64n, 128n, 8192n),
     perms: permissions,
+    type: fc.oneof({ weight: 6, arbitrary: fc.constant(OTYPE_UNSEALED) }, { weight: 1, arbitrary: otype }),
   })
-  .map(({ at, before, length, perms }): Raw => {
+  .map(({ at, before, length, perms, type }): Raw => {
     const base = at - before < 0n ? 0n : at - before;
     const { bits } = encodeBounds(base, base + before + length);
-    return { hi: withPerms(withBounds(ROOT_HI, bits), perms), address: at & MASK64, tag: true };
+    return { hi: withOtype(withPerms(withBounds(ROOT_HI, bits), perms), type), address: at & MASK64, tag: true };
   });
 const integer = fc.oneof(number, place).map((address): Raw => ({ hi: 0n, address, tag: false }));
 /** What CSeal and CUnseal take: an address that may be an otype. */

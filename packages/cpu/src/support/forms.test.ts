@@ -86,6 +86,9 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   csetflags: (d) => [d.cd, d.cs1, signed(d.number)],
   cseal: combine,
   cunseal: combine,
+  cload: (d) => [d.authority, offset(d), [4, 8, 4, 1][d.which & 3]!, d.which === 2 ? 5 : 7],
+  cloadres: (d) => [d.authority, offset(d), [4, 8, 2, 8][d.which & 3]!],
+  cstorecond: (d) => [d.authority, offset(d), [4, 8, 4, 1][d.which & 3]!, signed(d.number)],
   cload1: load,
   cload2: load,
   cload4: load,
@@ -118,9 +121,13 @@ const draws = { any: drawOf(anyState), usable: drawOf(usableState) };
 const RUNS = 2500;
 const names = Object.keys(fastForms);
 
-/** cs2 of CUnseal and CInvoke fits cs1 in many cases. */
+/** In many cases cs2 of CUnseal and CInvoke fits cs1, and a store-conditional its reservation. */
 function related(name: string, d: Draw): Draw {
   if (d.which > 7) return d;
+  if (name === "cstorecond") {
+    const from = d.authority === CapReg.Ddc ? d.state.ddc : d.state.registers[d.authority]!;
+    return { ...d, state: { ...d.state, reservation: (from.address + offset(d)) & MASK64 } };
+  }
   const registers = d.state.registers.slice();
   const cap = registers[d.cs1]!;
   const otype = (cap.hi >> 27n) & 0x3ffffn;

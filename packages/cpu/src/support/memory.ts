@@ -2,9 +2,9 @@
  * WebAssembly forms of the intrinsics that access memory through a capability. An access that fails a check, and one of a page that is not
  * as usual, is the TypeScript form's: it finds the exact exception, or does the rest of the work.
  */
-import { GRANULE_SIZE, Perm } from "../abi.ts";
-import { CapReg } from "../abi.ts";
-import { CAP_BYTES, CAPS, Fast, GUEST, Own, PAGE_FAST, PAGE_OWN, Scr, SCR_BYTES, SCRS, State, TAGS } from "../machine/layout.ts";
+import { CapReg, GRANULE_SIZE, Perm } from "../abi.ts";
+import { Access } from "../isa/cheri-memory.ts";
+import { CAP_BYTES, CAPS, Fast, GUEST, Own, PAGE_FAST, PAGE_OWN, Scr, SCR_BYTES, SCRS, TAGS } from "../machine/layout.ts";
 import type { Label } from "../wasm/code.ts";
 import type { Value, Width } from "../wasm/function.ts";
 import { OTYPE_MASK, permBit, type FastForm, type Form } from "./form.ts";
@@ -19,20 +19,22 @@ interface Authority {
   readonly from: Value;
 }
 
-/** A general register; leaves to `slow` when it has no metadata: it is not tagged. */
-function register(f: Form, slow: Label, number: Value): Authority {
-  f.leave(slow, f.hasMetadata(number).eqz());
-  return { at: f.metadataOf(number), from: f.x(number) };
-}
-/** A general register or DDC. */
-function registerOrDdc(f: Form, slow: Label, number: Value): Authority {
-  const at = f.let(f.hart.add(SCRS + Scr.Ddc * SCR_BYTES));
-  const from = f.let(f.load64(f.hart, State.ddcAddress));
-  f.if(number.ne(CapReg.Ddc), () => {
-    f.leave(slow, f.hasMetadata(number).eqz());
-    f.set(at, f.hart.add(number.mul(CAP_BYTES)).add(CAPS));
-    f.set(from, f.x(number));
-  });
+/** A general register or DDC; leaves to `slow` when it is a register without metadata: it is not tagged. */
+function authorityOf(f: Form, slow: Label, number: Value): Authority {
+  const at = f.let(f.i32(0));
+  const from = f.let(f.i64(0));
+  f.if(
+    number.eq(CapReg.Ddc),
+    () => {
+      f.set(at, f.hart.add(SCRS + Scr.Ddc * SCR_BYTES));
+      f.set(from, f.state("ddcAddress"));
+    },
+    () => {
+      f.leave(slow, f.hasMetadata(number).eqz());
+      f.set(at, f.hart.add(number.mul(CAP_BYTES)).add(CAPS));
+      f.set(from, f.x(number));
+    },
+  );
   return { at, from };
 }
 
@@ -76,13 +78,13 @@ function writable(f: Form, slow: Label, at: Value, size: number): void {
   });
 }
 
-/** cload1 … cload8: authority (a general register), offset; the result is zero-extended. */
+/** cload1 … cload8: authority, offset; the result is zero-extended. */
 function load(size: Width): FastForm {
   return {
     emit: (f) => {
       const [, number, offset] = f.params as [Value, Value, Value];
       f.block((slow) => {
-        const at = address(f, slow, register(f, slow, number), offset, size, permBit(Perm.Load));
+        const at = address(f, slow, authorityOf(f, slow, number), offset, size, permBit(Perm.Load));
         readable(f, slow, at);
         f.return(f.loadExtended(at, GUEST, size));
       });
@@ -91,13 +93,13 @@ function load(size: Width): FastForm {
   };
 }
 
-/** cstore1 … cstore8: authority (a general register), offset, value. */
+/** cstore1 … cstore8: authority, offset, value. */
 function store(size: Width): FastForm {
   return {
     emit: (f) => {
       const [, number, offset, value] = f.params as [Value, Value, Value, Value];
       f.orSlow((slow) => {
-        const at = address(f, slow, register(f, slow, number), offset, size, permBit(Perm.Store));
+        const at = address(f, slow, authorityOf(f, slow, number), offset, size, permBit(Perm.Store));
         writable(f, slow, at, size);
         f.store(at, GUEST, value, size);
         f.return();
@@ -106,12 +108,76 @@ function store(size: Width): FastForm {
   };
 }
 
+/** Runs `body` for accesses of 4 and of 8 bytes by a size that is known when it runs; others are the TypeScript form's. */
+function words(f: Form, slow: Label, size: Value, body: (width: 4 | 8) => void): void {
+  for (const width of [4, 8] as const) f.if(size.eq(width), () => body(width));
+  f.leave(slow);
+}
+const signed = (f: Form, at: Value, width: 4 | 8): Value => (width === 8 ? f.load64(at, GUEST) : f.load32(at, GUEST).extendSigned());
+
+/** authority, offset, size, options: loads of atomic operations, aligned, of what is stored to afterwards. */
+const loadForStore: FastForm = {
+  emit: (f) => {
+    const [, number, offset, size, options] = f.params as [Value, Value, Value, Value, Value];
+    f.block((slow) => {
+      f.leave(slow, options.ne(Access.Signed | Access.Aligned | Access.ForStore));
+      const authority = authorityOf(f, slow, number);
+      words(f, slow, size, (width) => {
+        const at = address(f, slow, authority, offset, width, permBit(Perm.Load) | permBit(Perm.Store), true);
+        readable(f, slow, at);
+        f.leave(slow, f.load32(at.shr(PAGE_SHIFT), PAGE_OWN, 1).and(Own.NoWrite));
+        f.return(signed(f, at, width));
+      });
+    });
+    f.slow();
+  },
+};
+
+/** authority, offset, size. */
+const loadReserved: FastForm = {
+  emit: (f) => {
+    const [, number, offset, size] = f.params as [Value, Value, Value, Value];
+    f.block((slow) => {
+      const authority = authorityOf(f, slow, number);
+      words(f, slow, size, (width) => {
+        const at = address(f, slow, authority, offset, width, permBit(Perm.Load), true);
+        readable(f, slow, at);
+        f.setState("reservation", at.extend());
+        f.return(signed(f, at, width));
+      });
+    });
+    f.slow();
+  },
+};
+
+/** authority, offset, size, value; 0 if it stored, 1 if the reservation was lost. */
+const storeConditional: FastForm = {
+  emit: (f) => {
+    const [, number, offset, size, value] = f.params as [Value, Value, Value, Value, Value];
+    f.block((slow) => {
+      const authority = authorityOf(f, slow, number);
+      words(f, slow, size, (width) => {
+        const at = address(f, slow, authority, offset, width, permBit(Perm.Store), true);
+        f.if(f.state("reservation").ne(at.extend()), () => {
+          f.setState("reservation", f.i64(-1));
+          f.return(f.i64(1));
+        });
+        writable(f, slow, at, width);
+        f.setState("reservation", f.i64(-1));
+        f.store(at, GUEST, value, width);
+        f.return(f.i64(0));
+      });
+    });
+    f.slow();
+  },
+};
+
 /** cd, authority, offset, 1 to reserve. */
 const loadCapability: FastForm = {
   emit: (f) => {
     const [, cd, number, offset, reserve] = f.params as [Value, Value, Value, Value, Value];
     f.orSlow((slow) => {
-      const authority = registerOrDdc(f, slow, number);
+      const authority = authorityOf(f, slow, number);
       const at = address(f, slow, authority, offset, GRANULE_SIZE, permBit(Perm.Load), true);
       readable(f, slow, at);
       f.if(reserve, () => f.setState("reservation", at.extend()));
@@ -130,7 +196,7 @@ const storeCapability: FastForm = {
   emit: (f) => {
     const [, cs2, number, offset] = f.params as [Value, Value, Value, Value];
     f.orSlow((slow) => {
-      const authority = registerOrDdc(f, slow, number);
+      const authority = authorityOf(f, slow, number);
       const at = address(f, slow, authority, offset, GRANULE_SIZE, permBit(Perm.Store), true);
       const metadata = f.metadataOf(cs2);
       const hi = f.let(f.i64(0));
@@ -171,7 +237,7 @@ const loadTags: FastForm = {
     const number = f.params[1]!;
     f.block((slow) => {
       const perms = permBit(Perm.Load) | permBit(Perm.LoadCap);
-      const at = address(f, slow, register(f, slow, number), f.i64(0), 4 * GRANULE_SIZE, perms, true);
+      const at = address(f, slow, authorityOf(f, slow, number), f.i64(0), 4 * GRANULE_SIZE, perms, true);
       readable(f, slow, at);
       // A byte for each, 0 or 1.
       const tags = f.let(f.load32(at.shr(GRANULE_SHIFT), TAGS));
@@ -182,6 +248,9 @@ const loadTags: FastForm = {
 };
 
 export const memoryForms: Readonly<Record<string, FastForm>> = {
+  cload: loadForStore,
+  cloadres: loadReserved,
+  cstorecond: storeConditional,
   cload1: load(1),
   cload2: load(2),
   cload4: load(4),

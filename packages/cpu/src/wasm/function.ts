@@ -117,6 +117,9 @@ export class Value {
   extend(): Value {
     return this.#unary("i64.extend_i32_u", "i64");
   }
+  extendSigned(): Value {
+    return this.#unary("i64.extend_i32_s", "i64");
+  }
   /** This condition chooses; both are evaluated. One of them says the type. */
   select(a: Operand, b: Operand): Value {
     const typed = a instanceof Value ? a : b instanceof Value ? b : undefined;

@@ -219,6 +219,7 @@ describe.each(ENGINES)("%s", (engine) => {
       bench.text(text);
       expect(bench.run({ 10: 77n, 11: 1n })).toBe(Exit.Trap);
       expect([bench.hart.trapCause, bench.pc, bench.x(10)]).toEqual([Cause.IllegalInstruction, CODE, 77n]);
+      expect(bench.hart.trapValue).toBe(bench.machine.readU32(CODE)); // the instruction
     });
     test("uccsr says: tag clearing, relocation, on; it needs access to system registers", () => {
       bench.text("csrr a0, uccsr\necall");

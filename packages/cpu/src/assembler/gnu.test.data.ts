@@ -463,6 +463,8 @@ export const relative: readonly string[] = [
 /** Pseudo-instructions that are one instruction. */
 export const pseudos: readonly string[] = [
   "00000013 nop",
+  "12000073 sfence.vma",
+  "12050073 sfence.vma a0",
   "00058513 mv a0,a1",
   "fff5c513 not a0,a1",
   "40b00533 neg a0,a1",

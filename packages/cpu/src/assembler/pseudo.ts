@@ -30,6 +30,8 @@ const BOTH_MODES: readonly Row[] = [
   ["bgtu", "a b t", "bltu $b, $a, $t"],
   ["bleu", "a b t", "bgeu $b, $a, $t"],
   ["fence", "", "fence iorw, iorw"],
+  ["sfence.vma", "", "sfence.vma x0, x0"],
+  ["sfence.vma", "s", "sfence.vma $s, x0"],
   ["fmv.s", "d s", "fsgnj.s $d, $s, $s"],
   ["fabs.s", "d s", "fsgnjx.s $d, $s, $s"],
   ["fneg.s", "d s", "fsgnjn.s $d, $s, $s"],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { CapCause, CapReg, Cause, Exit, Perm, type EngineName } from "../abi.ts";
+import { CapCause, CapReg, Cause, Exit, Perm, Prot, type EngineName } from "../abi.ts";
 import * as cap from "../capability/index.ts";
 import { ENGINES } from "../engines.test.support.ts";
 import { boot, RAM, type Booted } from "../machine/boot.test.support.ts";
@@ -66,14 +66,30 @@ describe.each(ENGINES)("who may use which register, %s", (engine) => {
   });
   test("without machine mode only the unprivileged ones exist, and uccsr", () => {
     const plain = createMachine({ engine, memoryBytes: 1 << 20 });
-    expect(CSRS.filter(({ privileged }) => !privileged).map(({ number }) => number)).toEqual([
-      1,
-      2,
-      3,
-      0x8c0,
-      ...Array.from({ length: 32 }, (_, at) => 0xc00 + at),
-    ]);
-    expect(plain.privileged).toBe(false);
+    plain.protect(RAM, 0x1000, Prot.Read | Prot.Execute);
+    const hart = plain.createHart();
+    hart.pcc = cap.root();
+    const exist: number[] = [];
+    for (let number = 0; number < 4096; number++) {
+      // csrrs a0, number, zero; ecall
+      plain.storeRange(RAM, new Uint8Array(Uint32Array.of(((number << 20) | 0x2573) >>> 0, 0x73).buffer));
+      hart.pc = RAM;
+      if (hart.run(1) === Exit.Ecall) exist.push(number);
+      else expect([number, hart.trapCause]).toEqual([number, Cause.IllegalInstruction]);
+    }
+    expect(exist).toEqual([1, 2, 3, 0x8c0, ...Array.from({ length: 32 }, (_, at) => 0xc00 + at)]);
+  });
+  test("with it those of the table exist, and no others", () => {
+    const b = boot("nop", { machine });
+    const exist: number[] = [];
+    for (let number = 0; number < 4096; number++) {
+      machine.storeRange(RAM, new Uint8Array(Uint32Array.of(((number << 20) | 0x2573) >>> 0, 0x73).buffer));
+      b.cpu.hart.pc = RAM;
+      if (outcome(b) === "fine") exist.push(number);
+    }
+    // Floating point is off.
+    expect(exist).toEqual(CSRS.map(({ number }) => number).filter((number) => number > 3));
+    b.cpu.hart.release();
   });
   test("counters are reached from below only when the levels above say so", () => {
     const b = boot(

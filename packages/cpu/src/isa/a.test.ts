@@ -43,6 +43,20 @@ describe.each(ENGINES)("%s", (engine) => {
       }
     });
 
+    test.each(["", ".aq", ".rl", ".aqrl"])("ordering%s changes no result", (order) => {
+      for (const [name, operation] of Object.entries(OPERATIONS)) {
+        bench.text(`${name}.${suffix}${order} a0, a2, (a1)\nlr.${suffix}${order} a3, (a1)\nsc.${suffix}${order} a4, a2, (a1)\necall`);
+        bench.machine.storeRange(DATA, little(-5n, 8));
+        expect(bench.run({ 11: BigInt(DATA), 12: 3n })).toBe(Exit.Ecall);
+        expect([bench.x(10), bench.x(13), bench.x(14), memory(size)]).toEqual([
+          -5n,
+          BigInt.asIntN(8 * size, operation(-5n, 3n, 8 * size)),
+          0n,
+          3n,
+        ]);
+      }
+    });
+
     test("rd may be rs1 or rs2", () => {
       bench.machine.storeRange(DATA, little(5n, 8));
       bench.text(`amoadd.${suffix} a1, a2, (a1)\nmv a3, a1\namoadd.${suffix} a2, a2, (a4)\necall`);

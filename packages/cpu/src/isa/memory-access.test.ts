@@ -1,10 +1,10 @@
 /** Every load and store, through DDC and through capabilities, at every alignment, inside a page and over the border of two. */
 import { describe, expect, test } from "vitest";
-import { Exit, OTYPE_UNSEALED, Perm, Prot, type Capability, type EngineName, type HartPort, type MachinePort } from "../abi.ts";
+import { Cause, Exit, OTYPE_UNSEALED, Perm, Prot, type Capability, type EngineName, type HartPort } from "../abi.ts";
 import { assembleText } from "../assembler/text.ts";
 import * as cap from "../capability/index.ts";
 import { ENGINES } from "../engines.test.support.ts";
-import { createMachine } from "../machine/machine.ts";
+import { createMachine, type Machine } from "../machine/machine.ts";
 import { immediates } from "./bench.test.support.ts";
 
 const MIB = 1 << 20;
@@ -60,7 +60,7 @@ const bytesAt = (address: number, size: number): bigint =>
   Array.from({ length: size }, (_, at) => BigInt(byteAt(address + at))).reduceRight((value, byte) => (value << 8n) | byte, 0n);
 
 class Site {
-  readonly machine: MachinePort;
+  readonly machine: Machine;
   readonly hart: HartPort;
   readonly #way: Way;
   constructor(engine: EngineName, way: Way) {
@@ -170,5 +170,49 @@ describe.each(ENGINES)("%s", (engine) => {
           }
         }
       });
+  });
+
+  describe.each([
+    ["lc ca0, 0(a1)", "int", "load"],
+    ["lc.ddc ca0, (a1)", "int", "load"],
+    ["lc.cap ca0, (ca1)", "int", "load"],
+    ["clc ca0, 0(ca1)", "cap", "load"],
+    ["lr.c ca0, (a1)", "int", "load"],
+    ["lr.c.cap ca0, (ca1)", "int", "load"],
+    ["clr.c ca0, (ca1)", "cap", "load"],
+    ["sc ca0, 0(a1)", "int", "store"],
+    ["sc.ddc ca0, (a1)", "int", "store"],
+    ["sc.cap ca0, (ca1)", "int", "store"],
+    ["csc ca0, 0(ca1)", "cap", "store"],
+    ["amoswap.c ca2, ca0, (a1)", "int", "store"],
+    ["camoswap.c ca2, ca0, (ca1)", "cap", "store"],
+  ] as const)("%s", (text, mode, kind) => {
+    test("moves a capability at a multiple of 16, and traps at every other address", () => {
+      const way = Object.values(WAYS).find((each) => each.mode === mode && each.address(0).includes("ca1") === text.includes("ca1"))!;
+      const site = new Site(engine, way);
+      const { machine, hart } = site;
+      machine.storeRange(CODE, assembleText(`${text}\necall`, { mode }));
+      const [inside, held] = [cap.derive(cap.root(), DATA, 0x100, Perm.Load), cap.derive(cap.root(), DATA + 0x200, 0x40, Perm.Store)];
+      for (const place of [DATA + 0x40, BORDER - 16, BORDER]) {
+        for (let off = 0; off < 16; off++) {
+          machine.zeroRange(place, 32);
+          machine.storeCapability(place, inside);
+          hart.setCapability(10, held);
+          if (text.includes("ca1")) hart.setCapability(11, { ...everything, address: BigInt(place + off) });
+          else hart.setX(11, BigInt(place + off));
+          hart.pc = CODE;
+          const exit = hart.run(5);
+          if (off === 0) {
+            expect(exit).toBe(Exit.Ecall);
+            expect(hart.getCapability(10)).toEqual(kind === "load" ? inside : held);
+            expect(machine.loadCapability(place)).toEqual(kind === "load" ? inside : held);
+            continue;
+          }
+          const cause = kind === "load" ? Cause.LoadMisaligned : Cause.StoreMisaligned;
+          expect([exit, hart.trapCause, hart.trapValue, hart.pc], `${text} at ${off}`).toEqual([Exit.Trap, cause, place + off, CODE]);
+          expect([hart.getCapability(10), machine.loadCapability(place), machine.countTags(place, 32)]).toEqual([held, inside, 1]);
+        }
+      }
+    });
   });
 });

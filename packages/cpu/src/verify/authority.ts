@@ -82,8 +82,8 @@ export class Authority {
     // Sealed ones do not change by a bit.
     if (this.#sealed.has(key(cap))) return true;
     if (otype !== OTYPE_UNSEALED && otype !== OTYPE_SENTRY && !(otype >= 0 && this.#owns(otype, Perm.Seal))) return false;
-    const { base, top, perms } = known(cap);
-    return this.#some((one) => base >= one.base && top <= one.top && base <= top && (perms & ~one.perms) === 0);
+    const wanted = known(cap);
+    return this.#some((one) => reaches(one, wanted));
   }
   /** As {@link explains} for what stands in memory: it may also have been there. */
   explainsAt(at: number, cap: Raw): boolean {
@@ -92,6 +92,13 @@ export class Authority {
   }
 }
 
+function reaches(outer: Known, inner: Known): boolean {
+  return inner.base >= outer.base && inner.top <= outer.top && inner.base <= inner.top && (inner.perms & ~outer.perms) === 0;
+}
+/** True when `inner` allows no address and nothing that `outer` does not. Tags and seals are not looked at. */
+export function covers(outer: Raw, inner: Raw): boolean {
+  return reaches(known(outer), known(inner));
+}
 function has({ perms }: Known, wanted: number): boolean {
   return (perms & wanted) === wanted;
 }

@@ -19,8 +19,8 @@ const total = (counts: Map<string, number>): number => [...counts.values()].redu
 
 describe.each(ENGINES)("random programs on the %s", (engine) => {
   test.for<[string, Options, number, number]>([
-    ["integer mode", { mode: 0 }, 4000, 170],
-    ["capability mode", { mode: 1 }, 3000, 170],
+    ["integer mode", { mode: 0 }, 3000, 170],
+    ["capability mode", { mode: 1 }, 2000, 170],
   ])("do what the clauses say, in all of the state: %s", ([, options, runs, kinds]) => {
     const counts = new Map<string, number>();
     sameAsReference({ engine }, arbCase(options), runs, counting(counts));
@@ -35,7 +35,7 @@ describe.each(ENGINES)("random programs on the %s", (engine) => {
     ["neither", false, false],
   ])("do what the clauses say on machines with other options: %s", ([, relocation, tagClearing]) => {
     const arbitrary = fc.oneof(arbCase({ mode: 0, relocation }), arbCase({ mode: 1, relocation }));
-    sameAsReference({ engine, relocation, tagClearing }, arbitrary, 800);
+    sameAsReference({ engine, relocation, tagClearing }, arbitrary, 500);
   });
 
   test("do what the clauses say when loops go round thousands of times", () => {

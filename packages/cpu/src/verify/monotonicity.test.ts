@@ -1,11 +1,11 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { GRANULE_SIZE, OTYPE_UNSEALED, Perm, Prot } from "../abi.ts";
+import { GRANULE_SIZE, Prot } from "../abi.ts";
 import { otypeOf } from "../capability/encoding.ts";
-import { rawNull, type Raw } from "../capability/raw.ts";
+import type { Raw } from "../capability/raw.ts";
 import { ENGINES } from "../engines.test.support.ts";
 import { Authority } from "./authority.ts";
-import { forAll, holdingsOf, sameAsReference } from "./check.test.support.ts";
+import { forAll, holdingsOf } from "./check.test.support.ts";
 import { REGION, REGION_BYTES, type Case } from "./case.ts";
 import { arbCase } from "./generate.ts";
 import type { Reference } from "./reference.ts";
@@ -87,9 +87,9 @@ describe.each(ENGINES)("authority on the %s", (engine) => {
       { arbitrary: arbCase({ mode: 1, poor: true }), weight: 1 },
       { arbitrary: arbCase({ mode: 0 }), weight: 1 },
     );
-    const census = holds({ engine }, arbitrary, 2500);
-    expect(census.tagged).toBeGreaterThan(50_000);
-    expect(census.made).toBeGreaterThan(2500);
+    const census = holds({ engine }, arbitrary, 1500);
+    expect(census.tagged).toBeGreaterThan(30_000);
+    expect(census.made).toBeGreaterThan(2000);
     for (const name of ["csetbounds", "cseal", "cunseal", "cbuildcap", "cinvoke", "jalr.cap", "lc.cap", "lc", "cspecialrw"]) {
       expect(census.clauses, name).toContain(name);
     }

@@ -26,7 +26,7 @@ function sizeOf({ clause }: Facts): number {
   if (size === undefined) throw new Error(`what does ${clause.name} store?`);
   return size;
 }
-const isAtomic = (clause: Clause): boolean => clause.encoding.startsWith("1111100 rs2 rs1 000 1") || / 0101111$/u.test(clause.encoding);
+const isAtomic = (clause: Clause): boolean => clause.encoding.startsWith("1111100 rs2 rs1 000 1") || clause.encoding.endsWith(" 0101111");
 const isConditional = ({ clause }: Facts): boolean => isAtomic(clause) && /^c?sc\./u.test(clause.name);
 /** The load that makes the reservation for a store-conditional. */
 const reserving = (name: string): string => name.replace(/^(c?)sc/u, "$1lr");

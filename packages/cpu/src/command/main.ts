@@ -5,9 +5,10 @@ import { checkArithmeticCommand } from "./check-arithmetic.ts";
 import { UsageError, type Command, type Io } from "./command.ts";
 import { replayCommand } from "./replay.ts";
 import { runCommand } from "./run-command.ts";
+import { rvfiCommand } from "./rvfi.ts";
 
 /** All commands, in the order in which help prints them. */
-export const COMMANDS: readonly Command[] = [runCommand, checkArithmeticCommand, replayCommand];
+export const COMMANDS: readonly Command[] = [runCommand, checkArithmeticCommand, replayCommand, rvfiCommand];
 
 const HELP = { help: { type: "boolean", short: "h" } } as const;
 

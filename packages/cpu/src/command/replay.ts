@@ -1,11 +1,14 @@
 /** `cvm-cpu replay`: runs recorded instruction sequences and compares every field of every instruction. */
+import type { EngineName } from "../abi.ts";
 import { DIVERGENCES, REASONS, type Reason } from "../recordings/divergences.ts";
 import { readLines } from "../recordings/lines.ts";
 import { replay, REPLAY_MODES, type Divergence, type Mismatch, type ReplayResult } from "../recordings/replay.ts";
+import { replayRemote } from "../recordings/remote.ts";
+import { DiiClient } from "../rvfi/client.ts";
 import { reading } from "./check-arithmetic.ts";
 import { choiceOption, UsageError, type Command } from "./command.ts";
 
-const ENGINES = ["interpreter", "translator"] as const;
+const ENGINES = ["interpreter", "translator", "eager"] as const satisfies EngineName[];
 
 function mismatchText({ sequence, step, instruction, field, theirs, ours }: Mismatch): string {
   return `${sequence} #${step} ${instruction}: ${field}: theirs ${theirs}, ours ${ours}\n`;
@@ -29,18 +32,52 @@ export function report(result: ReplayResult, verbose: boolean): string {
   return `${out} (${mismatches.length} mismatches, ${missing.length} listed differences did not occur)\n`;
 }
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+/** `host:port`, `[::1]:port`; {@link UsageError} for anything else. */
+function addressOf(text: string): Address {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/u.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new UsageError(`--connect needs HOST:PORT, not "${text}"`);
+  return { host: match[1] ?? match[2]!, port };
+}
+async function connected<T>({ host, port }: Address, use: (client: DiiClient) => Promise<T>): Promise<T> {
+  const client = await DiiClient.connect(host, port).catch((cause: unknown) => {
+    throw new Error(`${host}:${port}: ${(cause as Error).message}: is an RVFI-DII server running there?`, { cause });
+  });
+  try {
+    return await use(client);
+  } finally {
+    client.close();
+  }
+}
+
 export const replayCommand: Command = {
   name: "replay",
-  usage: "[--mode v9r|v9|v8] [--engine interpreter|translator] [--verbose] FILE.jsonl.gz",
-  summary: "run recorded instruction sequences and compare all that each instruction did; --verbose prints the known differences too",
-  options: { mode: { type: "string" }, engine: { type: "string" }, verbose: { type: "boolean" } },
-  run(input, io) {
+  usage: "[--mode v9r|v9|v8] [--engine interpreter|translator|eager] [--connect HOST:PORT] [--verbose] FILE.jsonl.gz",
+  summary: "run recorded instruction sequences, here or on an RVFI-DII server, and compare all that each instruction did",
+  options: {
+    mode: { type: "string" },
+    engine: { type: "string" },
+    connect: { type: "string" },
+    verbose: { type: "boolean" },
+  },
+  async run(input, io) {
     const [file, ...more] = input.files;
     if (file === undefined) throw new UsageError("no file given");
     if (more.length > 0) throw new UsageError("one file at a time");
     const mode = choiceOption(input, "mode", REPLAY_MODES);
     const engine = choiceOption(input, "engine", ENGINES);
-    const result = reading(file, () => replay(readLines(io.readFile(file)), { mode, engine, divergences: DIVERGENCES }));
+    const address = input.values["connect"];
+    if (address !== undefined && input.values["engine"] !== undefined) throw new UsageError("--engine has no meaning with --connect");
+    const to = address === undefined ? undefined : addressOf(String(address));
+    const lines = reading(file, () => readLines(io.readFile(file)));
+    const result =
+      to === undefined
+        ? reading(file, () => replay(lines, { mode, engine, divergences: DIVERGENCES }))
+        : await connected(to, (client) => replayRemote(lines, client, { mode, divergences: DIVERGENCES }));
     io.out(report(result, input.values["verbose"] === true));
     return result.mismatches.length + result.missing.length === 0 ? 0 : 1;
   },

@@ -6,7 +6,7 @@
  * listed, and any other one is a mismatch.
  */
 import { disassemble } from "../assembler/disassembler.ts";
-import type { EngineName } from "../abi.ts";
+import { GRANULE_SIZE, type EngineName } from "../abi.ts";
 import type { Mode } from "../isa/decode.ts";
 import type { Execution } from "../rvfi/execution.ts";
 import { decoder, InjectionTarget, type TargetOptions } from "../rvfi/target.ts";
@@ -126,7 +126,7 @@ export class Tally {
   }
 }
 
-const INSTRUCTION_BYTES = 4;
+const GRANULE = BigInt(GRANULE_SIZE);
 
 /** What `insn` is, in a decode mode and at a pc. */
 export function instructionText(insn: number, pc: bigint, mode: Mode): string {
@@ -157,18 +157,17 @@ class Pair {
   execute(insn: number, report: (field: "state" | "memory", watched: string, plain: string) => void): Execution {
     const execution = this.#watched.execute(insn);
     this.#plain.execute(insn);
-    const expected = this.#watched.state();
-    for (const [name, value] of this.#plain.state()) {
-      const other = expected.get(name)!;
-      if (value !== other) report("state", `${name} = ${other}`, `${name} = ${value}`);
-    }
+    this.#watched.compareState(this.#plain, (name, watched, plain) => report("state", `${name} = ${watched}`, `${name} = ${plain}`));
     if (execution.writeMask !== 0) {
-      const at = Number(execution.memoryAddress) - (Number(execution.memoryAddress) % INSTRUCTION_BYTES);
-      const [watched, plain] = [this.#watched, this.#plain].map(({ machine }) =>
-        [...machine.readBytes(at, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
-      );
-      const tags = [this.#watched, this.#plain].map(({ machine }) => String(machine.countTags(at, 16)));
-      if (watched !== plain || tags[0] !== tags[1]) report("memory", `${watched} ${tags[0]}`, `${plain} ${tags[1]}`);
+      // Every granule that it touches: what was stored, and the tags.
+      const last = execution.memoryAddress + BigInt(31 - Math.clz32(execution.writeMask));
+      const at = Number(execution.memoryAddress - (execution.memoryAddress % GRANULE));
+      const length = Number(last - (last % GRANULE)) + GRANULE_SIZE - at;
+      const [watched, plain] = [this.#watched, this.#plain].map(({ machine }) => {
+        const tags = machine.countTags(at, length);
+        return `${[...machine.readBytes(at, length)].map((byte) => byte.toString(16).padStart(2, "0")).join("")} ${tags}`;
+      }) as [string, string];
+      if (watched !== plain) report("memory", watched, plain);
     }
     return execution;
   }

@@ -58,6 +58,15 @@ const VISIBLE: readonly StateField[] = [
   "sscratch",
 ];
 
+interface Block {
+  readonly view: DataView;
+  readonly base: number;
+}
+const capabilityText = ({ tag, hi, address }: Raw): string => `${address.toString(16)} ${hi.toString(16)} ${Number(tag)}`;
+function numberText({ view, base }: Block, offset: number, wide: boolean): string {
+  return (wide ? view.getBigUint64(base + offset, true) : view.getUint32(base + offset, true)).toString(16);
+}
+
 const NO_REGISTERS: RegisterUse = { rd: 0, rs1: 0, rs2: 0 };
 const CAPABILITY_BYTES = 16;
 const maskOf = (size: number): number => 2 ** size - 1;
@@ -156,23 +165,23 @@ export class InjectionTarget {
   get mode(): Mode {
     return flagOf(readScr(this.machine.view, this.#hart.hart.base, Scr.Pcc).hi) === 0 ? 0 : 1;
   }
-  /** All that instructions can see of the hart, by name. */
-  state(): Map<string, string> {
-    const { view } = this.machine;
-    const { base } = this.#hart.hart;
-    const result = new Map<string, string>();
-    const capability = (name: string, { tag, hi, address }: Raw): void =>
-      void result.set(name, `${address.toString(16)} ${hi.toString(16)} ${tag ? 1 : 0}`);
+  /** Calls `report` for each part of the hart's state, as far as instructions can see it, that differs from the other machine's. */
+  compareState(other: InjectionTarget, report: (name: string, mine: string, its: string) => void): void {
+    const [mine, its] = [this, other].map((target) => ({ view: target.machine.view, base: target.#hart.hart.base })) as [Block, Block];
+    const capability = (name: string, a: Raw, b: Raw): void => {
+      if (a.address !== b.address || a.hi !== b.hi || a.tag !== b.tag) report(name, capabilityText(a), capabilityText(b));
+    };
+    const number = (name: string, offset: number, wide: boolean): void => {
+      const low = mine.view.getUint32(mine.base + offset, true) === its.view.getUint32(its.base + offset, true);
+      if (low && (!wide || mine.view.getUint32(mine.base + offset + 4, true) === its.view.getUint32(its.base + offset + 4, true))) return;
+      report(name, numberText(mine, offset, wide), numberText(its, offset, wide));
+    };
     for (let register = 0; register < 32; register++) {
-      capability(`x${register}`, readRegister(view, base, register));
-      result.set(`f${register}`, view.getBigUint64(base + F + 8 * register, true).toString(16));
-      capability(`special register ${register}`, readScr(view, base, register));
+      capability(`x${register}`, readRegister(mine.view, mine.base, register), readRegister(its.view, its.base, register));
+      capability(`special register ${register}`, readScr(mine.view, mine.base, register), readScr(its.view, its.base, register));
+      number(`f${register}`, F + 8 * register, true);
     }
-    for (const field of VISIBLE) {
-      const at = base + State[field];
-      result.set(field, (stateType(field) === "i32" ? BigInt(view.getUint32(at, true)) : view.getBigUint64(at, true)).toString(16));
-    }
-    return result;
+    for (const field of VISIBLE) number(field, State[field], stateType(field) === "i64");
   }
   /** Runs one instruction at pc: `word` has it in its low 16 bits or in all 32. A trap is taken: the next one is its handler's. */
   execute(word: number): Execution {

@@ -8,10 +8,12 @@ import { Form, HELPER_TYPES, LAST_TAG, OTYPE_MASK, permBit, SENTRY, type FastFor
 const FLAG_BIT = 45;
 const EXECUTE = permBit(Perm.Execute);
 
-/** The fields that follow from PCC: as `setPcc` of machine.ts with relocation, for a tagged, unsealed PCC whose top is above 1. */
+/**
+ * The fields that follow from PCC: as `setPcc` of machine.ts with relocation, for a PCC that code can run under: tagged, unsealed, with execute
+ * permission, an even base, and a top above 1.
+ */
 function derivePcc(f: Form, { hi, base, top, last }: Whole): void {
-  const usable = hi.and(EXECUTE).ne(0).and(base.and(1).eqz()).and(f.state("singly").eqz());
-  const key = f.let(usable.select(hi.shr(FLAG_BIT).wrap().and(1).add(1), 0));
+  const key = f.let(f.state("singly").select(0, hi.shr(FLAG_BIT).wrap().and(1).add(1)));
   const lo = f.let(base.add(PAGE_SIZE - 1).and(-PAGE_SIZE));
   const memory = f.let(f.machine("memoryBytes"));
   const reach = f.let(top.sub(2));
@@ -24,7 +26,7 @@ function derivePcc(f: Form, { hi, base, top, last }: Whole): void {
   f.setState("jumpSpan", top.sub(base).sub(1));
 }
 
-/** See {@link Helpers.jump}. Base is below 2^32 and the address, with a parcel there, in bounds. */
+/** See {@link Helpers.jump}. Base is even and below 2^32, execution is permitted, the address, with a parcel there, in bounds. */
 export function jump(helpers: Helpers): Form {
   const f = new Form(HELPER_TYPES.jump.params, helpers, -1);
   const [hart, hi, base, top, last, address] = f.params as [Value, Value, Value, Value, Value, Value];

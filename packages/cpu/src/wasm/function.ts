@@ -1,6 +1,5 @@
 /** Writes a WebAssembly function as expressions and statements; the code below them is code.ts. */
 import type { BinaryOp, Type } from "../isa/ir.ts";
-import { resultType } from "../isa/ir.ts";
 import { Code, type Label } from "./code.ts";
 
 /** A number in place of a value: a constant of the type that is needed. */
@@ -8,6 +7,8 @@ export type Operand = Value | number | bigint;
 
 /** Operators that are the same for i32 and i64. */
 type Operator = BinaryOp extends `${string}.${infer Name}` ? Name : never;
+
+const COMPARISONS: ReadonlySet<Operator> = new Set<Operator>(["eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u"]);
 
 /**
  * An expression. It is evaluated where it is used, each time: what is used twice, or must not see a later change, goes through
@@ -35,8 +36,8 @@ export class Value {
     else this.#code.i32(Number(operand));
   }
   #op(name: Operator, b: Operand): Value {
-    const op = `${this.type}.${name}` as BinaryOp;
-    return new Value(this.#code, resultType(op), () => {
+    const op = `${this.type}.${name}`;
+    return new Value(this.#code, COMPARISONS.has(name) ? "i32" : this.type, () => {
       this.push();
       this.#operand(b);
       this.#code.op(op);

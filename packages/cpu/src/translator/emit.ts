@@ -1,7 +1,7 @@
 /** Writes a region as one WebAssembly function: registers in locals, loops as loops. */
 import { PAGE_SIZE } from "../abi.ts";
 import type { Expr, RegField, Stmt } from "../isa/ir.ts";
-import { ACTIVE_HART, F, Fast, GUEST, PAGE_FAST, PAGE_SLOTS, SLOT_POOL, State, stateType, TRANSLATION, X, type StateField } from "../machine/layout.ts";
+import { ACTIVE_HART, F, Fast, GUEST, Own, OWN_STORE_SLOW, PAGE_FAST, PAGE_OWN, PAGE_SLOTS, SLOT_POOL, State, stateType, TRANSLATION, X, type StateField } from "../machine/layout.ts";
 import { Code, type Label } from "../wasm/code.ts";
 import { CheckPlan, type Check, type CheckOptions } from "./checks.ts";
 import { constant, isBoolean, registerOf } from "./fold.ts";
@@ -21,8 +21,6 @@ const FUEL = 1n << 32n;
 export interface Surroundings {
   /** Index of the type (counter, pc, depth) → (counter, pc). */
   readonly type: number;
-  /** pagesSlow(address, length, store): 0 if the pages of a range allow the access after all. */
-  readonly pagesSlow: number;
   readonly intrinsic: (name: string) => number;
   /** Index of the function of an entry of this unit. */
   readonly functionAt: (pc: number) => number | undefined;
@@ -754,11 +752,20 @@ class RegionEmitter {
     c.i32(bits);
     c.op("i32.and");
     c.if();
+    // The page itself may be good, and the next one not be touched.
     this.#leaveIf(() => {
       c.get(this.#address);
-      c.i32(length);
-      c.i32(store ? 1 : 0);
-      c.call(this.#s.pagesSlow);
+      c.i32(PAGE_SIZE - 1);
+      c.op("i32.and");
+      c.i32(PAGE_SIZE - length);
+      c.op("i32.gt_u");
+      c.get(this.#address);
+      c.i32(12);
+      c.op("i32.shr_u");
+      c.memory("i32.load8_u", PAGE_OWN);
+      c.i32((store ? OWN_STORE_SLOW : 0) | (this.#s.checks.loads ? Own.NoRead : 0));
+      c.op("i32.and");
+      c.op("i32.or");
     });
     c.end();
   }

@@ -1,7 +1,7 @@
 /** The WebAssembly that translated code is entered by, and what it calls. */
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
 import { Exit, PAGE_SIZE } from "../abi.ts";
-import { GUEST, Own, OWN_STORE_SLOW, PAGE_OWN, PAGE_SLOTS, SLOT_POOL, TRANSLATION } from "../machine/layout.ts";
+import { GUEST, PAGE_SLOTS, SLOT_POOL, TRANSLATION } from "../machine/layout.ts";
 import { loadState, storeState } from "../interpreter/slow-paths.ts";
 import { Code } from "../wasm/code.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
@@ -12,8 +12,6 @@ import { TRANSLATED } from "./unit.ts";
 export interface EntryExports {
   /** Runs translated code from the pc of the active hart on; {@link Exit.Fuel} or one of results.ts. */
   enter(fuel: number): number;
-  /** 0 if the pages of [address, address + length), at most two, allow loads and, if `store` is not 0, plain stores. */
-  pagesSlow(address: number, length: number, store: number): number;
   /** Slot 0 of the table: nothing is translated there. */
   miss: unknown;
 }
@@ -168,31 +166,6 @@ function enter(type: number): Code {
   return c;
 }
 
-function pagesSlow(): Code {
-  const c = new Code(["i32", "i32", "i32"]);
-  const page = (last: boolean): void => {
-    c.get(0);
-    if (last) {
-      c.get(1);
-      c.op("i32.add");
-      c.i32(1);
-      c.op("i32.sub");
-    }
-    c.i32(12);
-    c.op("i32.shr_u");
-    c.memory("i32.load8_u", PAGE_OWN);
-  };
-  page(false);
-  page(true);
-  c.op("i32.or");
-  c.i32(OWN_STORE_SLOW | Own.NoRead);
-  c.i32(Own.NoRead);
-  c.get(2);
-  c.select();
-  c.op("i32.and");
-  return c;
-}
-
 /** The module: imports the memory and the table. */
 export function entryModule(): Uint8Array<ArrayBuffer> {
   const builder = new ModuleBuilder();
@@ -204,7 +177,6 @@ export function entryModule(): Uint8Array<ArrayBuffer> {
     builder.export(name, index);
   };
   add("enter", { params: ["i32"], result: "i32" }, enter(type));
-  add("pagesSlow", { params: ["i32", "i32", "i32"], result: "i32" }, pagesSlow());
   const miss = new Code(["i64", "i32", "i32"]);
   miss.get(0);
   miss.get(1);

@@ -192,6 +192,7 @@ export class Translator {
       return false;
     }
     const loaded = this.#load(unit);
+    (this as any).last = unit;
     this.#link(loaded);
     this.stats.units++;
     this.stats.instructions += unit.instructions;
@@ -212,7 +213,6 @@ export class Translator {
   #load(unit: Unit): Loaded {
     const instance = new engine.Instance(unit.module, {
       env: { memory: this.#memory, table: this.#table },
-      run: { pagesSlow: this.#entry.pagesSlow },
       intrinsics: Object.fromEntries(unit.intrinsics.map((name) => [name, this.#intrinsics[name]])),
     });
     const slots = unit.entries.map((_, index) => {

@@ -92,7 +92,6 @@ export function translate(
   const builder = new ModuleBuilder();
   builder.importTable();
   const intrinsics = new Map<string, number>();
-  const pagesSlow = builder.import("run", "pagesSlow", { params: ["i32", "i32", "i32"], result: "i32" });
   for (const { blocks } of regions) {
     for (const block of blocks) {
       for (const index of block.ins) {
@@ -107,7 +106,6 @@ export function translate(
   for (const region of regions) functions.set(region.entry, builder.declare(TRANSLATED));
   const surroundings: Surroundings = {
     type,
-    pagesSlow,
     intrinsic: (name) => intrinsics.get(name)!,
     functionAt: (pc) => functions.get(pc),
     checks: options.checks,
@@ -118,6 +116,7 @@ export function translate(
     const index = functions.get(region.entry)!;
     builder.define(index, emitRegion(code, region, surroundings));
     builder.export(`f${at}`, index);
+    builder.name(index, `pc_${region.entry.toString(16)}`);
   });
   const binary = builder.finish(GUEST / 0x1_0000);
   let length = 0;

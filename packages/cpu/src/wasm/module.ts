@@ -18,6 +18,7 @@ export class ModuleBuilder {
   readonly #imports: { module: string; name: string; type: number }[] = [];
   readonly #functions: { type: number; code: Code | undefined }[] = [];
   readonly #exports: { name: string; index: number }[] = [];
+  readonly #names: Map<number, string> = new Map();
   #table = false;
 
   #type({ params, result }: FunctionType): number {
@@ -54,6 +55,10 @@ export class ModuleBuilder {
   }
   define(index: number, code: Code): void {
     this.#functions[index - this.#imports.length]!.code = code;
+  }
+  /** Names a function for profilers and debuggers. In ascending order of indices. */
+  name(index: number, name: string): void {
+    this.#names.set(index, name);
   }
   export(name: string, index: number): void {
     this.#exports.push({ name, index });
@@ -101,6 +106,20 @@ export class ModuleBuilder {
         bytes.append(code.finish());
       }
     });
+    if (this.#names.size > 0) {
+      const names = new Bytes();
+      names.name("name");
+      const list = new Bytes();
+      list.u32(this.#names.size);
+      for (const [index, name] of this.#names) {
+        list.u32(index);
+        list.name(name);
+      }
+      names.byte(1);
+      names.sized(list.view);
+      out.byte(0);
+      out.sized(names.view);
+    }
     return out.view.slice();
   }
 }

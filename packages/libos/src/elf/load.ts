@@ -83,8 +83,9 @@ export function loadProgram(
     space.map(stackBase, STACK_BYTES, { prot: 3, name: "[stack]" }, undefined, ops);
   if (fail < 0) throw new ExecError("no-memory", `${program.name}: no memory left for the stack`);
 
+  // The uppermost page stays empty: accesses in a page whose neighbour is read-only are slower to check.
   const stack = buildStack(
-    stackTop,
+    stackTop - PAGE,
     program,
     env,
     [

@@ -46,10 +46,7 @@ export function sameAsReference(
       if (differences.length > 0) throw new Error(differences[0]!.what);
       each.after?.(test, subject);
     },
-    (test) => {
-      const differences = compare(test, subject, reference);
-      return differences.length > 0 ? report(test, setting, differences) : describeCase(test);
-    },
+    (test) => (compare(test, subject, reference).length > 0 ? report(test, setting, subject, reference) : describeCase(test)),
   );
 }
 

@@ -2,6 +2,7 @@
 import type { EngineName, MachineOptions } from "../abi.ts";
 import { disassemble } from "../assembler/index.ts";
 import { flagOf } from "../capability/encoding.ts";
+import { rawNull } from "../capability/raw.ts";
 import type { Interpreter } from "../interpreter/interpreter.ts";
 import { createDecoder } from "../isa/decode.ts";
 import { allClauses } from "../isa/index.ts";
@@ -76,7 +77,7 @@ export function firstDifference(
   test: Case,
   setting: Setting,
 ): { readonly after: string; readonly before: string; readonly differences: readonly Difference[] } | undefined {
-  const list = listing(test);
+  const list = [...listing(test), { at: test.origin + assemble(test.program).bytes.length, text: "the end" }];
   const at = new Map(list.map(({ at: offset }, index) => [BigInt(REGION + offset), index]));
   const reference = referenceOf(setting);
   const order = new Map<number, number | undefined>();
@@ -86,10 +87,13 @@ export function firstDifference(
     if (index !== undefined && !order.has(index)) order.set(index, previous);
     if (index !== undefined) previous = index;
   };
+  order.set(0, undefined);
+  previous = 0;
   compare(test, subjectOf(setting), reference, { each: reached });
   const name = (index: number | undefined): string => (index === undefined ? "the start" : `${hex(list[index]!.at)}: ${list[index]!.text}`);
   for (const [index, before] of order) {
-    const stopped = test.program.with(index, lengthOf(test.program[index]!) === 4 ? ECALL : C_EBREAK);
+    const stop = index < test.program.length && lengthOf(test.program[index]!) === 2 ? C_EBREAK : ECALL;
+    const stopped = [...test.program.slice(0, index), stop, ...test.program.slice(index + 1)];
     const differences = compare({ ...test, program: stopped }, subjectOf(setting), referenceOf(setting), {
       until: BigInt(REGION + list[index]!.at),
     });
@@ -98,8 +102,30 @@ export function firstDifference(
   return undefined;
 }
 
-/** Everything about a case that failed. `differences` are those at its end. */
-export function report(test: Case, setting: Setting, differences: readonly Difference[]): string {
+/** A case that `fails` too, with fewer instructions, registers and capabilities in memory: none can be left out of it alone. */
+export function minimised(test: Case, fails: (smaller: Case) => boolean): Case {
+  let best = test;
+  const attempt = (smaller: Case): void => {
+    if (fails(smaller)) best = smaller;
+  };
+  for (let size = -1; size !== best.program.length + best.memory.length;) {
+    size = best.program.length + best.memory.length;
+    for (let index = best.program.length - 1; index >= 0; index--) attempt({ ...best, program: best.program.toSpliced(index, 1) });
+    for (let index = best.memory.length - 1; index >= 0; index--) attempt({ ...best, memory: best.memory.toSpliced(index, 1) });
+  }
+  attempt({ ...best, floats: best.floats.map(() => 0n) });
+  attempt({ ...best, specials: [] });
+  for (const [index, cap] of best.registers.entries()) {
+    if (cap.hi === 0n && cap.address === 0n) continue;
+    attempt({ ...best, registers: best.registers.with(index, rawNull()) });
+  }
+  return best;
+}
+
+/** Everything about a case that failed, made small. */
+export function report(failing: Case, setting: Setting, subject: Subject, reference: Reference): string {
+  const test = minimised(failing, (smaller) => compare(smaller, subject, reference).length > 0);
+  const differences = compare(test, subject, reference);
   const first = firstDifference(test, setting);
   const fresh = compare(test, subjectOf(setting), referenceOf(setting));
   return [

@@ -2,7 +2,7 @@
  * Nanoseconds of capability instructions, each in a loop of four of it (less the same loop without them), and of kernels of
  * pure-capability code. Usage: node --conditions=source bench/capabilities.ts [milliseconds for each] [repetitions]
  */
-import { Exit, Perm, Prot, type Capability, type HartPort, type MachinePort } from "../src/abi.ts";
+import { Exit, Perm, Prot, type HartPort, type MachinePort } from "../src/abi.ts";
 import { Assembler, assembleInto } from "../src/assembler/index.ts";
 import * as capability from "../src/capability/index.ts";
 import { createMachine } from "../src/machine/machine.ts";

@@ -134,8 +134,8 @@ export class Machine implements MachinePort {
     // An observer sees the accesses of the forms in TypeScript only.
     const fast: Readonly<Record<string, unknown>> =
       observer === undefined
-        ? new engine.Instance(interpreter.support, { slow: { ...slow, enter: run.enter }, env: { memory } }).exports
-        : { enter: run.enter };
+        ? new engine.Instance(interpreter.support, { slow: { ...slow, ...run }, env: { memory } }).exports
+        : { ...run };
     const isRight = ({ relocation, tagClearing }: FastForm): boolean =>
       (relocation === undefined || this.#options.relocation) && (tagClearing === undefined || this.#options.tagClearing);
     this.intrinsics = Object.fromEntries(

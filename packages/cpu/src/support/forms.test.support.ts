@@ -286,12 +286,13 @@ const usable = fc
     before: fc.constantFrom(0n, 0n, 16n, 64n, 4096n),
     length: fc.constantFrom(1n, 7n, 8n, 16n, 24n, 64n, 64n, 128n, 8192n),
     perms: permissions,
+    tag: fc.integer({ min: 0, max: 20 }),
     type: fc.oneof({ weight: 6, arbitrary: fc.constant(OTYPE_UNSEALED) }, { weight: 1, arbitrary: otype }),
   })
-  .map(({ at, before, length, perms, type }): Raw => {
+  .map(({ at, before, length, perms, tag, type }): Raw => {
     const base = at - before < 0n ? 0n : at - before;
     const { bits } = encodeBounds(base, base + before + length);
-    return { hi: withOtype(withPerms(withBounds(ROOT_HI, bits), perms), type), address: at & MASK64, tag: true };
+    return { hi: withOtype(withPerms(withBounds(ROOT_HI, bits), perms), type), address: at & MASK64, tag: tag !== 0 };
   });
 const integer = fc.oneof(number, place).map((address): Raw => ({ hi: 0n, address, tag: false }));
 /** What CSeal and CUnseal take: an address that may be an otype. */

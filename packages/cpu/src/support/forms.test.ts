@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CapReg } from "../abi.ts";
 import { decodeBounds, MASK64 } from "../capability/encoding.ts";
-import type { Raw } from "../capability/raw.ts";
+import { rawAndPerms, rawSetBounds, type Raw } from "../capability/raw.ts";
 import { Scr } from "../machine/layout.ts";
 import { fastForms } from "./forms.ts";
 import { anyState, authority, Comparison, near, number, register, usableState, type RandomState } from "./forms.test.support.ts";
@@ -80,10 +80,18 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   csetaddr: from(() => 0n),
   cincoffset: from((cap) => cap.address),
   csetoffset: from(base),
+  cfromptr: (d) => {
+    const cap = d.cs1 === 0 ? d.state.ddc : cs1Of(d);
+    return [d.cd, d.cs1, d.which === 11 ? 0n : signed((d.which > 8 ? d.number : near(cap, d.which, d.delta)) - base(cap))];
+  },
   csetbounds: (d) => [d.cd, d.cs1, signed(d.which < 6 ? near(cs1Of(d), d.which % 2, d.delta) - cs1Of(d).address : d.number)],
   csetboundsexact: (d) => [d.cd, d.cs1, signed(d.which < 6 ? near(cs1Of(d), d.which % 2, d.delta) - cs1Of(d).address : d.number)],
   candperm: (d) => [d.cd, d.cs1, signed(d.which < 6 ? MASK64 ^ d.number : d.number)],
   csetflags: (d) => [d.cd, d.cs1, signed(d.number)],
+  ctoptr: (d) => [d.cs1, d.cs2],
+  ctestsubset: (d) => [d.cs1, d.cs2],
+  cseqx: (d) => [d.cs1, d.cs2],
+  cclear: (d) => [Number(d.number & 0x3ffn)],
   cseal: combine,
   cunseal: combine,
   cload: (d) => [d.authority, offset(d), [4, 8, 4, 1][d.which & 3]!, d.which === 2 ? 5 : 7],
@@ -100,6 +108,8 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   cloadcap: (d) => [d.cd, d.authority, offset(d) & (d.which === 1 ? -1n : -16n), d.which & 1],
   cstorecap: (d) => [d.cs2, d.authority, offset(d) & (d.which === 1 ? -1n : -16n)],
   cloadtags: inspect,
+  cstorecondcap: (d) => [d.cs2, d.authority, offset(d) & (d.which === 1 ? -1n : -16n)],
+  cswapcap: (d) => [d.cd, d.cs2, d.authority, offset(d) & (d.which === 1 ? -1n : -16n)],
   cjalr: (d) => [d.cd, d.cs1, d.which < 6 ? 0n : d.delta, pc(d)],
   cjal: (d) => [
     d.cd,
@@ -113,9 +123,9 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
 };
 
 /** Those that access memory or jump; the others compute. */
-const USES = /^c(load|store|j|invoke)|^auipcc|^cspecialrw/u;
+const USES = /^c(load|store|swap|j|invoke)|^auipcc|^cspecialrw/u;
 /** Those that can raise an exception. */
-const RAISES = /^c(load|store|j|invoke|specialrw)/u;
+const RAISES = /^c(load|store|swap|j|invoke|specialrw)/u;
 const draws = { any: drawOf(anyState), usable: drawOf(usableState) };
 
 const RUNS = 1500;
@@ -134,15 +144,20 @@ function pccLike(target: Raw, which: number): Raw {
 /** In many cases cs2 of CUnseal and CInvoke fits cs1, PCC is like the target of a jump, and a store-conditional fits its reservation. */
 function related(name: string, d: Draw): Draw {
   if (d.which > 7) return d;
-  if (name === "cstorecond") {
+  if (name.startsWith("cstorecond")) {
     const from = d.authority === CapReg.Ddc ? d.state.ddc : d.state.registers[d.authority]!;
-    return { ...d, state: { ...d.state, reservation: (from.address + offset(d)) & MASK64 } };
+    const by = name === "cstorecond" ? offset(d) : offset(d) & -16n;
+    return { ...d, state: { ...d.state, reservation: (from.address + by) & MASK64 } };
   }
   const pcc = /^c(jalr|invoke)$/u.test(name) && d.which > 1 ? pccLike(cs1Of(d), d.which) : d.state.pcc;
   const registers = d.state.registers.slice();
   const cap = registers[d.cs1]!;
   const otype = (cap.hi >> 27n) & 0x3ffffn;
   const other = registers[d.cs2]!;
+  // Often the same capability, or one made from it.
+  if (/^c(testsubset|seqx|toptr)$/u.test(name) && d.which > 4) registers[d.cs2] = d.which === 5 ? { ...cap, tag: !cap.tag } : cap;
+  if (name === "ctestsubset" && d.which === 7)
+    registers[d.cs2] = rawAndPerms(rawSetBounds(cap, d.number % 64n).capability, Number(d.number));
   if (name === "cunseal") registers[d.cs2] = { ...other, address: ((otype ^ 0x3ffffn) + (d.which === 0 ? d.delta : 0n)) & MASK64 };
   else if (name === "cinvoke" && d.cs1 !== d.cs2) {
     const hi = (bits: bigint, keep: bigint): bigint => (bits & ~(0x3ffffn << 27n)) | (keep << 27n);

@@ -182,14 +182,49 @@ const loadCapability: FastForm = {
       readable(f, slow, at);
       f.if(reserve, () => f.setState("reservation", at.extend()));
       f.if(cd.eqz(), () => f.return());
-      // Without load-capability permission the tag stays behind.
-      const allowed = f.hi(authority.at).and(permBit(Perm.LoadCap)).ne(0);
-      const tag = f.let(f.load32(at.shr(GRANULE_SHIFT), TAGS, 1).and(allowed));
+      const tag = loadTag(f, authority, at);
       f.setDecoded(cd, f.load64(at, GUEST + 8), f.load64(at, GUEST), tag);
       f.return();
     });
   },
 };
+
+/** What a register holds as it goes to memory: its metadata's first word, and its tag. */
+function storedOf(f: Form, number: Value): { hi: Value; tag: Value } {
+  const metadata = f.metadataOf(number);
+  const hi = f.let(f.i64(0));
+  const tag = f.let(f.i32(0));
+  f.if(f.hasMetadata(number), () => {
+    f.set(hi, f.hi(metadata));
+    f.set(tag, f.tag(metadata));
+  });
+  return { hi, tag };
+}
+/** Checks what the authority must allow to store a capability, and the page; sets or clears the granule's tag. */
+function storeTag(f: Form, slow: Label, authority: Authority, at: Value, { hi, tag }: { hi: Value; tag: Value }): void {
+  f.if(
+    tag,
+    () => {
+      const global = hi.and(permBit(Perm.Global)).ne(0);
+      const needed = global.select(f.i64(permBit(Perm.StoreCap)), f.i64(permBit(Perm.StoreCap) | permBit(Perm.StoreLocalCap)));
+      f.leave(slow, f.let(needed).and(f.hi(authority.at).not()).ne(0));
+      // The first tag of a page changes its state.
+      const own = f.load32(at.shr(PAGE_SHIFT), PAGE_OWN, 1);
+      f.leave(slow, own.and(Own.NoWrite | Own.Code | Own.Translated | Own.Tags).ne(Own.Tags));
+      f.store(at.shr(GRANULE_SHIFT), TAGS, f.i32(1), 1);
+    },
+    () => writable(f, slow, at, GRANULE_SIZE),
+  );
+}
+function storeWhole(f: Form, at: Value, address: Value, hi: Value): void {
+  f.store(at, GUEST, address);
+  f.store(at, GUEST + 8, hi);
+}
+/** i32: the tag of a granule as it is loaded; without load-capability permission it stays behind. */
+function loadTag(f: Form, authority: Authority, at: Value): Value {
+  const allowed = f.hi(authority.at).and(permBit(Perm.LoadCap)).ne(0);
+  return f.let(f.load32(at.shr(GRANULE_SHIFT), TAGS, 1).and(allowed));
+}
 
 /** cs2, authority, offset. */
 const storeCapability: FastForm = {
@@ -198,34 +233,47 @@ const storeCapability: FastForm = {
     f.orSlow((slow) => {
       const authority = authorityOf(f, slow, number);
       const at = address(f, slow, authority, offset, GRANULE_SIZE, permBit(Perm.Store), true);
-      const metadata = f.metadataOf(cs2);
-      const hi = f.let(f.i64(0));
-      const tag = f.let(f.i32(0));
-      f.if(f.hasMetadata(cs2), () => {
-        f.set(hi, f.hi(metadata));
-        f.set(tag, f.tag(metadata));
-      });
-      const page = f.let(at.shr(PAGE_SHIFT));
-      f.if(
-        tag,
-        () => {
-          const global = hi.and(permBit(Perm.Global)).ne(0);
-          const needed = global.select(f.i64(permBit(Perm.StoreCap)), f.i64(permBit(Perm.StoreCap) | permBit(Perm.StoreLocalCap)));
-          f.leave(slow, f.let(needed).and(f.hi(authority.at).not()).ne(0));
-          // The first tag of a page changes its state.
-          f.leave(
-            slow,
-            f
-              .load32(page, PAGE_OWN, 1)
-              .and(Own.NoWrite | Own.Code | Own.Translated | Own.Tags)
-              .ne(Own.Tags),
-          );
-          f.store(at.shr(GRANULE_SHIFT), TAGS, f.i32(1), 1);
-        },
-        () => writable(f, slow, at, GRANULE_SIZE),
-      );
-      f.store(at, GUEST, f.x(cs2));
-      f.store(at, GUEST + 8, hi);
+      const stored = storedOf(f, cs2);
+      storeTag(f, slow, authority, at, stored);
+      storeWhole(f, at, f.x(cs2), stored.hi);
+      f.return();
+    });
+  },
+};
+
+/** cs2, authority, offset; 0 if it stored, 1 if the reservation was lost. */
+const storeConditionalCapability: FastForm = {
+  emit: (f) => {
+    const [, cs2, number, offset] = f.params as [Value, Value, Value, Value];
+    f.block((slow) => {
+      const authority = authorityOf(f, slow, number);
+      const at = address(f, slow, authority, offset, GRANULE_SIZE, permBit(Perm.Store), true);
+      f.leave(slow, f.state("reservation").ne(at.extend()));
+      const stored = storedOf(f, cs2);
+      storeTag(f, slow, authority, at, stored);
+      f.setState("reservation", f.i64(-1));
+      storeWhole(f, at, f.x(cs2), stored.hi);
+      f.return(f.i64(0));
+    });
+    f.slow();
+  },
+};
+
+/** cd, cs2, authority, offset. */
+const swapCapability: FastForm = {
+  emit: (f) => {
+    const [, cd, cs2, number, offset] = f.params as [Value, Value, Value, Value, Value];
+    f.orSlow((slow) => {
+      const authority = authorityOf(f, slow, number);
+      const at = address(f, slow, authority, offset, GRANULE_SIZE, permBit(Perm.Load) | permBit(Perm.Store), true);
+      readable(f, slow, at);
+      const stored = storedOf(f, cs2);
+      const tag = loadTag(f, authority, at);
+      const hi = f.let(f.load64(at, GUEST + 8));
+      const old = f.let(f.load64(at, GUEST));
+      storeTag(f, slow, authority, at, stored);
+      storeWhole(f, at, f.x(cs2), stored.hi);
+      f.if(cd, () => f.setDecoded(cd, hi, old, tag));
       f.return();
     });
   },
@@ -261,5 +309,7 @@ export const memoryForms: Readonly<Record<string, FastForm>> = {
   cstore8: store(8),
   cloadcap: loadCapability,
   cstorecap: storeCapability,
+  cstorecondcap: storeConditionalCapability,
+  cswapcap: swapCapability,
   cloadtags: loadTags,
 };

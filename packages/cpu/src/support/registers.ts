@@ -1,6 +1,8 @@
 /** WebAssembly forms of the intrinsics that read and derive capabilities in registers. */
 import { OTYPE_MAX, Perm } from "../abi.ts";
 import { BOUNDS_MASK, NULL_HI } from "../capability/encoding.ts";
+import { Cap } from "../machine/layout.ts";
+import type { Label } from "../wasm/code.ts";
 import type { Value } from "../wasm/function.ts";
 import { LAST_TAG, OTYPE_MASK, permBit, SENTRY, type FastForm, type Form } from "./form.ts";
 
@@ -104,8 +106,13 @@ interface Move {
  * cd = cs1 at another address. Inside of [base, top) bounds never change (the space that an encoding can represent reaches at least
  * an eighth of it below base and above top), so a tagged and unsealed capability keeps everything but its address. Elsewhere the
  * bounds are decoded again, and the tag stays if it is unsealed and the address representable by the instruction's test.
+ * `fromPointer`: CFromPtr, where c0 is DDC, and 0 gives NULL.
  */
-function move(exact: boolean, address: (move: Move) => Value, withoutMetadata: (move: Move) => Value): FastForm {
+function move(
+  { exact = false, fromPointer = false }: { readonly exact?: boolean; readonly fromPointer?: boolean },
+  address: (move: Move) => Value,
+  withoutMetadata: (move: Move) => Value,
+): FastForm {
   return {
     tagClearing: true,
     emit: (f) => {
@@ -114,7 +121,17 @@ function move(exact: boolean, address: (move: Move) => Value, withoutMetadata: (
       const at = f.metadataOf(cs1);
       const old = f.let(f.x(cs1));
       const facts: Move = { f, at, old, operand };
-      f.if(f.hasMetadata(cs1).eqz(), () => {
+      const has = f.let(f.hasMetadata(cs1));
+      if (fromPointer) {
+        f.if(cs1.eqz(), () => {
+          const { ddc } = f;
+          f.set(at, ddc);
+          f.set(old, f.load64(ddc, Cap.address));
+          f.set(has, f.i32(1));
+        });
+        f.set(has, operand.ne(0).select(has, 0));
+      }
+      f.if(has.eqz(), () => {
         setNull(f, cd, f.let(withoutMetadata(facts)));
         f.return();
       });
@@ -227,17 +244,22 @@ const derivation: Readonly<Record<string, FastForm>> = {
     last: f.lastIf(last, unsealed(hi)),
   })),
   cincoffset: move(
-    false,
+    {},
     ({ old, operand }) => old.add(operand),
     ({ old, operand }) => old.add(operand),
   ),
   csetaddr: move(
-    true,
+    { exact: true },
     ({ operand }) => operand,
     ({ operand }) => operand,
   ),
   csetoffset: move(
-    false,
+    {},
+    ({ f, at, operand }) => f.base(at).add(operand),
+    ({ operand }) => operand,
+  ),
+  cfromptr: move(
+    { fromPointer: true },
     ({ f, at, operand }) => f.base(at).add(operand),
     ({ operand }) => operand,
   ),
@@ -262,6 +284,112 @@ const derivation: Readonly<Record<string, FastForm>> = {
   }),
 };
 
+/** A register, or DDC for c0: where its metadata stand, and its address; leaves to `slow` when it is a register without metadata. */
+function registerOrDdc(f: Form, slow: Label, number: Value): { at: Value; address: Value } {
+  const at = f.let(f.i32(0));
+  const address = f.let(f.i64(0));
+  f.if(
+    number,
+    () => {
+      f.leave(slow, f.hasMetadata(number).eqz());
+      f.set(at, f.metadataOf(number));
+      f.set(address, f.x(number));
+    },
+    () => {
+      const { ddc } = f;
+      f.set(at, ddc);
+      f.set(address, f.load64(ddc, Cap.address));
+    },
+  );
+  return { at, address };
+}
+
+const twoOperands: Readonly<Record<string, FastForm>> = {
+  // cs1, cs2; c0 as cs2 is DDC. Without metadata cs1 is not tagged, so the result is 0.
+  ctoptr: {
+    tagClearing: true,
+    emit: (f) => {
+      const [, cs1, cs2] = f.params as [Value, Value, Value];
+      f.block((slow) => {
+        f.if(f.hasMetadata(cs1).eqz(), () => f.return(f.i64(0)));
+        const { at } = registerOrDdc(f, slow, cs2);
+        f.return(f.tag(f.metadataOf(cs1)).select(f.x(cs1).sub(f.base(at)), f.i64(0)));
+      });
+      f.slow();
+    },
+  },
+  // cs1, cs2; c0 as cs1 is DDC.
+  ctestsubset: {
+    emit: (f) => {
+      const [, cs1, cs2] = f.params as [Value, Value, Value];
+      f.block((slow) => {
+        const { at: outer } = registerOrDdc(f, slow, cs1);
+        f.leave(slow, f.hasMetadata(cs2).eqz());
+        const inner = f.metadataOf(cs2);
+        const more = f
+          .topHi(inner)
+          .gt(f.topHi(outer))
+          .or(
+            f
+              .topHi(inner)
+              .eq(f.topHi(outer))
+              .and(f.top(inner).gt(f.top(outer))),
+          );
+        const perms = f.hi(inner).and(f.hi(outer).not()).shr(48).eqz();
+        const same = f.tag(outer).eq(f.tag(inner));
+        f.return(
+          same
+            .and(perms)
+            .and(more.eqz())
+            .and(f.base(inner).ge(f.base(outer)))
+            .extend(),
+        );
+      });
+      f.slow();
+    },
+  },
+  // cs1, cs2. NULL with an address is what a register without metadata holds, and no other one.
+  cseqx: {
+    emit: (f) => {
+      const [, cs1, cs2] = f.params as [Value, Value, Value];
+      const has = f.let(f.hasMetadata(cs1));
+      f.if(
+        f
+          .x(cs1)
+          .ne(f.x(cs2))
+          .or(has.ne(f.hasMetadata(cs2))),
+        () => f.return(f.i64(0)),
+      );
+      f.if(has.eqz(), () => f.return(f.i64(1)));
+      const [a, b] = [f.metadataOf(cs1), f.metadataOf(cs2)];
+      f.result(
+        f
+          .hi(a)
+          .eq(f.hi(b))
+          .and(f.tag(a).eq(f.tag(b)))
+          .extend(),
+      );
+    },
+  },
+};
+
+/** The immediate of CClear: bits 9:8 choose eight registers, bits 7:0 say which of them. */
+const clear: Readonly<Record<string, FastForm>> = {
+  cclear: {
+    emit: (f) => {
+      const mask = f.params[1]!;
+      f.orSlow((slow) => {
+        const first = f.let(mask.shr(8).shl(3));
+        // Bit 0 of the first eight is DDC.
+        f.leave(slow, first.eqz().and(mask));
+        f.setState("capRegs", f.state("capRegs").and(mask.and(0xff).shl(first).not()));
+        for (let i = 0; i < 8; i += 1) f.if(mask.and(1 << i), () => f.setX(f.let(first.add(i)), f.i64(0)));
+        f.return();
+      });
+    },
+  },
+};
+
 /** Mask that aligns a base for bounds of about a length: the low bits that its encoding loses are 0. */
 function alignment(f: Form): Value {
   const bits = f.let(f.call("i32", f.helpers.encode, [f.i64(0), f.params[1]!]));
@@ -279,4 +407,4 @@ const lengths: Readonly<Record<string, FastForm>> = {
   },
 };
 
-export const registerForms: Readonly<Record<string, FastForm>> = { ...inspection, ...derivation, ...lengths };
+export const registerForms: Readonly<Record<string, FastForm>> = { ...inspection, ...derivation, ...twoOperands, ...clear, ...lengths };

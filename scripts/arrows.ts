@@ -20,7 +20,12 @@ interface Rule {
 }
 
 export const RULES: Readonly<Record<string, Rule>> = {
-  cpu: { imports: [], outside: [], executable: ["command/", "rvfi/server.ts"], development: ["verify/"] },
+  cpu: {
+    imports: [],
+    outside: [],
+    executable: ["command/", "recordings/lines.ts", "rvfi/client.ts", "rvfi/server.ts"],
+    development: ["verify/"],
+  },
   monitor: { imports: ["@cvm/cpu", "@cvm/cpu/abi"], outside: [] },
   libos: { imports: ["@cvm/monitor/abi", "@cvm/cpu/abi"], outside: ["node:*"] },
   net: { imports: [], outside: ["node:*", "ws", "msgpackr"] },

@@ -1,6 +1,7 @@
 /** CHERI RV64GC machine. */
 export * from "./abi.ts";
 export { createMachine } from "./machine/machine.ts";
+export type { Observer } from "./machine/observer.ts";
 export { PrivilegedHart, type TrapTaken } from "./machine/privileged.ts";
 export { dumpGeneralRegisters, dumpRegisters } from "./machine/dump.ts";
 export { MemorySharing, type SharedObject, type SharedPiece, type Sharer } from "./machine/sharing.ts";

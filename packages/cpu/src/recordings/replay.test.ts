@@ -6,6 +6,7 @@ import { readLines } from "./lines.ts";
 import { OTHER_ENCODING, replay, REPLAY_MODES, type ReplayMode } from "./replay.ts";
 import { parseSequence } from "./sequences.ts";
 
+const DOCUMENT = readFileSync(new URL("../../../../docs/verification.md", import.meta.url), "utf8");
 const linesOf = (mode: ReplayMode): string[] => readLines(readFileSync(new URL(`../../test-data/rvfi-${mode}.jsonl.gz`, import.meta.url)));
 
 describe.each(ENGINES)("recorded sequences, %s", (engine) => {
@@ -17,6 +18,8 @@ describe.each(ENGINES)("recorded sequences, %s", (engine) => {
     expect(result.missing).toEqual([]);
     expect(result).toMatchObject({ sequences: 1708, skipped: 40, instructions: 9816 });
     expect(result.matching + result.diverging).toBe(1668);
+    const row = `| 1,668 | ${result.matching.toLocaleString("en")} | ${result.diverging} (${result.divergences.length} fields) | \`cvm-cpu replay --mode ${mode} `;
+    expect(DOCUMENT).toContain(row);
     // Every listed difference of the mode belongs to a sequence of the file.
     expect(result.divergences.length).toBe(DIVERGENCES.filter(({ modes }) => modes.includes(mode)).length);
   });
@@ -48,6 +51,12 @@ describe("the list of differences", () => {
     const keys = DIVERGENCES.flatMap(({ modes, sequence, step, field }) => modes.map((mode) => `${mode} ${sequence} ${step} ${field}`));
     expect(new Set(keys).size).toBe(keys.length);
     expect(DIVERGENCES.filter(({ sequence }) => sequence.startsWith(OTHER_ENCODING))).toEqual([]);
+  });
+  test("is documented: each reason with the number of its sequences", () => {
+    for (const reason of Object.keys(REASONS)) {
+      const names = new Set(DIVERGENCES.filter((divergence) => divergence.reason === reason).map(({ sequence }) => sequence));
+      expect(DOCUMENT).toMatch(new RegExp(`^\\| \`${reason}\` \\| ${reason === "follows" ? "–" : names.size} `, "mu"));
+    }
   });
   test("has a difference before each one that follows", () => {
     for (const { reason, sequence, step, modes } of DIVERGENCES) {

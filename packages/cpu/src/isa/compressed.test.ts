@@ -31,6 +31,63 @@ function expansion(form: Clause, word: number, mode: Mode): number {
   return base.fields.reduce((bits, field) => bits | insertField(field, value(field)), base.match);
 }
 
+/**
+ * What forms stand for (RISC-V unprivileged specification, chapter "C", tables of the expansions; CHERI ISAv9): $1 … are the operands as
+ * written. A form that is not here stands for the instruction of the same name with the same operands.
+ */
+const EXPANSIONS: Readonly<Record<string, string>> = {
+  "c.nop": "addi zero, zero, $1",
+  "c.addi": "addi $1, $1, $2",
+  "c.addiw": "addiw $1, $1, $2",
+  "c.li": "addi $1, zero, $2",
+  "c.addi16sp": "addi $1, $1, $2",
+  "c.addi4spn": "addi $1, $2, $3",
+  "c.srli": "srli $1, $1, $2",
+  "c.srai": "srai $1, $1, $2",
+  "c.slli": "slli $1, $1, $2",
+  "c.andi": "andi $1, $1, $2",
+  "c.sub": "sub $1, $1, $2",
+  "c.xor": "xor $1, $1, $2",
+  "c.or": "or $1, $1, $2",
+  "c.and": "and $1, $1, $2",
+  "c.subw": "subw $1, $1, $2",
+  "c.addw": "addw $1, $1, $2",
+  "c.add": "add $1, $1, $2",
+  "c.mv": "add $1, zero, $2",
+  "c.beqz": "beq $1, zero, $2",
+  "c.bnez": "bne $1, zero, $2",
+  "c.jr": "jalr zero, 0($1)",
+  "c.jalr": "jalr ra, 0($1)",
+  "c.cjr": "cjalr cnull, 0($1)",
+  "c.cjalr": "cjalr cra, 0($1)",
+  "c.cincoffset16csp": "cincoffset $1, $1, $2",
+  "c.cincoffset4cspn": "cincoffset $1, $2, $3",
+};
+
+describe.each([0, 1] as const)("mode %i", (mode: Mode) => {
+  test("every 16-bit word stands for the instruction that the specification names", () => {
+    let checked = 0;
+    for (let word = 0; word < 65536; word++) {
+      const index = (word & 3) === 3 ? -1 : decoder.written(word, mode);
+      if (index < 0) continue;
+      const text = disassemble(decoder, word, CODE, mode);
+      const [, name, rest] = /^(\S+) ?(.*)$/u.exec(text)!;
+      const operands = rest!.split(", ");
+      let wanted = EXPANSIONS[name!];
+      if (name === "c.j") wanted = mode === 1 ? "cjal cnull, $1" : "jal zero, $1";
+      // c.lwsp, c.clwcsp: an address like any other.
+      wanted ??= `${name!.slice(2).replace(/(c?sp)$/u, "")} ${rest}`.trim();
+      wanted = wanted.replace(/\$(\d)/gu, (_, at: string) => operands[Number(at) - 1]! || "0");
+      // Hints that name a register do nothing to it.
+      if (/^c\.(?:addi|s[rl][la]i) \w+, 0(?:x0)?$/u.test(text)) wanted = "addi zero, zero, 0";
+      const expanded = disassemble(decoder, expansion(allClauses[index]!, word, mode), CODE, mode);
+      if (expanded !== wanted) expect.fail(`${text} is ${expanded}, not ${wanted}`);
+      checked++;
+    }
+    expect(checked).toBe(3 * 2 ** 14 - 2409 - (mode === 1 ? 64 : 0));
+  });
+});
+
 class Site {
   readonly #machine;
   readonly #hart;

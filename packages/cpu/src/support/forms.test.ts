@@ -54,6 +54,12 @@ const pc = (d: Draw, which = 0): bigint => {
   return signed((which < 6 ? pcc.address : near(pcc, which, d.delta)) - base(pcc));
 };
 
+/** What leads from a pc to somewhere near PCC's bounds, or anywhere. */
+const toTarget = (d: Draw, at: bigint, delta: bigint): bigint => {
+  const { pcc } = d.state;
+  return signed((d.which < 2 ? d.number : near(pcc, d.which % 3, delta)) - base(pcc) - at);
+};
+
 const inspect: Arguments = (d) => [d.cs1];
 const change: Arguments = (d) => [d.cd, d.cs1];
 const combine: Arguments = (d) => [d.cd, d.cs1, d.cs2];
@@ -111,14 +117,9 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   cstorecondcap: (d) => [d.cs2, d.authority, offset(d) & (d.which === 1 ? -1n : -16n)],
   cswapcap: (d) => [d.cd, d.cs2, d.authority, offset(d) & (d.which === 1 ? -1n : -16n)],
   cjalr: (d) => [d.cd, d.cs1, d.which < 6 ? 0n : d.delta, pc(d)],
-  cjal: (d) => [
-    d.cd,
-    signed((d.which < 3 ? d.number : near(d.state.pcc, d.which, d.delta & -2n)) - d.state.pcc.address),
-    pc(d),
-    pc(d, d.which),
-  ],
+  cjal: (d) => [d.cd, toTarget(d, pc(d), d.delta & -2n), pc(d), pc(d, d.which)],
   cinvoke: (d) => [d.cs1, d.cs2],
-  auipcc: (d) => [d.cd, signed((d.which < 3 ? d.number : near(d.state.pcc, d.which, d.delta)) - d.state.pcc.address), pc(d, d.which)],
+  auipcc: (d) => [d.cd, toTarget(d, pc(d, d.which), d.delta), pc(d, d.which)],
   cspecialrw: (d) => [d.cd, d.which < 5 ? Scr.Ddc : d.which < 10 ? Scr.Pcc : d.which + 18, d.cs1, pc(d)],
 };
 

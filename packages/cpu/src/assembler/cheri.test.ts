@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { createDecoder, type Mode } from "../isa/decode.ts";
 import { allClauses } from "../isa/index.ts";
 import { bothModes, capabilityMode, capabilitySpellings, integerMode, spellings } from "./cheri.test.data.ts";
+import { Assembler, type EmitOperands } from "./assembler.ts";
 import { disassemble } from "./disassembler.ts";
 import type { AssemblerErrorCode } from "./error.ts";
 import { assembleText } from "./text.ts";
@@ -85,6 +86,18 @@ test("calls and addresses of capabilities reach both ways", () => {
       expect(disassemble(decoder, lower, 0, 1).startsWith(second)).toBe(true);
     }
   }
+});
+
+test("emit takes names and mnemonics, and finds the form by its operands", () => {
+  const word = (name: string, operands: EmitOperands, mode: "int" | "cap" = "int"): string => {
+    const bytes = new Assembler({ mode }).emit(name, operands).assemble();
+    return hex(new DataView(bytes.buffer).getUint32(0, true), 8);
+  };
+  expect(word("cincoffset", { rd: 1, rs1: 2, rs2: 3 })).toBe("223100db");
+  expect(word("cincoffset", { rd: 1, rs1: 2, imm: -173 })).toBe("f53110db");
+  expect(word("cincoffsetimm", { rd: 1, rs1: 2, imm: -173 })).toBe("f53110db");
+  expect(word("csetequalexact", { rd: 1, rs1: 2, rs2: 3 })).toBe(word("cseqx", { rd: 1, rs1: 2, rs2: 3 }));
+  expect(word("lw", { rd: 1, rs1: 2, imm: 17 }, "cap")).toBe(word("clw", { rd: 1, rs1: 2, imm: 17 }, "cap"));
 });
 
 describe("mistakes", () => {

@@ -1,6 +1,6 @@
 /**
  * Observers: tools that watch a machine from outside (records of executions, traces, coverage, debuggers). A machine with
- * an observer runs another variant of the generated interpreter; all other machines have no code for it.
+ * an observer runs another variant of the generated interpreter, whatever its engine; all other machines have no code for it.
  */
 import type { Capability } from "../abi.ts";
 import { fromRaw } from "../capability/operations.ts";

@@ -207,7 +207,10 @@ export function arbRegisters({
   const from = relocation ? 0 : REGION;
   const offset = arbOffset.map((at) => rawNull(BigInt.asUintN(64, BigInt(at + from))));
   const good = fc.nat(60).map((n) => DATA + 0x100 + 16 * n + 0xd80 * (n % 2));
-  const data = strict ? good.map((at) => within(DATA, DATA_BYTES, RWC, at - DATA)) : mostly(arbData);
+  const aligned = good.map((at) => within(DATA, DATA_BYTES, RWC, at - DATA));
+  // Capabilities are stored through the first ones, data anywhere through the others.
+  const unaligned = fc.tuple(good, fc.nat(15)).map(([at, by]) => within(DATA, DATA_BYTES, RWC, at + by - DATA));
+  const data = strict ? aligned : mostly(arbData);
   const through = strict ? good.map((at) => rawNull(BigInt(at + from))) : mostly(offset);
   const of = (arbitrary: fc.Arbitrary<Raw>, count: number): fc.Arbitrary<Raw[]> =>
     fc.array(arbitrary, { minLength: count, maxLength: count });
@@ -217,7 +220,7 @@ export function arbRegisters({
       result: of(fc.oneof({ arbitrary: arbUnsealed, weight: 2 }, { arbitrary: arbCapability, weight: 1 }), Role.result.length),
       pair: arbPair,
       offsets: of(mode === 1 ? data : through, Role.offset.length),
-      data: of(data, Role.data.length),
+      data: fc.tuple(of(data, 3), of(strict ? unaligned : data, Role.data.length - 3)).map((parts) => parts.flat()),
       authority: mostly(arbSealer),
       owned: fc.boolean(),
       entry: mostly(arbCode.map(rawSealEntry)),

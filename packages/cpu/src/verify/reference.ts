@@ -94,6 +94,8 @@ export class Reference {
   #word = 0;
   /** What {@link run} left of its fuel. */
   fuelLeft = 0;
+  /** PCC with its bounds, which every fetch needs. */
+  #pcc: Raw & { readonly base: bigint; readonly top: bigint } = { ...rawNull(), base: 0n, top: 0n };
   #raised: Raised | undefined;
   #jumped = false;
 
@@ -152,7 +154,8 @@ export class Reference {
   }
   set pcc(cap: Raw) {
     this.setSpecial(layout.Scr.Pcc, cap);
-    this.view.setBigUint64(layout.State.pcBase, this.#relocation ? decodeBounds(cap.hi, cap.address).base : 0n, true);
+    this.#pcc = { ...cap, ...decodeBounds(cap.hi, cap.address) };
+    this.view.setBigUint64(layout.State.pcBase, this.#relocation ? this.#pcc.base : 0n, true);
   }
   /** What is subtracted from an absolute address to give a pc. */
   get pcBase(): bigint {
@@ -192,6 +195,8 @@ export class Reference {
     this.trapCause = 0;
     this.trapValue = 0n;
     this.reservation = -1n;
+    this.pcc = rawNull();
+    this.ddc = rawNull();
   }
 
   // ---- running
@@ -240,14 +245,15 @@ export class Reference {
 
   /** Order: tag, seal, execute permission, unaligned base; then length and page of each parcel; then what it is. */
   #fetch(): Meaning {
-    const { pcc, here } = this;
+    const { here } = this;
+    const pcc = this.#pcc;
     const violation = (cause: number): Raised => new Raised(Cause.Cheri, BigInt((CapReg.Pcc << 5) | cause));
     if (!pcc.tag) throw violation(CapCause.Tag);
     if (otypeOf(pcc.hi) !== OTYPE_UNSEALED) throw violation(CapCause.Seal);
     if ((permsOf(pcc.hi) & Perm.Execute) === 0) throw violation(CapCause.PermitExecute);
-    if (this.#relocation && (decodeBounds(pcc.hi, pcc.address).base & 1n) !== 0n) throw violation(CapCause.UnalignedBase);
+    if (this.#relocation && (pcc.base & 1n) !== 0n) throw violation(CapCause.UnalignedBase);
     const parcel = (address: bigint): number => {
-      if (!rawInBounds(pcc, address, 2n)) throw violation(CapCause.Length);
+      if (address < pcc.base || address + 2n > pcc.top) throw violation(CapCause.Length);
       if (!this.memory.allows(address, 2, Prot.Execute)) throw new Raised(Cause.FetchPage, address);
       return this.memory.bytes[Number(address)]! | (this.memory.bytes[Number(address) + 1]! << 8);
     };
@@ -362,7 +368,9 @@ export class Reference {
 
   /** To an architectural address: PCC's bounds are checked here, the rest when the target is fetched. */
   #transfer(target: bigint, usesFuel: boolean): void {
-    if (!rawInBounds(this.pcc, u64(this.pcBase + target), 2n)) throw new Raised(Cause.Cheri, BigInt((CapReg.Pcc << 5) | CapCause.Length));
+    const absolute = u64(this.pcBase + target);
+    if (absolute < this.#pcc.base || absolute + 2n > this.#pcc.top)
+      throw new Raised(Cause.Cheri, BigInt((CapReg.Pcc << 5) | CapCause.Length));
     this.pc = u64(target);
     this.#jumped = true;
     if (usesFuel) this.fuelLeft -= 1;

@@ -82,14 +82,21 @@ export function firstDifference(
   const reference = referenceOf(setting);
   const order = new Map<number, number | undefined>();
   let previous: number | undefined;
-  const reached = (): void => {
-    const index = at.get(reference.here);
-    if (index !== undefined && !order.has(index)) order.set(index, previous);
-    if (index !== undefined) previous = index;
+  const reach = (index: number | undefined): void => {
+    if (index === undefined) return;
+    if (!order.has(index)) order.set(index, previous);
+    previous = index;
   };
-  order.set(0, undefined);
-  previous = 0;
-  compare(test, subjectOf(setting), reference, { each: reached });
+  const here = (): number | undefined => at.get(reference.here);
+  reach(0);
+  compare(test, subjectOf(setting), reference, {
+    each: () => reach(here()),
+    // It is run on behind an exception.
+    stopped: () => {
+      const index = here();
+      if (index !== undefined && index + 1 < list.length) reach(index + 1);
+    },
+  });
   const name = (index: number | undefined): string => (index === undefined ? "the start" : `${hex(list[index]!.at)}: ${list[index]!.text}`);
   for (const [index, before] of order) {
     const stop = index < test.program.length && lengthOf(test.program[index]!) === 2 ? C_EBREAK : ECALL;

@@ -12,7 +12,7 @@ const DATA = 0x2_0000;
 function prepare(): { machine: Machine; hart: Hart } {
   const machine = createMachine({ memoryBytes: MIB });
   machine.protect(DATA, 0x1000, Prot.Read | Prot.Write);
-  const hart = machine.createHart() as Hart;
+  const hart = machine.createHart();
   hart.ddc = root();
   hart.pcc = root();
   return { machine, hart };

@@ -15,7 +15,7 @@ function prepare(text: string, observer?: Observer): { machine: Machine; hart: H
   machine.storeRange(CODE, assembleText(text, { origin: CODE }));
   machine.protect(CODE, 0x1000, Prot.Read | Prot.Execute);
   machine.protect(DATA, 0x2000, Prot.Read | Prot.Write);
-  const hart = machine.createHart() as Hart;
+  const hart = machine.createHart();
   hart.ddc = root(MIB);
   hart.pcc = root(MIB);
   hart.pc = CODE;

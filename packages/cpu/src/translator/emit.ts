@@ -325,7 +325,7 @@ class RegionEmitter {
     const { last } = block;
     switch (block.end) {
       case End.Jump:
-        if (last >= 0 && code.rd[last] !== 0) this.#link(last);
+        if (last >= 0 && code.kind(last) !== Kind.Branch) this.#link(last);
         return this.#edge(block, block.edges[0]!, pending, block.edges[0]!.fuel);
       case End.Branch:
         return this.#branch(block, pending);
@@ -343,6 +343,7 @@ class RegionEmitter {
         c.op("i32.or");
         return c.return();
       case End.Indirect:
+        this.#link(last);
         this.#count(pending, true);
         this.#outOfFuel(block, () => c.get(this.#next));
         this.#spillAll(block);
@@ -372,6 +373,7 @@ class RegionEmitter {
     }
   }
   #link(last: number): void {
+    if (this.#code.rd[last] === 0) return;
     this.#c.i64(this.#code.next(last));
     this.#c.set(this.#x[this.#code.rd[last]!]!);
   }

@@ -23,7 +23,7 @@ export function analyse(code: Instructions, order: readonly Block[], sites: Site
       block.writesF |= code.defF[index]!;
     }
     for (const index of block.hammock) block.writesX |= code.defX[index]!;
-    if (block.last >= 0) block.writesX |= code.defX[block.last]!;
+    if (block.executes) block.writesX |= code.defX[block.last]!;
   }
   for (let changed = true; changed; ) {
     changed = false;
@@ -83,7 +83,7 @@ function liveBefore(code: Instructions, block: Block, sites: Sites): { x: number
     dirtyX |= code.defX[index]!;
     dirtyF |= code.defF[index]!;
   }
-  if (block.last >= 0) {
+  if (block.executes) {
     x = (x & ~code.defX[block.last]!) | code.useX[block.last]!;
     f |= code.useF[block.last]!;
     if (sites.leaves(block, ins.length)) {

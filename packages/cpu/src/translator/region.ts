@@ -68,6 +68,10 @@ export class Block {
   constructor(pc: number) {
     this.pc = pc;
   }
+  /** Its last instruction is done here, not by the interpreter. */
+  get executes(): boolean {
+    return this.last >= 0 && this.end !== End.Interpret;
+  }
   /** Instructions, its last one included. */
   get count(): number {
     return this.ins.length + (this.last < 0 ? 0 : 1);
@@ -102,6 +106,11 @@ export interface Region {
   readonly instructions: number;
 }
 
+/** ra and t0: what calls save their return address in. */
+function isLink(register: number): boolean {
+  return register === 1 || register === 5;
+}
+
 /** Ends a block by the instruction `index`. */
 function finish(code: Instructions, block: Block, index: number): void {
   const next = code.next(index);
@@ -117,7 +126,7 @@ function finish(code: Instructions, block: Block, index: number): void {
       return;
     case Kind.Jump:
       if (to < 0) break;
-      if (code.rd[index] === 0) {
+      if (!isLink(code.rd[index]!)) {
         block.end = End.Jump;
         block.edges = [edge(to, to <= pc)];
       } else {
@@ -127,7 +136,7 @@ function finish(code: Instructions, block: Block, index: number): void {
       }
       return;
     case Kind.JumpIndirect:
-      if (code.rd[index] !== 0) {
+      if (isLink(code.rd[index]!)) {
         block.end = End.Call;
         block.edges = [edge(next, true)];
       } else block.end = code.isReturn(index) ? End.Return : End.Indirect;

@@ -155,6 +155,11 @@ function related(name: string, d: Draw): Draw {
   const cap = registers[d.cs1]!;
   const otype = (cap.hi >> 27n) & 0x3ffffn;
   const other = registers[d.cs2]!;
+  // From the lowest unit of the representable space to below it, and the other way round.
+  if (/^c(incoffset|setoffset|setaddr)$/u.test(name) && d.which === 3) {
+    const distance = d.delta < 0n ? -d.delta : d.delta;
+    registers[d.cs1] = { tag: true, hi: cap.hi & ~(0x3ffffn << 27n), address: near(cap, 3, d.number % 2n === 0n ? distance : -d.delta) };
+  }
   // Often the same capability, or one made from it.
   if (/^c(testsubset|seqx|toptr)$/u.test(name) && d.which > 4) registers[d.cs2] = d.which === 5 ? { ...cap, tag: !cap.tag } : cap;
   if (name === "ctestsubset" && d.which === 7)

@@ -76,6 +76,11 @@ const INTEGER: readonly string[] = [
   "lc.cap c16, (c14)",
   "sc.cap c10, (c14)",
   "cloadtags a6, (c14)",
+  "ctestsubset a6, c10, c11",
+  "cseqx a6, c10, c10",
+  "cfromptr c16, c10, a3",
+  "crrl a6, a3",
+  "cbuildcap c16, c10, c10",
   "cspecialrw c16, 0, c0",
   "cspecialrw c16, 1, c0",
 ];
@@ -85,6 +90,8 @@ const CAPABILITY: readonly string[] = [
   "csd a3, 24(c14)",
   "clc c16, 0(c14)",
   "csc c10, 0(c14)",
+  "camoadd.d a6, a3, (c10)",
+  "camoswap.c c16, c10, (c14)",
   "auipcc c16, 0",
   "cincoffsetimm c16, c10, 16",
 ];

@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { OTYPE_UNSEALED, Perm } from "../abi.ts";
 import { decodeBounds, flagOf, otypeOf, permsOf } from "../capability/encoding.ts";
-import { rawNull, rawSetAddress, rawSetBounds, rawSetFlag, type Raw } from "../capability/raw.ts";
+import { rawAndPerms, rawNull, rawSetAddress, rawSetBounds, rawSetFlag, type Raw } from "../capability/raw.ts";
 import { arbCapability, arbRegion, arbRegisters, capabilityOver, RW, RWC, within } from "./capabilities.ts";
 import { CODE, CODE_BYTES, DATA, DATA_BYTES, MORE_DATA, READ_ONLY, REGION, type Case } from "./case.ts";
 import { arbProgram, type ProgramOptions } from "./instructions.ts";
@@ -51,7 +51,9 @@ const arbDdc: fc.Arbitrary<Raw> = fc.oneof(
   { arbitrary: fc.constant(arbRegion(RW)), weight: 2 },
   // Its address moves all accesses.
   { arbitrary: fc.integer({ min: -40, max: 40 }).map((by) => rawSetAddress(arbRegion(RWC), BigInt(REGION + by))), weight: 1 },
-  { arbitrary: fc.constant(within(DATA, DATA_BYTES, RWC, -DATA)), weight: 2 },
+  { arbitrary: fc.constant(within(DATA, DATA_BYTES, RWC)), weight: 1 },
+  // It ends between granules, or where a page does.
+  { arbitrary: fc.constantFrom(0x48, 0x140, 0x1000, 0x1028).map((more) => within(0, DATA + more, RWC)), weight: 2 },
   { arbitrary: arbCapability, weight: 1 },
 );
 
@@ -80,19 +82,30 @@ function impoverished(cap: Raw): Raw {
   const narrow = rawSetBounds(rawSetAddress(cap, start), 128n).capability;
   return start === base ? narrow : rawSetAddress(narrow, cap.address);
 }
-function poor(test: Case): Case {
+/** Capabilities that lie about in memory, over what nothing else reaches: whoever may load capabilities there has them. */
+const TREASURES: Case["memory"] = Array.from({ length: 88 }, (_, index) => ({
+  at: DATA + 0x80 + 16 * index,
+  cap: within(MORE_DATA + 16 * index, 16, RWC),
+}));
+/** `denied` has a bit for each register, and one for DDC, that may not load capabilities. */
+function poor(test: Case, denied: number): Case {
+  const perms = (index: number): number => (((denied >>> index) & 1) === 0 ? Perm.All : Perm.All & ~Perm.LoadCap);
+  const limited = (cap: Raw, index: number): Raw => (otypeOf(cap.hi) === OTYPE_UNSEALED ? rawAndPerms(cap, perms(index)) : cap);
   return {
     ...test,
-    registers: test.registers.map(impoverished),
-    ddc: rawSetAddress(within(DATA + 0x100, 0x400, permsOf(test.ddc.hi) & RWC), BigInt(REGION)),
+    registers: test.registers.map((cap, index) => limited(impoverished(cap), index)),
+    ddc: within(0, DATA + 0x300, permsOf(test.ddc.hi) & RWC & perms(31)),
     pcc: rawSetFlag(within(CODE, CODE_BYTES, permsOf(test.pcc.hi) & ~(Perm.Store | Perm.Seal | Perm.Unseal)), flagOf(test.pcc.hi)),
+    memory: [...TREASURES, ...test.memory],
   };
 }
 
 /** A whole case. */
 export function arbCase(options: Options = {}): fc.Arbitrary<Case> {
   if (options.strict === undefined) return fc.oneof(arbCase({ ...options, strict: false }), arbCase({ ...options, strict: true }));
-  if (options.poor === true) return arbCase({ ...options, poor: false }).map(poor);
+  if (options.poor === true) {
+    return fc.tuple(arbCase({ ...options, poor: false }), fc.noBias(fc.integer())).map(([test, denied]) => poor(test, denied));
+  }
   const { mode = 0, strict, relocation = true } = options;
   const registers = arbRegisters({ mode, relocation, strict });
   // Without a preference for small numbers and first choices, which would make all operands the same register.

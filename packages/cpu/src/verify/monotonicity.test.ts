@@ -6,7 +6,7 @@ import type { Raw } from "../capability/raw.ts";
 import { ENGINES } from "../engines.test.support.ts";
 import { Authority } from "./authority.ts";
 import { forAll, holdingsOf } from "./check.test.support.ts";
-import { REGION, REGION_BYTES, type Case } from "./case.ts";
+import { REGION, type Case } from "./case.ts";
 import { arbCase } from "./generate.ts";
 import type { Reference } from "./reference.ts";
 import { describeCase, referenceOf, subjectOf, type Setting } from "./report.ts";
@@ -14,8 +14,11 @@ import { compare, prepare, show, type Hooks, type Subject } from "./subject.ts";
 
 /** What the state that a case begins with can come to. */
 function authorityOf(reference: Reference): Authority {
+  const { tags } = reference.memory;
   const memory: { at: number; cap: Raw }[] = [];
-  for (let at = REGION; at < REGION + REGION_BYTES; at += GRANULE_SIZE) memory.push({ at, cap: reference.memory.peek(at) });
+  for (let index = tags.indexOf(1); index >= 0; index = tags.indexOf(1, index + 1)) {
+    memory.push({ at: index * GRANULE_SIZE, cap: reference.memory.peek(index * GRANULE_SIZE) });
+  }
   return new Authority({
     registers: [...reference.c, reference.pcc, reference.ddc],
     specials: Array.from({ length: 30 }, (_, index) => reference.special(index + 2)),

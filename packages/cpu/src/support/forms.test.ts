@@ -100,7 +100,7 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   cclear: (d) => [Number(d.number & 0x3ffn)],
   cseal: combine,
   cunseal: combine,
-  cload: (d) => [d.authority, offset(d), [4, 8, 4, 1][d.which & 3]!, d.which === 2 ? 5 : 7],
+  cload: (d) => [d.authority, offset(d), [4, 8, 4, 1][d.which & 3]!, d.which === 2 ? 6 : 7],
   cloadres: (d) => [d.authority, offset(d), [4, 8, 2, 8][d.which & 3]!],
   cstorecond: (d) => [d.authority, offset(d), [4, 8, 4, 1][d.which & 3]!, signed(d.number)],
   cload1: load,

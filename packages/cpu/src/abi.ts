@@ -50,6 +50,9 @@ export interface Capability {
   readonly flag: number;
 }
 
+/** What the register `time` counts: ticks of 10 MHz, as QEMU's virt machine has it, of the host's performance.now(). */
+export const TICKS_PER_MS = 10_000;
+
 /** What a page of the address space allows. 0: unmapped. */
 export const Prot = { Read: 1, Write: 2, Execute: 4 } as const;
 

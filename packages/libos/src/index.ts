@@ -14,6 +14,7 @@ import { ExecError } from "./elf/exec-error.ts";
 import { createConsole } from "./files/console.ts";
 import { closeFiles, createFiles } from "./files/mounts.ts";
 import { STACK_BYTES, AddressSpace } from "./kernel/address-space.ts";
+import { wall } from "./kernel/clock.ts";
 import { deliver, deliverFault, sendSignal } from "./kernel/delivery.ts";
 import { E } from "./kernel/errno.ts";
 import { DescriptorTable } from "./kernel/fd-table.ts";
@@ -44,8 +45,10 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
   const kernel = new LinuxKernel(host, options, table);
   const vfs = createFiles(options);
   kernel.vfs = vfs;
+  const unfollow = wall.follow(() => kernel.clockSet());
   let closed = false;
   kernel.onEnd = () => {
+    unfollow();
     if (!closed) closeFiles(vfs);
     closed = true;
   };

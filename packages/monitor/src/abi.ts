@@ -6,6 +6,9 @@
  * the DDC in force when the operation is CARRIED OUT.
  */
 
+/** The processor's register `time` counts this many ticks in a millisecond of performance.now(). */
+export { TICKS_PER_MS } from "@cvm/cpu/abi";
+
 export type Awaitable<T> = T | PromiseLike<T>;
 
 /** Handle of a process's address range in the monitor. Never an index into anything of another cVM. */

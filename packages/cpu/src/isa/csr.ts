@@ -7,7 +7,7 @@
  *
  * Machines without the option `privileged` have the unprivileged registers only.
  */
-import { CapCause, CapReg, Cause, Perm } from "../abi.ts";
+import { CapCause, CapReg, Cause, Perm, TICKS_PER_MS } from "../abi.ts";
 import { decodeBounds, MASK64, permsOf } from "../capability/encoding.ts";
 import { rawSetAddress, rawSetOffset } from "../capability/raw.ts";
 import { readScr, Scr, State, type StateField } from "../machine/layout.ts";
@@ -133,8 +133,6 @@ const setFlags: Write = (r, hart, value) => r.setI32(hart, "fflags", Number(valu
 const setRounding: Write = (r, hart, value) => r.setI32(hart, "frm", Number(value & 7n));
 
 // ---- counters
-/** Ticks of `time` in a millisecond: 10 MHz, as QEMU's virt machine has it. */
-const TICKS_PER_MS = 10_000;
 const time: Read = () => BigInt(Math.floor(performance.now() * TICKS_PER_MS));
 /** Retired instructions, moved by what was written to mcycle or minstret. This instruction is not among them. */
 const counter =

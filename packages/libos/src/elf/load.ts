@@ -1,11 +1,12 @@
-/** Places a program in a new address space: segments, stack with arguments and auxiliary vector, signal trampoline. */
+/** Places a program in a new address space: segments, stack with arguments and auxiliary vector, vDSO. */
 import type { ProcessOp } from "@cvm/monitor/abi";
 import { Registers, REGISTER_BYTES, X } from "../kernel/registers.ts";
-import { LOWEST, PAGE, roundDown, roundUp, STACK_BYTES, type AddressSpace } from "../kernel/address-space.ts";
+import { LOWEST, PAGE, roundDown, roundUp, STACK_BYTES, VVAR, type AddressSpace } from "../kernel/address-space.ts";
 import type { Credentials, VfsFile } from "../kernel/types.ts";
 import { ExecError } from "./exec-error.ts";
 import type { Elf } from "./parse.ts";
 import type { Program } from "./program.ts";
+import { SIGNAL_RETURN, VDSO } from "./vdso.ts";
 
 /** Where position-independent programs stand. */
 const PIE_BASE = 0x200000;
@@ -16,8 +17,6 @@ const MOST_STRINGS = STACK_BYTES / 4;
 const STACK_GAP = 1024 * 1024;
 /** hwcap letters: A, C, D, F, I, M. */
 const HWCAP = [..."ACDFIM"].reduce((bits, letter) => bits | (1 << (letter.charCodeAt(0) - 65)), 0);
-/** li a7, 139; ecall: rt_sigreturn. */
-const TRAMPOLINE = new Uint8Array([0x93, 0x08, 0xb0, 0x08, 0x73, 0x00, 0x00, 0x00]);
 const AT = {
   PHDR: 3,
   PHENT: 4,
@@ -36,13 +35,14 @@ const AT = {
   RANDOM: 25,
   HWCAP2: 26,
   EXECFN: 31,
+  SYSINFO_EHDR: 33,
   MINSIGSTKSZ: 51,
 } as const;
 /** Bytes of a signal frame that a stack must hold (AT_MINSIGSTKSZ). */
 const SIGNAL_STACK = 2048;
 
 /**
- * Adds the operations that load `program` into the empty `space`.
+ * Adds the operations that load `program` into the empty `space`. `clocks`: content of the page that the vDSO takes the time from.
  * @returns registers of the first thread.
  * @throws ExecError `outside-region`, `no-memory`, `arguments-too-long`
  */
@@ -52,11 +52,13 @@ export function loadProgram(
   env: readonly string[],
   credentials: Credentials,
   random: Uint8Array,
+  clocks: Uint8Array,
   ops: ProcessOp[],
 ): Uint8Array {
   const { elf } = program;
   const top = roundDown(space.bytes) - PAGE;
-  const stackTop = top - PAGE;
+  const vdso = top - PAGE;
+  const stackTop = vdso - PAGE;
   const stackBase = stackTop - STACK_BYTES;
   space.mmapTop = stackBase - STACK_GAP;
   // A region without room for the stack has no room for a program either.
@@ -77,9 +79,11 @@ export function loadProgram(
     entry = interpreterBase + interpreter.entry;
   }
 
-  space.trampoline = stackTop;
+  space.vvar = stackTop;
+  space.trampoline = vdso + SIGNAL_RETURN;
   const fail =
-    space.map(stackTop, PAGE, { prot: 5, name: "[vdso]" }, TRAMPOLINE, ops) ||
+    space.map(vdso, PAGE, { prot: 5, name: "[vdso]" }, VDSO, ops) ||
+    space.map(space.vvar, PAGE, { prot: 1, name: VVAR }, clocks, ops) ||
     space.map(stackBase, STACK_BYTES, { prot: 3, name: "[stack]" }, undefined, ops);
   if (fail < 0) throw new ExecError("no-memory", `${program.name}: no memory left for the stack`);
 
@@ -104,6 +108,7 @@ export function loadProgram(
       [AT.EGID, credentials.egid],
       [AT.SECURE, credentials.uid !== credentials.euid || credentials.gid !== credentials.egid ? 1 : 0],
       [AT.HWCAP2, 0],
+      [AT.SYSINFO_EHDR, vdso],
       [AT.MINSIGSTKSZ, SIGNAL_STACK],
     ],
     random,

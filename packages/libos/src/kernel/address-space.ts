@@ -12,6 +12,8 @@ export const LOWEST = 0x10000;
 export const STACK_BYTES: number = 8 * 1024 * 1024;
 /** Most mappings of one process (vm.max_map_count). */
 const MOST_MAPPINGS = 65530;
+/** Name of the page of clock offsets. */
+export const VVAR = "[vvar]";
 /** Bytes written back to a file in one go. */
 const WRITE_BACK_CHUNK = 1024 * 1024;
 
@@ -84,6 +86,8 @@ export class AddressSpace {
   mmapTop: number;
   /** Address of the code that a signal handler returns to. */
   trampoline = 0;
+  /** Address of the page of clock offsets. */
+  vvar = 0;
   #shared = 0;
 
   constructor(id: ProcessId, bytes: number, account: MemoryAccount) {
@@ -365,6 +369,11 @@ export class AddressSpace {
     }
   }
 
+  /** Replaces the clock offsets, unless the program has unmapped them. */
+  setClocks(bytes: Uint8Array, ops: ProcessOp[]): void {
+    if (this.find(this.vvar)?.name === VVAR) ops.push({ op: "write", process: this.id, address: this.vvar, bytes, ifMapped: true });
+  }
+
   /** Writes shared file mappings of a range to their files, as far as they differ and without making these longer. */
   writeBack(host: HostCalls, start = 0, end: number = this.bytes): Awaitable<void> {
     if (this.#shared === 0) return undefined;
@@ -403,6 +412,7 @@ export class AddressSpace {
     space.brk = this.brk;
     space.mmapTop = this.mmapTop;
     space.trampoline = this.trampoline;
+    space.vvar = this.vvar;
     for (const mapping of space.#mappings) space.#show(mapping);
     return space;
   }

@@ -38,7 +38,7 @@ function load(
     const ops: ProcessOp[] = [];
     let registers: Uint8Array;
     try {
-      registers = loadProgram(memory, program, env, process.credentials, kernel.random(16), ops);
+      registers = loadProgram(memory, program, env, process.credentials, kernel.random(16), kernel.clocks.page(), ops);
     } catch (error) {
       undo();
       throw error;

@@ -11,6 +11,7 @@ import {
   type SyscallReply,
   type ThreadId,
 } from "@cvm/monitor/abi";
+import { Clocks } from "./clock.ts";
 import { hasDeliverable, sendSignal } from "./delivery.ts";
 import { E } from "./errno.ts";
 import { FutexTable } from "./futex.ts";
@@ -22,9 +23,6 @@ import { at } from "./timer.ts";
 import type { CallContext, Kernel, Network, Process, SignalInfo, SignalSource, Syscall, Thread, Vfs } from "./types.ts";
 import type { WaitQueue, Waiter } from "./wait.ts";
 
-/** The wall clock may be set: it is compared with the monotonic one this often, and followed when they differ by more than this. */
-const CLOCK_CHECK_MS = 500;
-const CLOCK_DRIFT_MS = 2;
 /** Random bytes fetched from the host at once. */
 const RANDOM_BYTES = 4096;
 /** Process numbers start again after this one (kernel.pid_max). */
@@ -43,6 +41,7 @@ export class LinuxKernel implements Kernel {
   readonly threads: Map<ThreadId, LinuxThread> = new Map();
   readonly memory: MemoryAccount;
   readonly futexes: FutexTable = new FutexTable();
+  readonly clocks: Clocks = new Clocks();
   readonly consoles: Map<number, Console> = new Map();
   /** Set right after construction: they need the kernel. */
   vfs!: Vfs;
@@ -56,12 +55,8 @@ export class LinuxKernel implements Kernel {
   readonly #table: (Syscall | undefined)[];
   readonly #calls: Float64Array;
   readonly #unknown: Map<number, number> = new Map();
-  readonly #boot: number = performance.now();
   readonly #random: Uint8Array = new Uint8Array(RANDOM_BYTES);
   #randomUsed = RANDOM_BYTES;
-  /** CLOCK_REALTIME minus the host's monotonic clock, and when they were compared last. */
-  #epoch: number = performance.timeOrigin;
-  #anchored = -Infinity;
 
   constructor(host: HostCalls, options: LibosOptions, table: readonly Syscall[]) {
     this.host = host;
@@ -75,17 +70,18 @@ export class LinuxKernel implements Kernel {
   }
 
   monotonic(): number {
-    return performance.now() - this.#boot;
+    return this.clocks.monotonic();
   }
   /** Milliseconds of CLOCK_REALTIME, with a fraction. */
   realtime(): number {
-    const now = performance.now();
-    if (now - this.#anchored > CLOCK_CHECK_MS) {
-      this.#anchored = now;
-      const drift = Date.now() - (this.#epoch + now);
-      if (drift < -CLOCK_DRIFT_MS || drift > CLOCK_DRIFT_MS) this.#epoch += drift;
-    }
-    return this.#epoch + now;
+    return this.clocks.realtime();
+  }
+  /** Shows all programs that the wall clock was set. */
+  clockSet(): void {
+    const bytes = this.clocks.page();
+    const ops: ProcessOp[] = [];
+    for (const memory of new Set(Array.from(this.processes.values(), (process) => process.memory))) memory.setClocks(bytes, ops);
+    if (ops.length > 0) void this.host.operate(ops);
   }
   random(bytes: number): Uint8Array {
     if (bytes > RANDOM_BYTES) return randomFillSync(new Uint8Array(bytes));

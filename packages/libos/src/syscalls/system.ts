@@ -266,7 +266,9 @@ export const systemSyscalls: readonly Syscall[] = [
     partial("no search for CPUs"),
     (context, [pairs, , , , flags]) => hwprobe(context, pairs as Uint8Array, flags as number),
   ),
-  call(259, "riscv_flush_icache", [address("start"), address("end"), ulong("flags")], FULL, () => 0),
+  call(259, "riscv_flush_icache", [address("start"), address("end"), ulong("flags")], FULL, (_context, [, , flags]) =>
+    (flags as number) > 1 ? -E.INVAL : 0,
+  ),
   call(
     167,
     "prctl",

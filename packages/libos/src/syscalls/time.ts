@@ -1,5 +1,6 @@
 /** Clocks, sleeping and timers. */
 import type { SyscallReply } from "@cvm/monitor/abi";
+import { Clock, TAI_SECONDS } from "../kernel/clock.ts";
 import { E } from "../kernel/errno.ts";
 import type { IntervalTimer, LinuxContext, LinuxProcess } from "../kernel/process.ts";
 import { Code, Sig, signalInfo } from "../kernel/signals.ts";
@@ -24,19 +25,6 @@ import {
   viewOf,
 } from "./define.ts";
 
-const Clock = {
-  REALTIME: 0,
-  MONOTONIC: 1,
-  PROCESS_CPUTIME: 2,
-  THREAD_CPUTIME: 3,
-  MONOTONIC_RAW: 4,
-  REALTIME_COARSE: 5,
-  MONOTONIC_COARSE: 6,
-  BOOTTIME: 7,
-  REALTIME_ALARM: 8,
-  BOOTTIME_ALARM: 9,
-  TAI: 11,
-} as const;
 const clocks = {
   CLOCK_REALTIME: 0,
   CLOCK_MONOTONIC: 1,
@@ -51,8 +39,6 @@ const clocks = {
   CLOCK_TAI: 11,
 } as const;
 const TIMER_ABSTIME = 1;
-/** International atomic time is ahead of UTC by this many milliseconds. */
-const TAI_MS = 37_000;
 
 /** Milliseconds of a clock, or -1 when there is no such clock. */
 function read(context: LinuxContext, clock: number): number {
@@ -73,7 +59,7 @@ function read(context: LinuxContext, clock: number): number {
     case Clock.THREAD_CPUTIME:
       return context.thread.cpu();
     case Clock.TAI:
-      return kernel.realtime() + TAI_MS;
+      return kernel.realtime() + TAI_SECONDS * 1000;
     default:
       return clock < 0 ? ofProcess(context, clock) : -1;
   }
@@ -92,6 +78,7 @@ const nowView = viewOf(now);
 const nowReply: SyscallReply = { result: 0, out: [{ arg: 1, value: now }] };
 
 function clockGettime(context: LinuxContext, clock: number): SyscallOutcome {
+  if (context.kernel.clocks.write(clock, nowView)) return nowReply;
   const ms = read(context, clock);
   if (ms < 0) return -E.INVAL;
   putTimespec(nowView, 0, ms);
@@ -255,7 +242,9 @@ export const timeSyscalls: readonly Syscall[] = [
     const out: { arg: number; value: Uint8Array }[] = [];
     if (tv !== null) {
       const bytes = new Uint8Array(16);
-      putTimeval(viewOf(bytes), 0, kernel.realtime());
+      const view = viewOf(bytes);
+      kernel.clocks.write(Clock.REALTIME, view);
+      view.setUint32(8, Math.floor(view.getUint32(8, true) / 1000), true);
       out.push({ arg: 0, value: bytes });
     }
     if (tz !== null) out.push({ arg: 1, value: new Uint8Array(8) });

@@ -1,5 +1,5 @@
 /** A machine under test: loads cases, runs them, and is compared with the reference. */
-import { Exit, GRANULE_SIZE, PAGE_SIZE, Prot, type EngineName, type ExitCode, type MachineOptions } from "../abi.ts";
+import { Exit, GRANULE_SIZE, PAGE_SIZE, Prot, type Capability, type EngineName, type ExitCode, type MachineOptions } from "../abi.ts";
 import { decodeBounds } from "../capability/encoding.ts";
 import { format, fromRaw, toRaw } from "../capability/operations.ts";
 import type { Raw } from "../capability/raw.ts";
@@ -53,6 +53,18 @@ export function prepare(reference: Reference, test: Case): void {
   reference.pc = BigInt.asUintN(64, BigInt(REGION + test.origin) - reference.pcBase);
 }
 
+/** Many cases have the same capabilities in memory. */
+const known = new WeakMap<Raw, Capability>();
+function expressed(cap: Raw): Capability {
+  let capability = known.get(cap);
+  if (capability === undefined) {
+    capability = fromRaw(cap);
+    if (!same(toRaw(capability), cap)) throw new RangeError(`${show(cap)} is no capability that can be made`);
+    known.set(cap, capability);
+  }
+  return capability;
+}
+
 export class Subject {
   readonly machine: Machine;
   readonly view: DataView;
@@ -96,13 +108,11 @@ export class Subject {
   }
   /** Writes a capability to memory by the machine's own means. RangeError for a tagged one that they cannot express. */
   place(at: number, cap: Raw): void {
+    if (cap.tag) return this.machine.storeCapability(at, expressed(cap));
     const bytes = new DataView(new ArrayBuffer(GRANULE_SIZE));
     bytes.setBigUint64(0, cap.address, true);
     bytes.setBigUint64(8, cap.hi, true);
     this.machine.storeRange(at, new Uint8Array(bytes.buffer));
-    if (!cap.tag) return;
-    if (!same(toRaw(fromRaw(cap)), cap)) throw new RangeError(`${show(cap)} is no capability that can be made`);
-    this.machine.storeCapability(at, fromRaw(cap));
   }
 
   get pc(): bigint {

@@ -1,7 +1,20 @@
 /** Writes a region as one WebAssembly function: registers in locals, loops as loops. */
 import { PAGE_SIZE } from "../abi.ts";
 import type { Expr, RegField, Stmt } from "../isa/ir.ts";
-import { ACTIVE_HART, F, Fast, GUEST, Own, OWN_STORE_SLOW, PAGE_FAST, PAGE_OWN, PAGE_SLOTS, SLOT_POOL, State, stateType, TRANSLATION, X, type StateField } from "../machine/layout.ts";
+import {
+  ACTIVE_HART,
+  F,
+  Fast,
+  GUEST,
+  PAGE_FAST,
+  PAGE_SLOTS,
+  SLOT_POOL,
+  State,
+  stateType,
+  TRANSLATION,
+  X,
+  type StateField,
+} from "../machine/layout.ts";
 import { Code, type Label } from "../wasm/code.ts";
 import { CheckPlan, type Check, type CheckOptions } from "./checks.ts";
 import { constant, isBoolean, registerOf } from "./fold.ts";
@@ -729,53 +742,38 @@ class RegionEmitter {
   #check({ bounds, pages }: Check): void {
     const c = this.#c;
     const register = this.#register("rs1");
-    if (bounds !== undefined && this.#s.checks.bounds) {
+    const testBounds = bounds !== undefined && this.#s.checks.bounds;
+    const testPages = pages !== undefined && this.#s.checks.pages;
+    if (testBounds) {
       this.#leaveIf(() => {
         this.#sum(register, bounds - this.#bias);
         c.get(this.#limit);
         c.op("i64.ge_u");
       });
     }
-    if (pages !== undefined && this.#s.checks.pages) {
-      c.get(this.#x[register]!);
-      c.op("i32.wrap_i64");
-      c.get(this.#base);
-      c.op("i32.add");
-      if (pages.from !== 0) {
-        c.i32(pages.from);
+    if (testPages) {
+      this.#leaveIf(() => {
+        c.get(this.#x[register]!);
+        c.op("i32.wrap_i64");
+        c.get(this.#base);
         c.op("i32.add");
-      }
-      c.set(this.#address);
-      this.#pages(pages.to - pages.from, pages.store);
+        if (pages.from !== 0) {
+          c.i32(pages.from);
+          c.op("i32.add");
+        }
+        this.#pageState(pages.store);
+      });
     }
   }
-  /** Tests the pages of the range that starts at #address. */
-  #pages(length: number, store: boolean): void {
+  /** Pushes what is not 0 if the page of the address on the stack, or the next one, does not allow the access. */
+  #pageState(store: boolean): void {
     const c = this.#c;
-    c.get(this.#address);
     c.i32(12);
     c.op("i32.shr_u");
     c.memory("i32.load8_u", PAGE_FAST);
     const bits = (store ? Fast.StoreSlow : 0) | (this.#s.checks.loads ? Fast.LoadSlow : 0);
     c.i32(bits);
     c.op("i32.and");
-    c.if();
-    // The page itself may be good, and the next one not be touched.
-    this.#leaveIf(() => {
-      c.get(this.#address);
-      c.i32(PAGE_SIZE - 1);
-      c.op("i32.and");
-      c.i32(PAGE_SIZE - length);
-      c.op("i32.gt_u");
-      c.get(this.#address);
-      c.i32(12);
-      c.op("i32.shr_u");
-      c.memory("i32.load8_u", PAGE_OWN);
-      c.i32((store ? OWN_STORE_SLOW : 0) | (this.#s.checks.loads ? Own.NoRead : 0));
-      c.op("i32.and");
-      c.op("i32.or");
-    });
-    c.end();
   }
   /** Pushes the absolute address of an access that is checked by itself. */
   #checkedAlone(address: Expr, size: number, aligned: boolean, store: boolean): void {
@@ -803,7 +801,12 @@ class RegionEmitter {
         c.op("i32.and");
       });
     }
-    if (store || this.#s.checks.loads) this.#pages(size, store);
+    if (store || this.#s.checks.loads) {
+      this.#leaveIf(() => {
+        c.get(this.#address);
+        this.#pageState(store);
+      });
+    }
     c.get(this.#address);
   }
 }

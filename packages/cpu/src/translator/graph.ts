@@ -164,7 +164,7 @@ function dominators(blocks: readonly Block[]): void {
     }
     return x;
   };
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let at = 1; at < blocks.length; at++) {
       const block = blocks[at]!;

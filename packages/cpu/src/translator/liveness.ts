@@ -25,7 +25,7 @@ export function analyse(code: Instructions, order: readonly Block[], sites: Site
     for (const index of block.hammock) block.writesX |= code.defX[index]!;
     if (block.executes) block.writesX |= code.defX[block.last]!;
   }
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (const block of order) {
       let x = block.dirtyX;
@@ -41,7 +41,7 @@ export function analyse(code: Instructions, order: readonly Block[], sites: Site
       changed = true;
     }
   }
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (let at = order.length - 1; at >= 0; at--) {
       const block = order[at]!;

@@ -187,7 +187,7 @@ function discover(code: Instructions, entry: number, limits: Limits): Found | un
     if (!inside.has(pc)) continue;
     const block = new Block(pc);
     blocks.set(pc, block);
-    for (let at = pc; ; ) {
+    for (let at = pc; ;) {
       const index = inside.get(at);
       if (index === undefined || (at !== pc && leaders.has(at))) {
         block.edges = [{ pc: at, to: undefined, via: undefined, fuel: false }];

@@ -99,7 +99,13 @@ export class Translator {
   /** Absolute addresses where nothing can be translated. */
   readonly #refused: Set<number> = new Set();
 
-  constructor(memory: WasmMemory, pages: Pages, interpreter: Pick<Interpreter, "decoder">, intrinsics: Readonly<Record<string, unknown>>, options: TranslatorOptions) {
+  constructor(
+    memory: WasmMemory,
+    pages: Pages,
+    interpreter: Pick<Interpreter, "decoder">,
+    intrinsics: Readonly<Record<string, unknown>>,
+    options: TranslatorOptions,
+  ) {
     const { buffer } = memory;
     this.#memory = memory;
     this.#view = new DataView(buffer);
@@ -325,8 +331,7 @@ export class Translator {
     const end = Math.ceil((address + length) / PAGE_SIZE);
     if (end - first > this.#links.size) {
       for (const [page, links] of this.#links) if (page >= first && page < end) for (const link of links) this.#unlink(link);
-    } else
-      for (let page = first; page < end; page++) for (const link of this.#links.get(page) ?? []) this.#unlink(link);
+    } else for (let page = first; page < end; page++) for (const link of this.#links.get(page) ?? []) this.#unlink(link);
     this.#refused.clear();
   }
   /** Drops all translations. */

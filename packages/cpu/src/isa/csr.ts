@@ -11,6 +11,7 @@ import { CapCause, CapReg, Cause, Perm, TICKS_PER_MS } from "../abi.ts";
 import { decodeBounds, MASK64, permsOf } from "../capability/encoding.ts";
 import { rawSetAddress, rawSetOffset } from "../capability/raw.ts";
 import { readScr, Scr, State, type StateField } from "../machine/layout.ts";
+import { csrForms } from "../support/csr.ts";
 import { CheriState } from "./cheri-state.ts";
 import type { IntrinsicContext, IntrinsicTable } from "./intrinsics.ts";
 import {
@@ -293,6 +294,7 @@ export const csrIntrinsics: IntrinsicTable = {
   csrRead: {
     params: ["i32", "i32"],
     result: "i64",
+    fast: csrForms["csrRead"]!,
     make: (context) => {
       const r = new Registers(context);
       return (hart: number, csr: number, writes: number) => {

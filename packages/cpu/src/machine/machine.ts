@@ -134,10 +134,12 @@ export class Machine implements MachinePort {
     // An observer sees the accesses of the forms in TypeScript only.
     const fast: Readonly<Record<string, unknown>> =
       observer === undefined
-        ? new engine.Instance(interpreter.support, { slow: { ...slow, ...run }, env: { memory } }).exports
+        ? new engine.Instance(interpreter.support, { slow: { ...slow, ...run, now: () => performance.now() }, env: { memory } }).exports
         : { ...run };
-    const isRight = ({ relocation, tagClearing }: FastForm): boolean =>
-      (relocation === undefined || this.#options.relocation) && (tagClearing === undefined || this.#options.tagClearing);
+    const isRight = ({ relocation, tagClearing, unprivileged }: FastForm): boolean =>
+      (relocation === undefined || this.#options.relocation) &&
+      (tagClearing === undefined || this.#options.tagClearing) &&
+      (unprivileged === undefined || !this.#options.privileged);
     this.intrinsics = Object.fromEntries(
       Object.entries(interpreter.intrinsics).map(([name, { fast: form }]) => [
         name,

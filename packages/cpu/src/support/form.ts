@@ -37,10 +37,14 @@ export interface Helpers {
   readonly setRegister: number;
   /** jump(hart, hi, base, top, last, address): sets PCC, tagged and unsealed, and goes there. */
   readonly jump: number;
+  /** now(): performance.now(), an f64. */
+  readonly now: number;
 }
 
 /** Signatures of {@link Helpers}. */
-export const HELPER_TYPES: Readonly<Record<keyof Helpers, { readonly params: readonly Type[]; readonly result: Type | "none" }>> = {
+export const HELPER_TYPES: Readonly<
+  Record<Exclude<keyof Helpers, "now">, { readonly params: readonly Type[]; readonly result: Type | "none" }>
+> = {
   decode: { params: ["i32", "i64", "i64", "i32"], result: "none" },
   representable: { params: ["i64", "i64", "i64"], result: "i32" },
   encode: { params: ["i64", "i64"], result: "i32" },
@@ -190,6 +194,8 @@ export interface FastForm {
   readonly emit: (form: Form) => void;
   /** It is right on machines with relocation only. */
   readonly relocation?: true;
+  /** It is right on machines without the option `privileged` only. */
+  readonly unprivileged?: true;
   /** It is right on machines with tag clearing only. */
   readonly tagClearing?: true;
 }

@@ -109,6 +109,9 @@ class Side {
     machine.setPcc(ACTIVE_HART, state.pcc);
     machine.setDdc(ACTIVE_HART, state.ddc);
     this.#view.setBigUint64(ACTIVE_HART + State.reservation, state.reservation ?? MASK64, true);
+    const status = Number(state.registers[6]!.address & 255n);
+    this.#view.setInt32(ACTIVE_HART + State.fflags, status & 31, true);
+    this.#view.setInt32(ACTIVE_HART + State.frm, status >> 5, true);
     for (const index of [12, 15, 28, 31]) writeScr(this.#view, ACTIVE_HART, index, state.registers[5]!);
   }
   call(name: string, args: readonly (number | bigint)[]): bigint | number | undefined {

@@ -10,7 +10,7 @@ import { enter } from "./enter.ts";
 import { Form, HELPER_TYPES, type Helpers } from "./form.ts";
 import { jump } from "./jumps.ts";
 
-/** What the module imports as `slow`: the TypeScript forms by name, and `enter` of {@link RunImports}. It exports the same names. */
+/** What the module imports as `slow`: the TypeScript forms by name, `enter` of {@link RunImports}, and `now`: performance.now(). It exports the names of the forms. */
 export type SupportImports = Readonly<Record<string, unknown>>;
 
 /** The binary of the module for those of a table's intrinsics that have a WebAssembly form. */
@@ -21,9 +21,11 @@ export function generateSupport(intrinsics: IntrinsicTable): Uint8Array<ArrayBuf
   const slow = new Map(
     fast.map(([name, { params, result }]) => [name, builder.import("slow", name, { params: ["i32", ...params], result })]),
   );
-  const helpers = Object.fromEntries(
-    Object.entries(HELPER_TYPES).map(([name, type]) => [name, builder.declare(type)]),
-  ) as unknown as Helpers;
+  const now = builder.import("slow", "now", { params: [], result: "f64" });
+  const helpers = Object.fromEntries([
+    ...Object.entries(HELPER_TYPES).map(([name, type]) => [name, builder.declare(type)] as const),
+    ["now", now] as const,
+  ]) as unknown as Helpers;
   builder.define(helpers.decode, decode().code);
   builder.define(helpers.representable, representable().code);
   builder.define(helpers.encode, encode().code);

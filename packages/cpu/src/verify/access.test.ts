@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { CapCause, Cause, Exit, Perm } from "../abi.ts";
-import { rawAndPerms, rawNull, type Raw } from "../capability/raw.ts";
+import { rawAndPerms, rawNull, rawSetAddress, type Raw } from "../capability/raw.ts";
 import { ENGINES } from "../engines.test.support.ts";
 import { encodingOf } from "../isa/encoding.ts";
-import { RW, sealedWith, within } from "./capabilities.ts";
+import { RW, RWC, sealedWith, within } from "./capabilities.ts";
 import { DATA, fit, REGION } from "./case.ts";
 import { caseOf } from "./check.test.support.ts";
 import { allFacts, type Facts } from "./instructions.ts";
@@ -98,6 +98,36 @@ describe.each(ENGINES)("accesses on the %s", (engine) => {
     ])
       expect(found.get(cause), `${cause}`).toBeGreaterThan(5);
     expect(found.get(CapCause.None)).toBeGreaterThan(1000);
+  });
+
+  test("are bounded to the byte at both ends, whatever their size", () => {
+    const subject = subjectOf({ engine });
+    const sizes = new Set<number>();
+    for (const facts of accesses) {
+      const { clause, bytes } = facts;
+      sizes.add(bytes);
+      const field = encodingOf(clause).fields.find(({ name }) => name === "imm");
+      const imm = field === undefined ? 0 : fit(field, 0);
+      const program = [{ clause, fields: { rd: RESULT, rs1: ADDRESS, rs2: 0, imm } }, { word: 0x73 }];
+      // Room before and after the access, in bytes; negative: so much of it is outside.
+      for (const before of [-1, 0, 1, 7, 64]) {
+        for (const after of [-1, 0, 1, 7, 64]) {
+          if (before + bytes + after < 0) continue;
+          const authority = within(TARGET - before, before + bytes + after, RWC, before - imm);
+          const [base, ddc] = facts.explicit ? [authority, within(0, 0x1_0000, 0)] : [rawNull(BigInt.asUintN(64, -BigInt(imm))), authority];
+          const start = facts.explicit ? ddc : rawSetAddress(ddc, BigInt(REGION + TARGET));
+          subject.prepare(caseOf(program, { registers: { [SP]: base, [ADDRESS]: base }, ddc: start, memory: [{ at: TARGET, cap: OLD }] }));
+          const exit = subject.hart.run(10);
+          const what = `${clause.name}, ${bytes} bytes, ${before} before, ${after} after`;
+          expect(exit, what).toBe(before < 0 || after < 0 ? Exit.Trap : Exit.Ecall);
+          if (exit === Exit.Trap) {
+            expect([subject.hart.trapCause, Number(subject.trapValue) & 31], what).toEqual([Cause.Cheri, CapCause.Length]);
+            expect(same(subject.granule(REGION + TARGET), OLD), what).toBe(true);
+          }
+        }
+      }
+    }
+    expect(sizes).toEqual(new Set([1, 2, 4, 8, 16, 64]));
   });
 
   test("of capabilities take the tag along with LoadCap permission only", () => {

@@ -14,7 +14,7 @@ function run(given: Settings): { readonly code: number; readonly text: string } 
 
 describe("fuzzing", () => {
   test("options are read, and wrong ones named", () => {
-    expect(settings()).toMatchObject({ programs: 1_000_000, minutes: Infinity, engine: "interpreter", mode: "both", rounds: 5 });
+    expect(settings()).toMatchObject({ programs: 1_000_000, minutes: Infinity, engine: "interpreter", mode: "all", rounds: 5 });
     expect(settings("--", "--programs", "1,000", "--seed", "7", "--no-relocation")).toMatchObject({
       programs: 1000,
       seed: 7,

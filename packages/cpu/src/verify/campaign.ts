@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import * as fc from "fast-check";
 import type { EngineName } from "../abi.ts";
 import type { Case } from "./case.ts";
-import { arbCase } from "./generate.ts";
+import { arbCase, type Options } from "./generate.ts";
 import { referenceOf, report, subjectOf, type Setting } from "./report.ts";
 import { compare } from "./subject.ts";
 
@@ -18,7 +18,7 @@ export const USAGE = `Runs random programs of capability instructions on an engi
   --minutes M      for how long instead
   --seed S         of the first program, 0 to 4294967295; a random one unless given. Program number n has seed S + n
   --engine NAME    interpreter (default), translator, or eager
-  --mode NAME      integer, capability, or both (default)
+  --mode NAME      integer, capability, plain (no capabilities in registers), or all (default)
   --no-relocation, --trapping
                    a machine with other options
   --rounds N       most times that a loop goes round; 5 unless given
@@ -26,11 +26,14 @@ export const USAGE = `Runs random programs of capability instructions on an engi
 
 Exit code: 0 all the same, 1 a difference was found, 2 the options are wrong.`;
 
+type Mode = "integer" | "capability" | "plain";
+const MODES: readonly Mode[] = ["integer", "capability", "plain"];
+
 export interface Settings extends Setting {
   readonly programs: number;
   readonly minutes: number;
   readonly seed: number;
-  readonly mode: "integer" | "capability" | "both";
+  readonly mode: Mode | "all";
   readonly rounds: number;
 }
 
@@ -84,7 +87,7 @@ export function settingsOf(args: readonly string[]): Settings | undefined {
     minutes,
     seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : wholeNumber("seed", values.seed, 0, 2 ** 32 - 1),
     engine: oneOf<EngineName>("engine", values.engine ?? "interpreter", ["interpreter", "translator", "eager"]),
-    mode: oneOf("mode", values.mode ?? "both", ["integer", "capability", "both"]),
+    mode: oneOf("mode", values.mode ?? "all", [...MODES, "all"]),
     rounds: wholeNumber("rounds", values.rounds ?? "5", 2, 100_000),
     relocation: values["no-relocation"] !== true,
     tagClearing: values.trapping !== true,
@@ -104,10 +107,10 @@ const count = (value: number): string => Math.round(value).toLocaleString("en-US
 
 /** Runs them all. 1 after a difference, which it has printed. */
 export function fuzz(settings: Settings, print: (text: string) => void): number {
-  const both: readonly fc.Arbitrary<Case>[] = ([0, 1] as const)
-    .filter((mode) => settings.mode === "both" || (settings.mode === "capability") === (mode === 1))
-    .map((mode) => arbCase({ mode, rounds: settings.rounds, relocation: settings.relocation ?? true }));
-  const arbitrary = fc.oneof(...both);
+  const { rounds, relocation = true } = settings;
+  const kinds: Readonly<Record<Mode, Options>> = { integer: { mode: 0 }, capability: { mode: 1 }, plain: { plain: true } };
+  const modes = MODES.filter((mode) => settings.mode === "all" || settings.mode === mode);
+  const arbitrary: fc.Arbitrary<Case> = fc.oneof(...modes.map((mode) => arbCase({ ...kinds[mode], rounds, relocation })));
   const subject = subjectOf(settings);
   const reference = referenceOf(settings);
   let instructions = 0;
@@ -143,7 +146,7 @@ export function fuzz(settings: Settings, print: (text: string) => void): number 
 
 function optionsOf(settings: Settings, seed: number): string {
   const parts = [`--seed ${seed} --programs 1 --engine ${settings.engine}`];
-  if (settings.mode !== "both") parts.push(`--mode ${settings.mode}`);
+  if (settings.mode !== "all") parts.push(`--mode ${settings.mode}`);
   if (settings.rounds !== 5) parts.push(`--rounds ${settings.rounds}`);
   if (settings.relocation === false) parts.push("--no-relocation");
   if (settings.tagClearing === false) parts.push("--trapping");

@@ -4,6 +4,7 @@ import { OTYPE_UNSEALED, Perm } from "../abi.ts";
 import { decodeBounds, flagOf, otypeOf, permsOf } from "../capability/encoding.ts";
 import { rawAndPerms, rawNull, rawSetAddress, rawSetBounds, rawSetFlag, type Raw } from "../capability/raw.ts";
 import { arbCapability, arbRegion, arbRegisters, capabilityOver, RW, RWC, within } from "./capabilities.ts";
+import type { Clause } from "../isa/clause.ts";
 import { CODE, CODE_BYTES, DATA, DATA_BYTES, MORE_DATA, READ_ONLY, REGION, type Case } from "./case.ts";
 import { arbProgram, type ProgramOptions } from "./instructions.ts";
 
@@ -13,6 +14,8 @@ export interface Options extends Omit<ProgramOptions, "strict"> {
   readonly relocation?: boolean;
   /** As of {@link ProgramOptions}, and registers, DDC and PCC are good. Both ways unless given. */
   readonly strict?: boolean;
+  /** No capabilities in registers, and no instructions that know of them: what translating engines translate. */
+  readonly plain?: boolean;
   /** Nothing that reaches further than a part of the data, so that more authority than that is seen. */
   readonly poor?: boolean;
 }
@@ -102,6 +105,10 @@ function poor(test: Case, denied: number): Case {
 
 /** A whole case. */
 export function arbCase(options: Options = {}): fc.Arbitrary<Case> {
+  if (options.plain === true) {
+    const clauses = ({ extension }: Clause): boolean => extension !== "Xcheri" && extension !== "Privileged";
+    return arbCase({ clauses, ...options, plain: false }).map((test) => ({ ...test, registers: addressesOnly(test.registers) }));
+  }
   if (options.strict === undefined) return fc.oneof(arbCase({ ...options, strict: false }), arbCase({ ...options, strict: true }));
   if (options.poor === true) {
     return fc.tuple(arbCase({ ...options, poor: false }), fc.noBias(fc.integer())).map(([test, denied]) => poor(test, denied));

@@ -47,6 +47,8 @@ export interface Facts {
   /** Through a capability register. */
   readonly explicit: boolean;
   readonly csr: boolean;
+  /** Bytes of its access to memory, 0 without. */
+  readonly bytes: number;
   /** ecall and what always traps where there is no other mode. */
   readonly system: boolean;
   readonly fields: readonly FieldName[];
@@ -56,6 +58,16 @@ const CAPABILITY_LOAD = /^cload(cap|tags)$/u;
 const STORE = /^cstore(\d|cond)?$/u;
 const LOAD = /^cload(\d|res)?$/u;
 const JUMP = /^c(jalr?|invoke)$/u;
+
+function bytesOf(s: Stmt): number {
+  if (s.k === "load" || s.k === "store") return s.size;
+  if (s.k !== "call") return 0;
+  if (s.fn === "cloadtags") return 64;
+  if (CAPABILITY_LOAD.test(s.fn) || CAPABILITY_STORE.test(s.fn)) return 16;
+  if (!LOAD.test(s.fn) && !STORE.test(s.fn)) return 0;
+  const size = s.args[2];
+  return /\d$/u.test(s.fn) ? Number(s.fn.at(-1)) : size?.k === "const" ? Number(size.value) : 0;
+}
 
 export function factsOf(clause: Clause): Facts {
   const base =
@@ -73,6 +85,7 @@ export function factsOf(clause: Clause): Facts {
     storesCapability: any(CAPABILITY_STORE),
     explicit: base.mode === "cap" || base.name.includes(".cap") || base.name === "cloadtags",
     csr: calls.has("csrRead"),
+    bytes: Math.max(0, ...all.map(bytesOf)),
     system: has("ecall") || base.extension === "Privileged" || base.name === "ebreak",
     fields: encodingOf(clause).fields.map(({ name }) => name),
   };
@@ -217,19 +230,49 @@ export function arbInstruction(options: ProgramOptions = {}): fc.Arbitrary<Instr
   return fc.oneof(...families, ...(options.clauses === undefined && !strict ? [{ arbitrary: arbWord, weight: 1 }] : []));
 }
 
-/** Pieces of a program: single instructions, and loops that count down in {@link Role.counter}. */
+/**
+ * Several accesses through one register, whose value may change in between: what an engine may check together. Undefined where there
+ * are no such instructions.
+ */
+function arbCluster(options: ProgramOptions): fc.Arbitrary<readonly Instruction[]> | undefined {
+  const members = allFacts.filter((facts) => {
+    return isFit(facts, options) && memory(facts) && (!facts.explicit || options.mode === 1) && facts.fields.includes("rs1");
+  });
+  if (members.length === 0) return undefined;
+  const family: Family = { weight: 1, test: memory, rd: Role.result, rs1: Role.offset, rs2: [...Role.result, ...Role.integer] };
+  const through = (one: Instruction, base: number): Instruction =>
+    "clause" in one ? { ...one, fields: { ...one.fields, rs1: base } } : one;
+  const access = fc.tuple(fc.constantFrom(...members), arbDraws).map(([facts, draws]) => build(facts, family, draws, true));
+  const step = fc.constantFrom(1, 4, 8, 16, -8, -16, 64, -64, 2047);
+  return fc
+    .tuple(fc.array(access, { minLength: 2, maxLength: 6 }), fc.constantFrom(...Role.offset), fc.option(fc.tuple(fc.nat(5), step)))
+    .map(([accesses, base, moved]) => {
+      const cluster = accesses.map((one) => through(one, base));
+      if (moved === null) return cluster;
+      const add = instruction(options.mode === 1 ? "cincoffsetimm" : "addi", { rd: base, rs1: base, imm: moved[1] });
+      return cluster.toSpliced(Math.min(moved[0], cluster.length), 0, add);
+    });
+}
+
+/** Pieces of a program: single instructions, accesses through one register, and loops that count down in {@link Role.counter}. */
 export function arbProgram(options: ProgramOptions = {}): fc.Arbitrary<readonly Instruction[]> {
-  const one = arbInstruction(options);
+  const one = arbInstruction(options).map((only): readonly Instruction[] => [only]);
+  const cluster = arbCluster(options);
+  const some = fc.oneof({ arbitrary: one, weight: 10 }, ...(cluster === undefined ? [] : [{ arbitrary: cluster, weight: 1 }]));
   const { counter } = Role;
   const loop = fc
-    .tuple(fc.array(one, { minLength: 1, maxLength: 6 }), fc.integer({ min: 2, max: options.rounds ?? 5 }))
-    .map(([body, rounds]) => [
-      ...(rounds > 2047 ? [instruction("lui", { rd: counter, imm: (rounds + 2048) & ~4095 })] : []),
-      instruction("addi", { rd: counter, rs1: rounds > 2047 ? counter : 0, imm: ((rounds + 2048) % 4096) - 2048 }),
-      ...body,
-      instruction("addi", { rd: counter, rs1: counter, imm: -1 }),
-      instruction("bne", { rs1: counter, rs2: 0 }, -body.length - 1),
-    ]);
-  const piece = fc.oneof({ arbitrary: one.map((only) => [only]), weight: 14 }, { arbitrary: loop, weight: 1 });
+    .tuple(fc.array(some, { minLength: 1, maxLength: 6 }), fc.integer({ min: 2, max: options.rounds ?? 5 }))
+    .map(([pieces, rounds]) => {
+      const body = pieces.flat();
+      return [
+        ...(rounds > 2047 ? [instruction("lui", { rd: counter, imm: (rounds + 2048) & ~4095 })] : []),
+        instruction("addi", { rd: counter, rs1: rounds > 2047 ? counter : 0, imm: ((rounds + 2048) % 4096) - 2048 }),
+        ...body,
+        instruction("addi", { rd: counter, rs1: counter, imm: -1 }),
+        instruction("bne", { rs1: counter, rs2: 0 }, -body.length - 1),
+      ];
+    });
+  // Long loops are what a program is for, short ones part of it.
+  const piece = fc.oneof({ arbitrary: some, weight: 14 }, { arbitrary: loop, weight: (options.rounds ?? 0) > 100 ? 7 : 1 });
   return fc.array(piece, { minLength: 1, maxLength: options.maxLength ?? 40, size: "max" }).map((pieces) => pieces.flat());
 }

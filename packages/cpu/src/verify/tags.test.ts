@@ -18,14 +18,6 @@ const BORDER = DATA + 0x1000;
 const GRANULES = [-3, -2, -1, 0, 1, 2].map((n) => BORDER + n * GRANULE_SIZE);
 const marks = GRANULES.map((at, index) => ({ at, cap: within(DATA + 64 * index, 64, RWC) }));
 
-/** Bytes that a store writes. */
-function sizeOf({ clause }: Facts): number {
-  const name = clause.name.replace(/^c\./u, "");
-  const letter = /^c?f?s([bhwd])(?:sp|csp)?(?:\.|$)/u.exec(name)?.[1] ?? /\.([bhwd])(?:\.|$)/u.exec(name)?.[1] ?? "";
-  const size = { b: 1, h: 2, w: 4, d: 8 }[letter];
-  if (size === undefined) throw new Error(`what does ${clause.name} store?`);
-  return size;
-}
 const isAtomic = (clause: Clause): boolean => clause.encoding.startsWith("1111100 rs2 rs1 000 1") || clause.encoding.endsWith(" 0101111");
 const isConditional = ({ clause }: Facts): boolean => isAtomic(clause) && /^c?sc\./u.test(clause.name);
 /** The load that makes the reservation for a store-conditional. */
@@ -55,7 +47,7 @@ function storeTo(facts: Facts, to: number, imm: number): Store {
     facts,
     program: [...reserve, store],
     registers: { [SP]: base, [ADDRESS]: base, [VALUE]: rawNull(0x1122_3344_5566_7788n) },
-    size: sizeOf(facts),
+    size: facts.bytes,
     to,
   };
 }
@@ -70,7 +62,7 @@ const stores = allFacts.filter((facts) => facts.stores && facts.clause.extension
 const arbStore: fc.Arbitrary<Store> = fc
   .record({ facts: fc.constantFrom(...stores), by: fc.integer({ min: -40, max: 39 }), imm: fc.integer({ min: -80, max: 80 }) })
   .map(({ facts, by, imm }) => {
-    const size = sizeOf(facts);
+    const size = facts.bytes;
     // Those that must be aligned are.
     return storeTo(facts, BORDER + (isAtomic(facts.clause) ? by - (((by % size) + size) % size) : by), imm);
   });
@@ -107,7 +99,7 @@ describe.each(ENGINES)("tags on the %s", (engine) => {
       "camoor.w",
     ])
       expect(names).toContain(name);
-    expect(new Set(stores.map(sizeOf))).toEqual(new Set([1, 2, 4, 8]));
+    expect(new Set(stores.map(({ bytes }) => bytes))).toEqual(new Set([1, 2, 4, 8]));
   });
 
   test("a store of any kind, size and alignment clears the tag of every granule that it touches, and of no other", () => {
@@ -135,7 +127,7 @@ describe.each(ENGINES)("tags on the %s", (engine) => {
     const ROUNDS = 3000;
     const [MARK, WHERE, NEXT, LOADED, COUNT, FLAG, ROUND] = [16, 17, 18, 19, 20, 21, 28];
     const store = fc.constantFrom(...stores).chain((facts) => {
-      const size = sizeOf(facts);
+      const size = facts.bytes;
       const by = isAtomic(facts.clause) ? fc.constant(0) : fc.constantFrom(0, 16 - size, 1 - size);
       return by.map((distance) => storeTo(facts, BORDER + distance, 0));
     });

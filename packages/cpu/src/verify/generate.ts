@@ -56,7 +56,7 @@ const arbDdc: fc.Arbitrary<Raw> = fc.oneof(
   { arbitrary: fc.integer({ min: -40, max: 40 }).map((by) => rawSetAddress(arbRegion(RWC), BigInt(REGION + by))), weight: 1 },
   { arbitrary: fc.constant(within(DATA, DATA_BYTES, RWC)), weight: 1 },
   // It ends between granules, or where a page does.
-  { arbitrary: fc.constantFrom(0x48, 0x140, 0x1000, 0x1028).map((more) => within(0, DATA + more, RWC)), weight: 2 },
+  { arbitrary: fc.constantFrom(0x48, 0x140, 0x1000, 0x1028, 0x2000).map((more) => within(0, DATA + more, RWC)), weight: 2 },
   { arbitrary: arbCapability, weight: 1 },
 );
 
@@ -122,7 +122,8 @@ export function arbCase(options: Options = {}): fc.Arbitrary<Case> {
       // Engines have a faster way for harts without capabilities in registers.
       registers: fc.oneof({ arbitrary: registers, weight: 4 }, { arbitrary: registers.map(addressesOnly), weight: 1 }),
       floats: fc.array(arbFloat, { minLength: 32, maxLength: 32 }),
-      fcsr: strict ? fc.nat(0x9f) : fc.nat(0xff),
+      // Engines have a faster way for rounding to nearest.
+      fcsr: fc.oneof({ arbitrary: fc.nat(31), weight: 3 }, { arbitrary: fc.nat(strict ? 0x9f : 0xff), weight: 1 }),
       ddc: strict ? fc.constant(arbRegion(RWC)) : arbDdc,
       pcc: strict ? fc.constant(rawSetFlag(arbRegion(Perm.All), mode)) : arbPcc(mode),
       specials: fc.tuple(arbCapability, arbCapability).map(([a, b]) => [[30, a] as const, [14, b] as const]),

@@ -184,9 +184,10 @@ export class CheckPlan {
       }
     }
     if (needBounds) add(facts, register, Bounds, lowest, lowest + SLACK);
+    // The state of a page tells of the next one too.
     if (needPages) {
-      add(facts, register, Loads, lo, hi);
-      if (stores) add(facts, register, Stores, lo, hi);
+      add(facts, register, Loads, lo, lo + SLACK);
+      if (stores) add(facts, register, Stores, lo, lo + SLACK);
     }
     return { bounds: needBounds ? lowest : undefined, pages: needPages ? { from: lo, to: hi, store: stores } : undefined };
   }

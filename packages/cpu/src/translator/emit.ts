@@ -346,15 +346,18 @@ class RegionEmitter {
         return this.#call(block, pending);
       case End.Return:
         this.#count(pending, true);
-        this.#spillAll(block);
-        c.get(COUNTER);
+        return this.#return(block);
+      case End.Back: {
+        const back = block.edges[0]!;
         c.get(this.#next);
-        // Out of fuel: an odd pc goes through all callers.
-        c.get(COUNTER);
-        c.i64(0);
-        c.op("i64.ge_s");
-        c.op("i32.or");
-        return c.return();
+        c.i32(back.pc | 0);
+        c.op("i32.ne");
+        c.if();
+        this.#count(pending, true);
+        this.#return(block);
+        c.end();
+        return this.#edge(block, back, pending, true);
+      }
       case End.Indirect:
         this.#link(last);
         this.#count(pending, true);
@@ -384,6 +387,19 @@ class RegionEmitter {
           if (more) c.end();
         });
     }
+  }
+  /** Returns to the pc in #next. */
+  #return(block: Block): void {
+    const c = this.#c;
+    this.#spillAll(block);
+    c.get(COUNTER);
+    c.get(this.#next);
+    // Out of fuel: an odd pc goes through all callers.
+    c.get(COUNTER);
+    c.i64(0);
+    c.op("i64.ge_s");
+    c.op("i32.or");
+    c.return();
   }
   #link(last: number): void {
     if (this.#code.rd[last] === 0) return;

@@ -15,6 +15,8 @@ export const End = {
   Indirect: 4,
   /** The instruction at `last` is the interpreter's. */
   Interpret: 5,
+  /** A return of an inlined function: edge 0 if it goes back to its caller, as it should. */
+  Back: 7,
   /** To one of its edges, by a number that was set before: the head of a loop with several entries. */
   Dispatch: 6,
 } as const;
@@ -42,8 +44,8 @@ export class Block {
   callee = -1;
   /** Instructions that a branch forward jumps over, run here and kept or not by the branch's condition. */
   hammock: number[] = [];
-  /** The head of a call that could not be inlined is not tried again. */
-  tried = false;
+  /** Entries of the functions that it was inlined with, the outermost first. */
+  path: readonly number[] = [];
 
   // ---- graph
   pred: Block[] = [];
@@ -89,6 +91,8 @@ export interface Limits {
   readonly blocks: number;
   /** Instructions of a function that is inlined; 0: none is. */
   readonly inline: number;
+  /** Instructions that inlining may add to a region. */
+  readonly inlineTotal: number;
   /** How often functions are inlined in functions. */
   readonly inlineDepth: number;
   /** Instructions that a branch may jump over without a branch. */
@@ -207,61 +211,69 @@ function discover(code: Instructions, entry: number, limits: Limits): Found | un
   return { head, blocks: [...blocks.values()], instructions: count };
 }
 
-/** A function that calls nothing, never writes ra and is short; its blocks are copied into callers. */
-export type Leaf = Found & { readonly entry: number };
+/** A short function, whose blocks are copied into callers. */
+export interface Inlined extends Found {
+  readonly entry: number;
+  /** ra holds the return address all the time. */
+  readonly keepsRa: boolean;
+}
 
 const RA = 1 << 1;
 
 /** Functions to inline, by pc; kept for the time of one unit. */
-export class Leaves {
-  readonly #known: Map<number, Leaf | undefined> = new Map();
+export class Inlining {
+  readonly #known: Map<number, Inlined | undefined> = new Map();
   readonly #code: Instructions;
   readonly #limits: Limits;
   constructor(code: Instructions, limits: Limits) {
     this.#code = code;
     this.#limits = limits;
   }
-  at(pc: number): Leaf | undefined {
+  at(pc: number): Inlined | undefined {
     if (this.#known.has(pc)) return this.#known.get(pc);
-    const leaf = this.#find(pc);
-    this.#known.set(pc, leaf);
-    return leaf;
+    const found = this.#find(pc);
+    this.#known.set(pc, found);
+    return found;
   }
-  #find(entry: number): Leaf | undefined {
+  #find(entry: number): Inlined | undefined {
     const limit = this.#limits.inline;
     const found = discover(this.#code, entry, { ...this.#limits, instructions: limit + 1, blocks: limit });
     if (found === undefined || found.instructions > limit) return undefined;
+    let keepsRa = true;
     for (const block of found.blocks) {
-      for (const index of block.ins) if ((this.#code.defX[index]! & RA) !== 0) return undefined;
+      for (const index of block.ins) if ((this.#code.defX[index]! & RA) !== 0) keepsRa = false;
       if (block.end === End.Return) {
         if (this.#code.rs1[block.last] !== 1) return undefined;
-      } else if (block.end !== End.Jump && block.end !== End.Branch) return undefined;
+      } else if (block.end === End.Call) keepsRa = false;
+      else if (block.end !== End.Jump && block.end !== End.Branch) return undefined;
       if (block.edges.some(({ to }) => to === undefined)) return undefined;
     }
-    return { ...found, entry };
+    return { ...found, entry, keepsRa };
   }
 }
 
-/** Copies a leaf; its returns go to `back`. */
-function copyLeaf(leaf: Leaf, back: Edge): { head: Block; blocks: Block[] } {
+/** Copies a function; its returns go to `back`. `path`: the functions that it is inlined in. */
+function copyOf(inlined: Inlined, back: Edge, path: readonly number[]): { head: Block; blocks: Block[] } {
   const copies = new Map<Block, Block>();
-  for (const block of leaf.blocks) copies.set(block, new Block(block.pc));
+  for (const block of inlined.blocks) copies.set(block, new Block(block.pc));
   for (const [from, copy] of copies) {
     copy.ins = [...from.ins];
     copy.last = from.last;
+    copy.callee = from.callee;
+    copy.path = path;
     if (from.end === End.Return) {
-      copy.end = End.Jump;
+      copy.end = inlined.keepsRa ? End.Jump : End.Back;
       copy.edges = [{ ...back, fuel: true }];
     } else {
       copy.end = from.end;
       copy.edges = from.edges.map((edge) => ({ ...edge, to: copies.get(edge.to!) }));
     }
   }
-  return { head: copies.get(leaf.head)!, blocks: [...copies.values()] };
+  return { head: copies.get(inlined.head)!, blocks: [...copies.values()] };
 }
 
 /** The region at `entry`; undefined if its first instruction cannot be translated. */
-export function findRegion(code: Instructions, entry: number, limits: Limits, leaves: Leaves): Region | undefined {
+export function findRegion(code: Instructions, entry: number, limits: Limits, inlining: Inlining): Region | undefined {
   const found = discover(code, entry, limits);
   if (found === undefined) return undefined;
   const blocks = found.blocks;
@@ -270,17 +282,21 @@ export function findRegion(code: Instructions, entry: number, limits: Limits, le
     if (pc > maxTarget) maxTarget = pc;
   };
   if (limits.inline > 0) {
-    let budget = 2 * limits.instructions;
-    for (const block of blocks.slice()) {
-      if (block.end !== End.Call || block.callee < 0 || code.rd[block.last] !== 1 || block.callee === entry) continue;
-      const leaf = leaves.at(block.callee);
+    let budget = limits.inlineTotal;
+    // Blocks that are added come later in the same walk: functions in functions.
+    for (const block of blocks) {
+      const { callee, path } = block;
+      if (block.end !== End.Call || callee < 0 || code.rd[block.last] !== 1) continue;
+      if (callee === entry || path.includes(callee) || path.length >= limits.inlineDepth) continue;
+      const inlined = inlining.at(callee);
       const back = block.edges[0]!;
-      if (leaf === undefined || leaf.instructions > budget || back.to === undefined) continue;
-      budget -= leaf.instructions;
-      const copy = copyLeaf(leaf, back);
+      if (inlined === undefined || inlined.instructions > budget || back.to === undefined) continue;
+      budget -= inlined.instructions;
+      const copy = copyOf(inlined, back, [...path, callee]);
       blocks.push(...copy.blocks);
       block.end = End.Jump;
-      block.edges = [{ pc: block.callee, to: copy.head, via: undefined, fuel: block.callee <= code.pc[block.last]! }];
+      block.callee = -1;
+      block.edges = [{ pc: callee, to: copy.head, via: undefined, fuel: callee <= code.pc[block.last]! }];
     }
   }
   if (limits.hammock > 0) findHammocks(code, blocks, found.head, limits.hammock);

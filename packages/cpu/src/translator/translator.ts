@@ -34,7 +34,7 @@ export interface TranslatorOptions extends UnitOptions {
 }
 
 export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after"> = {
-  limits: { instructions: 1000, blocks: 250, inline: 100, inlineDepth: 1, hammock: 3 },
+  limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, hammock: 3 },
   batch: 400,
   capacity: 64 * 1024 * 1024,
   checks: { merge: true, bounds: true, pages: true, loads: true },

@@ -4,7 +4,7 @@ import { ModuleBuilder, type FunctionType } from "../wasm/module.ts";
 import { GUEST } from "../machine/layout.ts";
 import { emitRegion, type Surroundings } from "./emit.ts";
 import type { Instructions } from "./instructions.ts";
-import { findRegion, Leaves, type Limits, type Region } from "./region.ts";
+import { findRegion, Inlining, type Limits, type Region } from "./region.ts";
 
 export const TRANSLATED: FunctionType = { params: ["i64", "i32", "i32"], result: ["i64", "i32"] };
 
@@ -68,13 +68,13 @@ export function translate(
   read: (range: Range) => Uint8Array,
   wanted: (pc: number) => boolean,
 ): Unit | undefined {
-  const leaves = new Leaves(code, options.limits);
+  const inlining = new Inlining(code, options.limits);
   const regions: Region[] = [];
   const queue = [entry];
   const queued = new Set(queue);
   let instructions = 0;
   for (let at = 0; at < queue.length && (at === 0 || instructions < options.batch); at++) {
-    const region = findRegion(code, queue[at]!, options.limits, leaves);
+    const region = findRegion(code, queue[at]!, options.limits, inlining);
     if (region === undefined) {
       if (at === 0) return undefined;
       continue;

@@ -49,6 +49,19 @@ describe.skipIf(reason !== null)("guest programs", () => {
     expect(result.status).toBe(0);
   });
 
+  test("asking for the time makes no system call", async () => {
+    const kinds: readonly (readonly string[])[] = [
+      ["guests", "/vdso"],
+      ["-v", `${dynamic}:/guests:ro`, "redis", "/guests/vdso"],
+    ];
+    for (const args of kinds) {
+      const { status, stdout, stderr } = await cvm(["run", "--rm", "--strace", ...args, "loop"], { timeoutMs: 100_000 });
+      expect({ status, stdout }).toEqual({ status: 0, stdout: "done\n" });
+      expect(stderr).toContain("exit_group(0)");
+      expect(stderr).not.toMatch(/clock_get|gettimeofday|getcpu/u);
+    }
+  });
+
   test.each(NAMES)("%s, dynamically linked, on Debian's C library", async (name) => {
     const result = await runInside(`guest-dynamic-${name}`, ["-v", `${dynamic}:/guests:ro`, "redis", `/guests/${name}`]);
     expect(lines(result)).toEqual(expected.get(name));

@@ -72,6 +72,7 @@ describe("programs", () => {
     expect(auxv.get(6)).toBe(4096);
     expect(auxv.get(9)).toBe(0x10000);
     expect(auxv.get(16)).toBe(0x112d);
+    expect(Buffer.from(world.read(1, auxv.get(33)!, 4)!).toString()).toBe("\x7fELF");
     expect(string(auxv.get(31)!)).toBe("/bin/a");
     expect([world.prot(1, 0x10000), world.prot(1, 0x20000), world.prot(1, 0x21000), world.prot(1, 0x22000)]).toEqual([5, 3, 3, undefined]);
     expect([...world.read(1, 0x20000, 5)!]).toEqual([1, 2, 3, 0, 0]);

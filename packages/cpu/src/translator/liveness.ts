@@ -72,7 +72,10 @@ function liveBefore(code: Instructions, block: Block, sites: Sites): { x: number
     f |= dirtyAfterF;
   }
   // Where they are kept or not, the old values count too.
-  for (let at = block.hammock.length - 1; at >= 0; at--) x |= code.useX[block.hammock[at]!]! | code.defX[block.hammock[at]!]!;
+  for (const index of block.hammock) {
+    x |= code.useX[index]! | code.defX[index]!;
+    f |= code.useF[index]!;
+  }
   // Dirty masks before each instruction, from the front.
   const { ins } = block;
   let dirtyX = block.dirtyX;

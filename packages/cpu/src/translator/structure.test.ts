@@ -141,6 +141,23 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
     );
   });
 
+  test("a branch over an instruction that reads a floating-point register", () => {
+    const { translated } = same(
+      way,
+      `
+      li s0, 30
+    next: andi t0, s0, 1
+      beqz t0, over
+      fmv.x.d a1, fa0
+    over: add s1, s1, a1
+      addi s0, s0, -1
+      bnez s0, next
+      ecall`,
+      { prepare: ({ hart }) => hart.setF(10, 5n) },
+    );
+    expect(translated.hart.getInt(9)).toBe(145);
+  });
+
   test("leaf functions, called forward and back, with loops, branches and several returns", () => {
     same(
       way,

@@ -130,6 +130,10 @@ const EVEN = MASK64 & ~1n;
 
 // ---- floating point
 const floatIsOn = (r: Registers, hart: number): boolean => !r.context.privileged || !floatIsOff(r.i64(hart, "mstatus"));
+/** Registers that are a field of the state block and nothing else: translated code reads and writes it directly. By number. */
+export const plainCsrs: ReadonlyMap<number, { readonly field: StateField; readonly mask: number }> = new Map([
+  [0x001, { field: "fflags", mask: 0x1f }],
+]);
 const setFlags: Write = (r, hart, value) => r.setI32(hart, "fflags", Number(value & 0x1fn));
 const setRounding: Write = (r, hart, value) => r.setI32(hart, "frm", Number(value & 7n));
 

@@ -10,7 +10,7 @@ import { standardInterpreter, type Interpreter } from "../interpreter/interprete
 import type { IntrinsicContext } from "../isa/intrinsics.ts";
 import { floatIsOff, nextInterrupt, type PrivilegeLevel } from "../isa/status.ts";
 import type { FastForm } from "../support/form.ts";
-import { TRANSLATION_DEFAULTS, Translator } from "../translator/translator.ts";
+import { TRANSLATION_DEFAULTS, Translator, type TranslatorOptions } from "../translator/translator.ts";
 import { engine } from "../wasm/engine.ts";
 import { Hart } from "./hart.ts";
 import {
@@ -74,7 +74,7 @@ export class Machine implements MachinePort {
   #nextHart = 0;
   readonly #freeHarts: number[] = [];
 
-  constructor(options: MachineOptions, interpreter: Interpreter, observer?: Observer) {
+  constructor(options: MachineOptions, interpreter: Interpreter, observer?: Observer, translation: Partial<TranslatorOptions> = {}) {
     const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
     if (!(memoryBytes > 0 && memoryBytes <= MAX_MEMORY_BYTES && memoryBytes % MIB === 0)) {
       throw new RangeError(`memoryBytes must be a multiple of 1 MiB up to ${MAX_MEMORY_BYTES}, not ${memoryBytes}`);
@@ -156,8 +156,10 @@ export class Machine implements MachinePort {
     if (this.#options.engine !== "interpreter" && observer === undefined) {
       this.translator = new Translator(memory, this.#pages, language, this.intrinsics, {
         ...TRANSLATION_DEFAULTS,
+        status: !this.#options.privileged,
         after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,
         checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads },
+        ...translation,
       });
       this.#memory.translator = this.translator;
     }
@@ -500,12 +502,13 @@ export class Machine implements MachinePort {
 
 /**
  * Makes a machine. RangeError when its memory is not a multiple of 1 MiB up to 3.5 GiB. `interpreter` is for tests that
- * change instructions. `observer` watches what guest code does.
+ * change instructions. `observer` watches what guest code does. `translation` is for measurements: it can switch checks off, and with them the isolation.
  */
 export function createMachine(
   options: MachineOptions = {},
   interpreter: Interpreter = standardInterpreter(),
   observer?: Observer,
+  translation?: Partial<TranslatorOptions>,
 ): Machine {
-  return new Machine(options, interpreter, observer);
+  return new Machine(options, interpreter, observer, translation);
 }

@@ -1,5 +1,6 @@
 /** Writes a region as one WebAssembly function: registers in locals, loops as loops. */
 import { PAGE_SIZE } from "../abi.ts";
+import { plainCsrs } from "../isa/csr.ts";
 import type { Expr, RegField, Stmt } from "../isa/ir.ts";
 import {
   ACTIVE_HART,
@@ -710,6 +711,7 @@ class RegionEmitter {
       case "trap":
         return this.#leaveIf(() => c.i32(1));
       case "call":
+        if (this.#controlRegister(s)) return;
         c.i32(ACTIVE_HART);
         for (const arg of s.args) this.#expr(arg);
         c.call(this.#s.intrinsic(s.fn));
@@ -721,6 +723,27 @@ class RegionEmitter {
       default:
         throw new TypeError(`${s.k} in the middle of a block`);
     }
+  }
+
+  /** Access to a control register that is a field of the state. */
+  #controlRegister(s: Stmt & { k: "call" }): boolean {
+    if (s.fn !== "csrRead" && s.fn !== "csrWrite") return false;
+    const plain = plainCsrs.get(this.#code.imm[this.#bindings.index]!);
+    if (plain === undefined) return false;
+    if (s.fn === "csrRead") {
+      this.#expr({ k: "state", type: "i32", field: plain.field });
+      this.#c.op("i64.extend_i32_u");
+      this.#c.set(this.#local(s.id));
+      return true;
+    }
+    this.#c.i32(0);
+    this.#expr(s.args[1]!);
+    this.#c.op("i32.wrap_i64");
+    this.#c.i32(plain.mask);
+    this.#c.op("i32.and");
+    this.#c.memory("i32.store", ACTIVE_HART + State[plain.field]);
+    this.#loadFlags();
+    return true;
   }
 
   // ---- memory

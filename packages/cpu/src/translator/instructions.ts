@@ -1,9 +1,13 @@
 /** Decoded instructions of one unit of translation, as arrays: nothing is allocated for each. */
 import { createDecoded, type Decoder } from "../isa/decode.ts";
+import { csrNumbers, plainCsrs } from "../isa/csr.ts";
 import { FIELD_BIT, Kind, type KindCode, type Shape } from "./shapes.ts";
 
 /** Most instructions of a unit, copies by inlining not counted. */
 export const CAPACITY = 16_384;
+
+/** Control registers whose reading has no effect and depends on nothing that translated code keeps to itself. */
+const readOnly: ReadonlySet<number> = new Set(["frm", "fcsr", "time"].map((name) => csrNumbers.get(name)!));
 
 /** Reads code by architectural pc. */
 export interface CodeReader {
@@ -36,7 +40,11 @@ export class Instructions {
   readonly useF: Int32Array = new Int32Array(CAPACITY);
   readonly defF: Int32Array = new Int32Array(CAPACITY);
 
-  constructor(decoder: Decoder, shapes: readonly (Shape | undefined)[]) {
+  readonly #status: boolean;
+
+  /** `status`: the floating-point status and the time can always be read, and the former written. */
+  constructor(decoder: Decoder, shapes: readonly (Shape | undefined)[], status: boolean) {
+    this.#status = status;
     this.#decoder = decoder;
     this.shapes = shapes;
   }
@@ -70,6 +78,13 @@ export class Instructions {
     return index;
   }
 
+  #kindOf(shape: Shape): KindCode {
+    const { rs1, imm } = this.#decoded;
+    if (shape.access !== undefined && rs1 === 0) return Kind.Interpret;
+    if (shape.csr === undefined || !this.#status) return shape.kind;
+    if (plainCsrs.has(imm)) return Kind.Plain;
+    return readOnly.has(imm) && rs1 === 0 && !shape.csr.always ? Kind.Plain : Kind.Interpret;
+  }
   #mask(fields: number): number {
     const d = this.#decoded;
     return (
@@ -98,7 +113,7 @@ export class Instructions {
     this.rm[index] = d.rm;
     this.imm[index] = d.imm;
     // Accesses at small constant addresses are to the page that is never mapped.
-    this.#kind[index] = shape.access !== undefined && d.rs1 === 0 ? Kind.Interpret : shape.kind;
+    this.#kind[index] = this.#kindOf(shape);
     this.useX[index] = this.#mask(shape.readsX) & ~1;
     this.defX[index] = this.#mask(shape.writesX) & ~1;
     this.useF[index] = this.#mask(shape.readsF);

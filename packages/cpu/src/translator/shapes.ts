@@ -52,6 +52,8 @@ export interface Shape {
   readonly readsFlags: boolean;
   /** Ids of locals that are assigned again. */
   readonly assigned: ReadonlySet<number>;
+  /** Reads, or reads and writes, a control register (its number is the immediate): whether it writes if rs1 is x0. */
+  readonly csr: { readonly always: boolean } | undefined;
   /** Intrinsics that it calls. */
   readonly calls: readonly Call[];
   /** rd = rs1 + imm and rd = rs1 + rs2: what keeps what is known of an address. */
@@ -181,6 +183,9 @@ function shapeOf(clause: Clause): Shape {
   list(semantics.statements, true);
   if ((readsX | writesX) & (readsF | writesF)) throw new TypeError(`${clause.name}: a field is an integer and a float register`);
   if (clause.extension === "Xcheri") kind = Kind.Interpret;
+  const csr = calls.some(({ name }) => name === "csrRead")
+    ? { always: semantics.statements.some((s) => s.k === "call" && s.fn === "csrWrite") }
+    : undefined;
   const result = onlyResult(semantics.statements);
   const sum = result?.k === "binary" && result.op === "i64.add" && isX(result.a, "rs1") ? result.b : undefined;
   return {
@@ -197,7 +202,8 @@ function shapeOf(clause: Clause): Shape {
     writesF,
     access: accesses.length === 1 ? accesses[0] : undefined,
     mayLeave,
-    readsFlags,
+    readsFlags: readsFlags || csr !== undefined,
+    csr,
     assigned,
     calls,
     pure: pure && kind === Kind.Plain && writesX === FIELD_BIT.rd,

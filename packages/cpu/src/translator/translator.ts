@@ -29,11 +29,13 @@ import { translate, type Range, type Unit, type UnitOptions } from "./unit.ts";
 export interface TranslatorOptions extends UnitOptions {
   /** How often the interpreter goes to a place before it is translated; 0: what can be translated is never interpreted. */
   readonly after: number;
+  /** The floating-point status and the time can always be read: there is no privileged state that forbids it. */
+  readonly status: boolean;
   /** Bytes of WebAssembly that are kept; when there are more, all translations are dropped. */
   readonly capacity: number;
 }
 
-export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after"> = {
+export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status"> = {
   limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, hammock: 3 },
   batch: 400,
   capacity: 64 * 1024 * 1024,
@@ -115,7 +117,7 @@ export class Translator {
     this.#pageSlots = new Int32Array(buffer, PAGE_SLOTS, pages.count + 1);
     this.#options = options;
     this.#intrinsics = intrinsics;
-    this.#code = new Instructions(interpreter.decoder, shapesOf(interpreter.decoder.clauses));
+    this.#code = new Instructions(interpreter.decoder, shapesOf(interpreter.decoder.clauses), options.status);
     this.#table = new engine.Table({ initial: 1024, element: "anyfunc" });
     const instance = new engine.Instance(entry(), { env: { memory, table: this.#table } });
     this.#entry = instance.exports as unknown as EntryExports;

@@ -1,124 +1,155 @@
 /**
- * `pnpm bench [redis] [--rounds N]`: contestants run interleaved, medians and the spread are printed, with ratios. Nothing is
- * asserted here: figures go to docs/performance.md by hand. The interpreter alone: `pnpm bench:interpreter`.
+ * `pnpm bench`: measures cVMs beside native programs and qemu-riscv64. Progress goes to standard error, tables or JSON to standard output.
+ * Exit status: 0 all was measured, 1 something failed, 2 the command line is wrong.
  */
-import { spawn, spawnSync } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
-import { createConnection } from "node:net";
-import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
+import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { requireImage, unpackImage } from "@cvm/cli";
-import { cvmOk, cvm, ensureImage, ensureProgram, freePort, TEST_HOME } from "../test/support/cvm.ts";
+import { parseSettings, USAGE, UsageError, type Settings } from "./arguments.ts";
+import { checkNames, checksTable, measureChecks, type ChecksResult } from "./checks.ts";
+import { calls, cpu } from "./kernels.ts";
+import { inOneLine, measureAll } from "./measure.ts";
+import { ROOT } from "./places.ts";
+import { python } from "./python.ts";
+import { redis } from "./redis.ts";
+import { rowOf, tableOf, type Row } from "./report.ts";
+import { sqlite } from "./sqlite.ts";
+import { start } from "./start.ts";
+import { peer, type Context, type Suite } from "./suite.ts";
 
-const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, requests: { type: "string", default: "100000" } },
-  allowPositionals: true,
-});
-const rounds = Number(values.rounds);
+const SUITES: readonly Suite[] = [cpu, calls, redis, python, sqlite, start];
+/** Fewer rounds than this are not worth a line in docs/performance.md. */
+const ROUNDS_TO_KEEP = 5;
 
-interface Contestant {
-  readonly name: string;
-  readonly port: number;
-  readonly stop: () => Promise<void> | void;
-}
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-async function waitForPort(port: number): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = createConnection({ port, host: "127.0.0.1" }, () => socket.write("PING\r\n"));
-      socket.on("data", () => {
-        resolve(true);
-        socket.destroy();
-      });
-      socket.on("error", () => resolve(false));
-      socket.setTimeout(1000, () => socket.destroy());
-      socket.on("close", () => resolve(false));
-    });
-    if (open) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+/** @throws UsageError that names works that are not there */
+function checkNamesOf(settings: Settings): void {
+  const suites = SUITES.filter(({ name }) => settings.suites.includes(name));
+  const known = [...suites.flatMap((suite) => suite.names(settings)), ...(settings.suites.includes("checks") ? checkNames() : [])];
+  const taken = settings.add.find(({ name }) => cpu.names({ ...settings, add: [] }).includes(name));
+  if (taken !== undefined) throw new UsageError(`--add: "${taken.name}" is the name of a kernel: choose another`);
+  for (const name of settings.only) {
+    if (!known.includes(name))
+      throw new UsageError(`--only "${name}": the works of ${settings.suites.join(", ")} are ${[...new Set(known)].join(", ")}`);
   }
-  throw new Error(`nothing answers on port ${port}`);
 }
 
-function server(name: string, command: string, args: readonly string[], port: number): Contestant {
-  const child: ChildProcess = spawn(command, args, { stdio: "ignore", cwd: tmpdir(), env: { ...process.env, QEMU_CPU: "rv64" } });
-  return { name, port, stop: () => void child.kill("SIGKILL") };
+/** The cvm command runs what was compiled last: that has to be these sources. */
+function build(): void {
+  const compiler = join(ROOT, "node_modules", ".bin", "tsc");
+  const result = spawnSync(compiler, ["--build"], { cwd: ROOT, encoding: "utf8" });
+  if (result.status !== 0) throw new Error(`the packages do not compile: ${compiler} --build\n${result.stdout}${result.stderr}`);
 }
 
-const REDIS_OPTIONS = ["--protected-mode", "no", "--save", "", "--appendonly", "no"];
-
-async function contestants(): Promise<Contestant[]> {
-  process.env["CVM_HOME"] = TEST_HOME;
-  await ensureImage("redis", ["redis-server", "redis-tools"]);
-  const found: Contestant[] = [];
-  const cvmPort = await freePort();
-  await cvm(["rm", "-f", "bench"]);
-  await cvmOk(["run", "-d", "--name", "bench", "-p", `127.0.0.1:${cvmPort}:6379`, "redis", "redis-server", ...REDIS_OPTIONS]);
-  found.push({ name: "cVM", port: cvmPort, stop: async () => void (await cvm(["rm", "-f", "bench"])) });
-  if (ensureProgram("redis-server", "redis-server")) {
-    const port = await freePort();
-    found.push(server("native", "redis-server", [...REDIS_OPTIONS, "--port", String(port)], port));
-  }
-  if (ensureProgram("qemu-riscv64", "qemu-user")) {
-    const [layer] = await unpackImage(requireImage("redis"));
-    const root = join(layer!, "root");
-    const port = await freePort();
-    found.push(
-      server(
-        "qemu-riscv64",
-        "qemu-riscv64",
-        ["-L", root, join(root, "usr/bin/redis-server"), ...REDIS_OPTIONS, "--port", String(port)],
-        port,
-      ),
-    );
-  }
-  for (const one of found) await waitForPort(one.port);
-  return found;
+interface Results {
+  readonly rows: readonly Row[];
+  readonly checks: ChecksResult | undefined;
+  /** Suites that could not be measured, with why. */
+  readonly failures: Readonly<Record<string, string>>;
 }
 
-/** Requests per second of SET and GET. */
-function measure(port: number, pipeline: number): Record<string, number> {
-  const result = spawnSync(
-    "redis-benchmark",
-    ["-p", String(port), "-n", values.requests, "-c", "50", "-P", String(pipeline), "-t", "set,get", "--csv"],
-    { encoding: "utf8", timeout: 300_000 },
-  );
-  const figures: Record<string, number> = {};
-  for (const line of result.stdout.split("\n")) {
-    const match = /^"(SET|GET)","([\d.]+)"/u.exec(line);
-    if (match !== null) figures[`${match[1]} -P ${pipeline}`] = Number(match[2]);
-  }
-  return figures;
-}
+/** What has to end when this ends before its time. */
+const cleanUps = new Set<() => Promise<void>>();
 
-const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN;
-
-if (!ensureProgram("redis-benchmark", "redis-tools")) throw new Error("redis-benchmark is missing: apt-get install redis-tools");
-const runners = await contestants();
-try {
-  const samples = new Map<string, Map<string, number[]>>();
-  for (let round = 1; round <= rounds; round++) {
-    process.stderr.write(`round ${round} of ${rounds}\n`);
-    for (const pipeline of [1, 16]) {
-      for (const runner of runners) {
-        for (const [what, figure] of Object.entries(measure(runner.port, pipeline))) {
-          const row = samples.get(what) ?? new Map<string, number[]>();
-          samples.set(what, row);
-          row.set(runner.name, [...(row.get(runner.name) ?? []), figure]);
-        }
+async function measure(settings: Settings): Promise<Results> {
+  const qemu = peer("qemu-riscv64", "qemu-user", say);
+  const wanted = (name: string): boolean => settings.only.length === 0 || settings.only.includes(name);
+  const context: Context = { settings, say, qemu, wanted };
+  const rows: Row[] = [];
+  const failures: Record<string, string> = {};
+  for (const suite of SUITES) {
+    if (!settings.suites.includes(suite.name) || !suite.names(settings).some(wanted)) continue;
+    try {
+      say(`suite ${suite.name}`);
+      const { works, stop } = await suite.prepare(context);
+      cleanUps.add(stop);
+      try {
+        for (const outcome of await measureAll(works, settings.rounds, say)) rows.push(rowOf(outcome, settings.cpu));
+      } finally {
+        cleanUps.delete(stop);
+        await stop();
       }
+    } catch (error) {
+      failures[suite.name] = inOneLine(error);
+      say(`suite ${suite.name} FAILED: ${inOneLine(error)}`);
     }
   }
-  process.stdout.write(`\nrequests/s, 50 clients, median of ${rounds} (lowest … highest)\n`);
-  for (const [what, row] of samples) {
-    const mine = median(row.get("cVM") ?? []);
-    const cells = [...row].map(
-      ([name, list]) =>
-        `${name} ${Math.round(median(list))} (${Math.round(Math.min(...list))} … ${Math.round(Math.max(...list))})${name === "cVM" ? "" : ` ratio ${(mine / median(list)).toFixed(3)}`}`,
-    );
-    process.stdout.write(`${what.padEnd(10)} ${cells.join("   ")}\n`);
+  let checks: ChecksResult | undefined;
+  if (settings.suites.includes("checks") && checkNames().some(wanted)) {
+    try {
+      say("suite checks");
+      checks = await measureChecks(context);
+    } catch (error) {
+      failures["checks"] = inOneLine(error);
+      say(`suite checks FAILED: ${inOneLine(error)}`);
+    }
   }
-} finally {
-  for (const runner of runners) await runner.stop();
+  return { rows, checks, failures };
+}
+
+function print(settings: Settings, { rows, checks, failures }: Results): void {
+  const [processor] = cpus();
+  const machine = { processor: processor?.model ?? "unknown", processors: cpus().length, load: loadavg()[0]!, node: process.versions.node };
+  if (settings.format === "json") {
+    const { rounds, cpu: byCpu, seconds, requests, quick } = settings;
+    process.stdout.write(
+      `${JSON.stringify({ machine, rounds, cpu: byCpu, seconds, requests, quick, rows, checks, failures }, undefined, 2)}\n`,
+    );
+    return;
+  }
+  const { processor: model, processors, node } = machine;
+  const kind = settings.cpu ? "by processor time" : "by the clock";
+  const notes = [
+    `${model}, ${processors} processors, Node ${node}; medians of ${settings.rounds} (lowest, highest), ${kind}; x: times as fast as the peer`,
+    ...(settings.quick || settings.rounds < ROUNDS_TO_KEEP ? ["A look, not figures to keep: --quick, or fewer than 5 rounds."] : []),
+  ];
+  const parts = [
+    notes.join("\n"),
+    ...(rows.length > 0 ? [tableOf(rows)] : []),
+    ...(checks === undefined ? [] : [checksTable(checks)]),
+    ...Object.entries(failures).map(([suite, why]) => `failed: suite ${suite}: ${why}`),
+  ];
+  process.stdout.write(`${parts.join("\n\n")}\n`);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  let settings: Settings | undefined;
+  try {
+    settings = parseSettings(args);
+    if (settings !== undefined) checkNamesOf(settings);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`bench: ${error.message}\n\n${USAGE}`);
+    return 2;
+  }
+  if (settings === undefined) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const [load] = loadavg() as [number];
+  if (load > cpus().length / 2 && !settings.cpu)
+    say(`OTHER WORK USES THIS MACHINE (load ${load.toFixed(1)}): figures by the clock say little; --cpu counts processor time`);
+  build();
+  const results = await measure(settings);
+  print(settings, results);
+  const { rows, checks, failures } = results;
+  const failed = [...rows, ...(checks?.rows ?? [])].some((row) => Object.keys(row.failures).length > 0) || Object.keys(failures).length > 0;
+  return failed ? 1 : 0;
+}
+
+for (const [signal, status] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  process.once(signal, () => {
+    say("stopping");
+    void Promise.allSettled([...cleanUps].map((stop) => stop())).then(() => process.exit(status));
+  });
+}
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
 }

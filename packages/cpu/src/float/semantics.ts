@@ -296,13 +296,29 @@ function fusedSingle(s: Semantics, b: FloatBuilder, rm: Expr, [x, y, z]: readonl
   );
 }
 
+/** With NX set, as it is in most programs soon, by the processor; otherwise by {@link fusedExactly}. */
+function fusedDouble(s: Semantics, b: FloatBuilder, rm: Expr, operands: readonly [Expr, Expr, Expr], slow: () => void): void {
+  const [x, y, z] = operands.map((a) => s.let(a)) as [Expr, Expr, Expr];
+  const hardware = s.let(b.and(s.hasFma, b.not(rm), b.inexactSet()));
+  const result = s.let(s.f64(0));
+  // The processor's result, if at most NX was raised by it and that is set already.
+  s.if(hardware, () => {
+    s.assign(result, s.fma(x, y, z));
+    s.assign(hardware, b.normal(result));
+  });
+  s.if(
+    hardware,
+    () => b.write(result),
+    () => fusedExactly(s, b, rm, [x, y, z], slow),
+  );
+}
+
 /**
  * Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd", 2008.
  * The guard keeps the exact product a sum of two binary64 numbers (its last place at least 2^-1074) and everything below
  * overflow. All terms are then multiples of 2^-1074: a tiny result is exact, so only NX can arise.
  */
-function fusedDouble(s: Semantics, b: FloatBuilder, rm: Expr, operands: readonly [Expr, Expr, Expr], slow: () => void): void {
-  const [x, y, z] = operands.map((a) => s.let(a)) as [Expr, Expr, Expr];
+function fusedExactly(s: Semantics, b: FloatBuilder, rm: Expr, [x, y, z]: readonly [Expr, Expr, Expr], slow: () => void): void {
   const below = (a: Expr, limit: number): Expr => s.op("f64.lt", b.abs(a), s.f64(limit));
   const product = s.let(s.op("f64.mul", x, y));
   const fast = s.let(

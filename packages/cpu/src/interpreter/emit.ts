@@ -16,6 +16,7 @@ import {
 } from "../machine/layout.ts";
 import { OBSERVED_STORE } from "../machine/observer.ts";
 import type { Code, Label } from "../wasm/code.ts";
+import { fusesMultiplyAdd } from "../wasm/fma.ts";
 import { Reach, type Handler } from "./handlers.ts";
 
 /** Options of an access, as slow paths get them: size | these. */
@@ -184,6 +185,13 @@ export class Emitter {
         this.#expr(e.b);
         c.op(e.op);
         return;
+      case "hasFma":
+        return c.i32(fusesMultiplyAdd ? 1 : 0);
+      case "fma":
+        this.#expr(e.a);
+        this.#expr(e.b);
+        this.#expr(e.c);
+        return c.fma();
       case "select":
         this.#expr(e.a);
         this.#expr(e.b);

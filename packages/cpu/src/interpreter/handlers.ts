@@ -92,6 +92,10 @@ function shapeOf(clause: Clause): ClauseShape {
     else if (e.k === "binary") {
       expr(e.a);
       expr(e.b);
+    } else if (e.k === "fma") {
+      expr(e.a);
+      expr(e.b);
+      expr(e.c);
     } else if (e.k === "select") {
       expr(e.cond);
       expr(e.a);

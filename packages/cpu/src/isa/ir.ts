@@ -110,6 +110,10 @@ export type Expr =
   | { readonly k: "unary"; readonly type: Type; readonly op: UnaryOp; readonly a: Expr }
   | { readonly k: "binary"; readonly type: Type; readonly op: BinaryOp; readonly a: Expr; readonly b: Expr }
   | { readonly k: "select"; readonly type: Type; readonly cond: Expr; readonly a: Expr; readonly b: Expr }
+  /** a * b + c, rounded once; only where {@link Semantics.hasFma} is 1. */
+  | { readonly k: "fma"; readonly type: "f64"; readonly a: Expr; readonly b: Expr; readonly c: Expr }
+  /** 1 if this WebAssembly engine has `fma` on this processor, otherwise 0. */
+  | { readonly k: "hasFma"; readonly type: "i32" }
   | { readonly k: "local"; readonly type: Type; readonly id: number }
   /** A named field of the hart's state (layout.ts). */
   | { readonly k: "state"; readonly type: "i32" | "i64"; readonly field: string };
@@ -236,6 +240,13 @@ export class Semantics {
   }
   select(cond: Expr, a: Expr, b: Expr): Expr {
     return { k: "select", type: a.type, cond, a, b };
+  }
+  /** a * b + c in one rounding, to nearest even; undefined unless {@link hasFma} is 1. */
+  fma(a: Expr, b: Expr, c: Expr): Expr {
+    return { k: "fma", type: "f64", a, b, c };
+  }
+  get hasFma(): Expr {
+    return { k: "hasFma", type: "i32" };
   }
   /** Low 32 bits, sign-extended to 64: the result of every *w instruction. */
   sext32(a: Expr): Expr {

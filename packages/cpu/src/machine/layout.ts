@@ -18,7 +18,9 @@ export const ACTIVE_HART = 4096;
 /** Numbers that hold for all harts of a machine, as i64 below {@link ACTIVE_HART}. `windowSkip`: bytes at the start of DDC's window that loads leave out. */
 export const MachineField = { memoryBytes: 64, windowSkip: 72 } as const;
 /** What translated code and the interpreter tell each other: absolute addresses of cells. */
-export const TRANSLATION: Readonly<globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "heatLimit" | "passMarks" | "passFirst", number>> = {
+export const TRANSLATION: Readonly<
+  globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "heatLimit" | "passMarks" | "passFirst", number>
+> = {
   /** i32: absolute address of offset 0 of DDC. */
   dataBase: 1024,
   /** i64: offset - one page, if below this, is inside DDC with some bytes after it; the first page is never mapped. */

@@ -579,6 +579,11 @@ class RegionEmitter {
         return this.#unary(e);
       case "binary":
         return this.#binary(e);
+      case "fma":
+        this.#expr(e.a);
+        this.#expr(e.b);
+        this.#expr(e.c);
+        return c.fma();
       case "select": {
         const cond = constant(this.#bindings, e.cond);
         if (cond !== undefined) return this.#expr(cond === 0 ? e.b : e.a);

@@ -1,5 +1,6 @@
 /** Values that are known when an instruction is translated. */
 import type { Expr } from "../isa/ir.ts";
+import { fusesMultiplyAdd } from "../wasm/fma.ts";
 import type { Instructions } from "./instructions.ts";
 
 export type Constant = number | bigint;
@@ -39,6 +40,8 @@ export function constant(b: Bindings, e: Expr): Constant | undefined {
       const bound = b.bound[e.id];
       return bound === undefined ? undefined : constant(b, bound);
     }
+    case "hasFma":
+      return fusesMultiplyAdd ? 1 : 0;
     case "state":
       // Code is translated for rounding to nearest; another mode is the interpreter's.
       return e.field === "frm" ? 0 : undefined;

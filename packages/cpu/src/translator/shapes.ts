@@ -118,6 +118,10 @@ function shapeOf(clause: Clause): Shape {
       if (/div|rem/u.test(e.op)) pure = false;
       expr(e.a);
       expr(e.b);
+    } else if (e.k === "fma") {
+      expr(e.a);
+      expr(e.b);
+      expr(e.c);
     } else if (e.k === "select") {
       expr(e.cond);
       expr(e.a);

@@ -352,6 +352,11 @@ export class Reference {
         return unary(e.op, this.#value(e.a, locals, pc, next));
       case "binary":
         return binary(e.op, this.#value(e.a, locals, pc, next), this.#value(e.b, locals, pc, next));
+      // The other way to the result: operations that are exact everywhere.
+      case "hasFma":
+        return 0;
+      case "fma":
+        throw new TypeError("fma is for engines that have it");
       case "select": {
         const [a, b] = [this.#value(e.a, locals, pc, next), this.#value(e.b, locals, pc, next)];
         return this.#value(e.cond, locals, pc, next) === 0 ? b : a;

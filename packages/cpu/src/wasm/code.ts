@@ -70,6 +70,21 @@ export class Code {
     if (bytes === undefined) throw new TypeError(`no WebAssembly operator ${name}`);
     this.#bytes.append(bytes);
   }
+  /** f64 a, b, c on the stack: a * b + c; rounded once where `fusesMultiplyAdd` (engine.ts) says so (relaxed SIMD, f64x2.relaxed_madd). */
+  fma(): void {
+    const c = this.local("f64");
+    const b = this.local("f64");
+    this.set(c);
+    this.set(b);
+    this.#bytes.append([0xfd, 0x14]);
+    for (const operand of [b, c]) {
+      this.get(operand);
+      this.#bytes.append([0xfd, 0x14]);
+    }
+    this.#bytes.append([0xfd, 0x87, 0x02, 0xfd, 0x21, 0x00]);
+    this.release("f64", b);
+    this.release("f64", c);
+  }
   select(): void {
     this.#bytes.byte(0x1b);
   }

@@ -68,6 +68,8 @@ interface Context {
   readonly span: number;
 }
 
+/** Places that are remembered because nothing can be translated there. */
+const MAX_REFUSED = 4096;
 /** How much more a transfer from translated code counts than one of the interpreter. */
 const MISS_WEIGHT = 8;
 /** More than any count of {@link HEAT}: nothing gets hot. */
@@ -179,6 +181,8 @@ export class Translator {
     const { base, span } = this.#context;
     if (pc >= span) return false;
     if (this.#slotAt(base + pc) !== 0) return true;
+    // A unit has an entry for each region, and a region an instruction; each entry may need a block of slots.
+    if (this.stats.bytes > this.#options.capacity || this.#nextBlock + this.#options.batch >= SLOT_BLOCKS) this.flush();
     for (const unit of this.#units.get(pc) ?? []) {
       if (!this.#equal(unit)) continue;
       this.#link(unit);
@@ -186,7 +190,6 @@ export class Translator {
     }
     if (this.#refused.has(base + pc)) return false;
     const start = performance.now();
-    if (this.stats.bytes > this.#options.capacity) this.flush();
     this.#code.reset({ fetch: (at) => this.#fetch(at) });
     const unit = translate(
       this.#code,
@@ -196,6 +199,7 @@ export class Translator {
       (callee) => callee < span && this.#slotAt(base + callee) === 0 && !this.#units.has(callee),
     );
     if (unit === undefined || unit.maxTarget >= span) {
+      if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
       this.#refused.add(base + pc);
       return false;
     }
@@ -284,7 +288,6 @@ export class Translator {
     return pages;
   }
   #link(unit: Loaded): void {
-    if (this.#nextBlock + unit.entries.length >= SLOT_BLOCKS) this.flush();
     const { base } = this.#context;
     const link: Link = { unit, base };
     for (const page of this.#pagesOf(unit, base)) {

@@ -76,8 +76,10 @@ export class Hart implements HartPort {
         if (translator.eager) code = this.#interpretOne(translator, code);
         else if (code === NOT_TRANSLATED && translator.missed(this.pc)) code = TRANSLATED;
         else {
-          if (code === TO_INTERPRETER) translator.passFirst(true);
-          else if (code === UNUSABLE) translator.observe(false);
+          if (code === TO_INTERPRETER) {
+            translator.left(this.pc);
+            translator.passFirst(true);
+          } else if (code === UNUSABLE) translator.observe(false);
           const result = this.#interpret();
           if (code === TO_INTERPRETER) translator.passFirst(false);
           else if (code === UNUSABLE) translator.observe(true);
@@ -95,6 +97,7 @@ export class Hart implements HartPort {
   /** Translates what is at pc, or lets the interpreter do it if that is impossible. */
   #interpretOne(translator: Translator, code: number): number {
     if (code === NOT_TRANSLATED && translator.translate(this.pc)) return TRANSLATED;
+    if (code === TO_INTERPRETER) translator.left(this.pc);
     translator.passFirst(true);
     const result = this.#interpret();
     translator.passFirst(false);

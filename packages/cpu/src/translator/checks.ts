@@ -16,6 +16,8 @@ export interface Check {
   readonly bounds: number | undefined;
   /** The pages of [from, to) allow loads, and stores if `store`; undefined: known. */
   readonly pages: { readonly from: number; readonly to: number; readonly store: boolean } | undefined;
+  /** The page test looks closer before it leaves: at this page alone, and a store clears tags. For accesses that left often. */
+  readonly exact: boolean;
 }
 
 /** For each register six numbers: ranges [lo, hi) that are inside DDC, that may be loaded, that may be stored. Empty ones are 0, 0. */
@@ -68,6 +70,8 @@ export interface CheckOptions {
   readonly loads: boolean;
   /** Each access is checked alone. */
   readonly merge: boolean;
+  /** Accesses at these pcs are checked alone, and exactly. */
+  readonly exact: ReadonlySet<number>;
 }
 
 export class CheckPlan {
@@ -156,6 +160,10 @@ export class CheckPlan {
     const needBounds = !covers(facts, register, Bounds, from, to);
     const needPages = pages && !covers(facts, register, Stores, from, to) && (store || !covers(facts, register, Loads, from, to));
     if (!needBounds && !needPages) return undefined;
+    if (this.#options.exact.has(code.pc[first]!)) {
+      if (needBounds) add(facts, register, Bounds, Math.min(0, from), Math.min(0, from) + SLACK);
+      return { bounds: needBounds ? Math.min(0, from) : undefined, pages: pages ? { from, to, store } : undefined, exact: true };
+    }
     let lowest = Math.min(0, from);
     let stores = store;
     let lo = from;
@@ -189,6 +197,6 @@ export class CheckPlan {
       add(facts, register, Loads, lo, lo + SLACK);
       if (stores) add(facts, register, Stores, lo, lo + SLACK);
     }
-    return { bounds: needBounds ? lowest : undefined, pages: needPages ? { from: lo, to: hi, store: stores } : undefined };
+    return { bounds: needBounds ? lowest : undefined, pages: needPages ? { from: lo, to: hi, store: stores } : undefined, exact: false };
   }
 }

@@ -7,11 +7,15 @@ import {
   F,
   Fast,
   GUEST,
+  Own,
+  OWN_STORE_SLOW,
   PAGE_FAST,
+  PAGE_OWN,
   PAGE_SLOTS,
   SLOT_POOL,
   State,
   stateType,
+  TAGS,
   TRANSLATION,
   X,
   type StateField,
@@ -41,6 +45,7 @@ export interface Surroundings {
   readonly checks: CheckOptions & { readonly bounds: boolean; readonly pages: boolean };
 }
 
+const GRANULE_SHIFT = 4;
 const COUNTER = 0;
 const PC = 1;
 const DEPTH = 2;
@@ -783,7 +788,7 @@ class RegionEmitter {
     c.i64(amount);
     c.op("i64.add");
   }
-  #check({ bounds, pages }: Check): void {
+  #check({ bounds, pages, exact }: Check): void {
     const c = this.#c;
     const register = this.#register("rs1");
     const testBounds = bounds !== undefined && this.#s.checks.bounds;
@@ -795,7 +800,8 @@ class RegionEmitter {
         c.op("i64.ge_u");
       });
     }
-    if (testPages) {
+    if (testPages && exact) this.#exactPage(register, pages.from, pages.to - pages.from, pages.store);
+    else if (testPages) {
       this.#leaveIf(() => {
         c.get(this.#x[register]!);
         c.op("i32.wrap_i64");
@@ -808,6 +814,45 @@ class RegionEmitter {
         this.#pageState(pages.store);
       });
     }
+  }
+  /** The access of `length` bytes at a register + `from`, of at most 8. What its page's neighbour is like matters only if it gets there. */
+  #exactPage(register: number, from: number, length: number, store: boolean): void {
+    const c = this.#c;
+    c.get(this.#x[register]!);
+    c.op("i32.wrap_i64");
+    c.get(this.#base);
+    c.op("i32.add");
+    c.i32(from);
+    c.op("i32.add");
+    c.tee(this.#address);
+    this.#pageState(store);
+    c.if();
+    this.#leaveIf(() => {
+      c.get(this.#address);
+      c.i32(PAGE_SIZE - 1);
+      c.op("i32.and");
+      c.i32(PAGE_SIZE - length);
+      c.op("i32.gt_u");
+      c.get(this.#address);
+      c.i32(12);
+      c.op("i32.shr_u");
+      c.memory("i32.load8_u", PAGE_OWN);
+      c.i32((store ? OWN_STORE_SLOW & ~Own.Tags : 0) | (this.#s.checks.loads ? Own.NoRead : 0));
+      c.op("i32.and");
+      c.op("i32.or");
+    });
+    if (store) {
+      for (const last of length > 1 ? [0, length - 1] : [0]) {
+        c.get(this.#address);
+        c.i32(last);
+        c.op("i32.add");
+        c.i32(GRANULE_SHIFT);
+        c.op("i32.shr_u");
+        c.i32(0);
+        c.memory("i32.store8", TAGS);
+      }
+    }
+    c.end();
   }
   /** Pushes what is not 0 if the page of the address on the stack, or the next one, does not allow the access. */
   #pageState(store: boolean): void {

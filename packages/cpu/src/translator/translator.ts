@@ -39,7 +39,7 @@ export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status"> =
   limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, hammock: 3 },
   batch: 400,
   capacity: 64 * 1024 * 1024,
-  checks: { merge: true, bounds: true, pages: true, loads: true },
+  checks: { merge: true, bounds: true, pages: true, loads: true, exact: new Set() },
 };
 
 /** Facts about a translator's work so far. */
@@ -68,6 +68,9 @@ interface Context {
   readonly span: number;
 }
 
+/** How often an access leaves to the interpreter before it is translated again, and how many places are kept in mind. */
+const LEAVES = 64;
+const MOST_LEAVES = 10_000;
 /** Places that are remembered because nothing can be translated there. */
 const MAX_REFUSED = 4096;
 /** How much more a transfer from translated code counts than one of the interpreter. */
@@ -98,6 +101,9 @@ export class Translator {
   readonly #links: Map<number, Link[]> = new Map();
   readonly #contexts: Map<number, Context> = new Map();
   #context: Context = { base: 0, span: 0 };
+  /** How often code left at a pc, and where accesses are checked exactly since. */
+  readonly #leaves: Map<number, number> = new Map();
+  readonly #exact: Set<number> = new Set();
   /** Counts of {@link missed}, by some bits of the pc. */
   readonly #misses: Uint16Array = new Uint16Array(4096);
   /** Absolute addresses where nothing can be translated. */
@@ -117,7 +123,7 @@ export class Translator {
     this.#pages = pages;
     this.#records = new Int32Array(buffer, PAGE_RECORDS, pages.count + 1);
     this.#pageSlots = new Int32Array(buffer, PAGE_SLOTS, pages.count + 1);
-    this.#options = options;
+    this.#options = { ...options, checks: { ...options.checks, exact: this.#exact } };
     this.#intrinsics = intrinsics;
     this.#code = new Instructions(interpreter.decoder, shapesOf(interpreter.decoder.clauses), options.status);
     this.#table = new engine.Table({ initial: 1024, element: "anyfunc" });
@@ -175,6 +181,16 @@ export class Translator {
     if (count <= this.#options.after / MISS_WEIGHT) return false;
     this.#misses[at] = 0;
     return this.translate(pc);
+  }
+  /** Translated code left to the interpreter at a pc. Where it does so often because of a page's state, it is translated again. */
+  left(pc: number): void {
+    const count = (this.#leaves.get(pc) ?? 0) + 1;
+    if (this.#leaves.size > MOST_LEAVES) this.#leaves.clear();
+    this.#leaves.set(pc, count);
+    if (count !== LEAVES || this.#exact.has(pc)) return;
+    if (this.#exact.size > MOST_LEAVES) this.#exact.clear();
+    this.#exact.add(pc);
+    for (const unit of this.#all) if (unit.ranges.some(({ from, to }) => from <= pc && pc < to)) this.#drop(unit);
   }
   /** Translates the code at a pc of the selected process, or links what was translated of equal code. False if that is impossible. */
   translate(pc: number): boolean {
@@ -339,17 +355,30 @@ export class Translator {
     } else for (let page = first; page < end; page++) for (const link of this.#links.get(page) ?? []) this.#unlink(link);
     this.#refused.clear();
   }
+  /** Drops a unit everywhere. */
+  #drop(unit: Loaded): void {
+    for (const links of [...this.#links.values()]) for (const link of links) if (link.unit === unit) this.#unlink(link);
+    for (const pc of unit.entries) {
+      const rest = (this.#units.get(pc) ?? []).filter((other) => other !== unit);
+      if (rest.length > 0) this.#units.set(pc, rest);
+      else this.#units.delete(pc);
+    }
+    this.#all.delete(unit);
+    this.#release(unit);
+    this.stats.bytes -= unit.binary.length;
+  }
+  #release({ slots }: Loaded): void {
+    for (const slot of slots) {
+      this.#table.set(slot, this.#entry.miss);
+      this.#freeSlots.push(slot);
+    }
+  }
   /** Drops all translations. */
   flush(): void {
     for (const links of this.#links.values()) for (const link of links) this.#unlink(link);
     this.#pageSlots.fill(0);
     this.#nextBlock = 1;
-    for (const { slots } of this.#all) {
-      for (const slot of slots) {
-        this.#table.set(slot, this.#entry.miss);
-        this.#freeSlots.push(slot);
-      }
-    }
+    for (const unit of this.#all) this.#release(unit);
     this.#all.clear();
     this.#units.clear();
     this.#refused.clear();

@@ -65,7 +65,7 @@ class Bench {
   #count = 0;
 
   constructor({ engine, checks }: Variant, byCpu: boolean) {
-    this.#machine = createMachine({ memoryBytes: 2 * MEMORY_BYTES, engine, checkLoads: checks.loads }, undefined, undefined, { checks });
+    this.#machine = createMachine({ memoryBytes: 2 * MEMORY_BYTES, engine, checkLoads: checks.loads }, undefined, undefined, checks);
     this.#monitor = createMonitor(this.#machine);
     this.#byCpu = byCpu;
   }

@@ -65,6 +65,8 @@ export interface CvmOptions {
   readonly argv: readonly string[];
   /** Folders by their places in the cVM; read-only. */
   readonly volumes?: Readonly<Record<string, string>>;
+  /** The same, but writable. */
+  readonly writable?: Readonly<Record<string, string>>;
   readonly env?: readonly string[];
   /** Gets output as it comes. */
   readonly output?: (text: string) => void;
@@ -159,7 +161,10 @@ export class BenchHost {
       memoryBytes: 256 * MIB,
       cpus: 0,
       ports: [],
-      volumes: Object.entries(options.volumes ?? {}).map(([target, source]) => ({ source, target, readOnly: true })),
+      volumes: [
+        ...Object.entries(options.volumes ?? {}).map(([target, source]) => ({ source, target, readOnly: true })),
+        ...Object.entries(options.writable ?? {}).map(([target, source]) => ({ source, target, readOnly: false })),
+      ],
       remove: true,
       strace: false,
     });

@@ -16,9 +16,9 @@ export function sampleOf(result: KernelResult, share: number, better: Better): S
 }
 
 /** A process measures its own processor time. */
-export async function measureHere(command: readonly string[], better: Better): Promise<Sample> {
+export async function measureHere(command: readonly string[], better: Better, env: Readonly<Record<string, string>> = {}): Promise<Sample> {
   const [program = "", ...args] = command;
-  const result = parseResult(mustBeOk(command.join(" "), await run(program, args)).stdout);
+  const result = parseResult(mustBeOk(command.join(" "), await run(program, args, { env })).stdout);
   return sampleOf(result, result.cpu / result.seconds, better);
 }
 

@@ -15,9 +15,14 @@ export interface Timed {
 }
 
 /** How long a command takes here, by timed.c. */
-export async function timeHere(context: Context, what: string, command: readonly string[]): Promise<Timed> {
+export async function timeHere(
+  context: Context,
+  what: string,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Timed> {
   const timed = join(buildPrograms("native", context.say), "timed");
-  const ended = mustBeOk(what, await run(timed, command));
+  const ended = mustBeOk(what, await run(timed, command, { env }));
   const { wall, cpu } = parseTimes(ended.stderr);
   return { value: wall, cpu, stdout: ended.stdout };
 }

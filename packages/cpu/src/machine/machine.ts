@@ -74,7 +74,7 @@ export class Machine implements MachinePort {
   #nextHart = 0;
   readonly #freeHarts: number[] = [];
 
-  constructor(options: MachineOptions, interpreter: Interpreter, observer?: Observer, translation: Partial<TranslatorOptions> = {}) {
+  constructor(options: MachineOptions, interpreter: Interpreter, observer?: Observer, checks: Partial<TranslatorOptions["checks"]> = {}) {
     const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
     if (!(memoryBytes > 0 && memoryBytes <= MAX_MEMORY_BYTES && memoryBytes % MIB === 0)) {
       throw new RangeError(`memoryBytes must be a multiple of 1 MiB up to ${MAX_MEMORY_BYTES}, not ${memoryBytes}`);
@@ -158,8 +158,7 @@ export class Machine implements MachinePort {
         ...TRANSLATION_DEFAULTS,
         status: !this.#options.privileged,
         after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,
-        checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads },
-        ...translation,
+        checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads, ...checks },
       });
       this.#memory.translator = this.translator;
     }
@@ -502,13 +501,14 @@ export class Machine implements MachinePort {
 
 /**
  * Makes a machine. RangeError when its memory is not a multiple of 1 MiB up to 3.5 GiB. `interpreter` is for tests that
- * change instructions. `observer` watches what guest code does. `translation` is for measurements: it can switch checks off, and with them the isolation.
+ * change instructions. `observer` watches what guest code does. `checks` is for measurements: it leaves
+ * checks of translated code out, and with them the isolation.
  */
 export function createMachine(
   options: MachineOptions = {},
   interpreter: Interpreter = standardInterpreter(),
   observer?: Observer,
-  translation?: Partial<TranslatorOptions>,
+  checks?: Partial<TranslatorOptions["checks"]>,
 ): Machine {
-  return new Machine(options, interpreter, observer, translation);
+  return new Machine(options, interpreter, observer, checks);
 }

@@ -19,9 +19,9 @@ const total = (counts: Map<string, number>): number => [...counts.values()].redu
 
 describe.each(ENGINES)("random programs on the %s", (engine) => {
   test.for<[string, Options, number, number]>([
-    ["integer mode", { mode: 0 }, 2000, 170],
-    ["no capabilities in registers", { plain: true }, 2500, 130],
-    ["capability mode", { mode: 1 }, 2000, 170],
+    ["integer mode", { mode: 0 }, 1500, 170],
+    ["no capabilities in registers", { plain: true }, 1500, 130],
+    ["capability mode", { mode: 1 }, 1500, 170],
   ])("do what the clauses say, in all of the state: %s", ([, options, runs, kinds]) => {
     const counts = new Map<string, number>();
     sameAsReference({ engine }, arbCase(options), runs, counting(counts));

@@ -90,9 +90,9 @@ describe.each(ENGINES)("authority on the %s", (engine) => {
       { arbitrary: arbCase({ mode: 1, poor: true }), weight: 1 },
       { arbitrary: arbCase({ mode: 0 }), weight: 1 },
     );
-    const census = holds({ engine }, arbitrary, 1500);
-    expect(census.tagged).toBeGreaterThan(30_000);
-    expect(census.made).toBeGreaterThan(2000);
+    const census = holds({ engine }, arbitrary, 1000);
+    expect(census.tagged).toBeGreaterThan(20_000);
+    expect(census.made).toBeGreaterThan(1500);
     for (const name of ["csetbounds", "cseal", "cunseal", "cbuildcap", "cinvoke", "jalr.cap", "lc.cap", "lc", "cspecialrw"]) {
       expect(census.clauses, name).toContain(name);
     }

@@ -56,10 +56,10 @@ export type Length = { readonly arg: string; readonly times?: number; readonly m
  * - `address`: number, never followed by the gate
  * - `path`, `string`: string (UTF-8), or null for a null pointer when `nullable`, else -EFAULT
  * - `strings`: string[] (argv, envp), null pointer → []
- * - `in`: Uint8Array copy of `length` bytes (null when null pointer and nullable). Above 4 KiB it may be a lent view: valid until the handler returns.
+ * - `in`: Uint8Array of `length` bytes (null when null pointer and nullable): a lent view, valid until the handler returns.
  * - `out`: number, the capacity in bytes (null when null pointer and nullable)
  * - `inout`: Uint8Array copy; the reply may give new bytes (at most as many)
- * - `iovIn`: Uint8Array, gathered; `iovOut`: number, total capacity
+ * - `iovIn`: Uint8Array, gathered, or lent as `in` is; `iovOut`: number, total capacity
  * - `msgIn` → {@link MessageIn}; `msgOut` → {@link MessageOut}
  * - `addressOut`: sockaddr buffer with an in/out length pointer in the NEXT argument: number (capacity) or null. The reply's bytes are truncated to the capacity and the full length is written through the length pointer.
  */
@@ -130,7 +130,8 @@ export interface SyscallCall {
   readonly number: number;
   /** One value per declared argument; for an undeclared number the six raw registers as numbers. The array is reused: do not keep it. */
   readonly args: readonly SyscallValue[];
-  readonly registers?: Uint8Array;
+  /** What the declaration asked for; undefined otherwise. */
+  readonly registers?: Uint8Array | undefined;
 }
 
 /** Bytes for an output argument, by its position in the declaration. */

@@ -45,9 +45,9 @@ export class Compartment {
   readonly shared: Map<number, SharedObject> = new Map();
   /** Null before it is connected and after the end. */
   libraryOs: LibraryOs | null = null;
-  syscalls: ReadonlyMap<number, CompiledSyscall> = new Map();
+  syscalls: readonly (CompiledSyscall | undefined)[] = [];
   /** The one call object of this cVM, filled anew for each call. */
-  readonly call: { process: number; thread: number; number: number; args: SyscallValue[]; registers?: Uint8Array };
+  readonly call: { process: number; thread: number; number: number; args: SyscallValue[]; registers: Uint8Array | undefined };
   /** Bytes of mapped memory. */
   charged: number = 0;
   addressBytes: number = 0;
@@ -69,7 +69,7 @@ export class Compartment {
     this.account = new Account(weight, cpus);
     this.otype = host.otypes.allocate();
     this.sealing = sealingAuthority(this.otype);
-    this.call = { process: 0, thread: 0, number: 0, args: [] } satisfies SyscallCall;
+    this.call = { process: 0, thread: 0, number: 0, args: [], registers: undefined } satisfies SyscallCall;
   }
 
   /** Notes that the library OS asked for something that it may not have. */

@@ -1,7 +1,7 @@
 /**
  * System call declarations of a library OS, checked once and turned into what the gate reads at each call.
  */
-import type { ArgumentDeclaration } from "./abi.ts";
+import type { ArgumentDeclaration, SyscallValue } from "./abi.ts";
 import { isInteger, isRecord, isString } from "./check.ts";
 import { MonitorError } from "./errors.ts";
 
@@ -45,6 +45,8 @@ export interface CompiledSyscall {
   readonly number: number;
   readonly name: string;
   readonly arguments: readonly CompiledArgument[];
+  /** One value per argument, filled anew for each call. */
+  readonly values: SyscallValue[];
   readonly registers: boolean;
 }
 
@@ -96,24 +98,25 @@ function compileArgument(where: string, declared: readonly Readonly<Record<strin
 }
 
 /**
- * Checks and compiles all declarations.
+ * Checks and compiles all declarations: by number.
  * @throws MonitorError `protocol`
  */
-export function compileDeclarations(declarations: unknown): Map<number, CompiledSyscall> {
+export function compileDeclarations(declarations: unknown): (CompiledSyscall | undefined)[] {
   if (!Array.isArray(declarations) || declarations.length > 4096)
     throw new MonitorError("protocol", "system call declarations are not a list of at most 4096");
-  const table = new Map<number, CompiledSyscall>();
+  const table: (CompiledSyscall | undefined)[] = [];
   for (const declaration of declarations as readonly unknown[]) {
     if (!isRecord(declaration)) throw new MonitorError("protocol", "a system call declaration is not a record");
     const { number, name, arguments: declared, registers } = declaration;
     if (!isInteger(number, 0, NUMBER_MOST)) throw new MonitorError("protocol", "a system call's number is not 0 … 65535");
     if (!isString(name, 64)) throw new MonitorError("protocol", `system call ${number}: name is not a short string`);
     const where = `system call ${number} (${name})`;
-    if (table.has(number)) throw new MonitorError("protocol", `${where} is declared twice`);
+    if (table[number] !== undefined) throw new MonitorError("protocol", `${where} is declared twice`);
     if (!Array.isArray(declared) || declared.length > ARGUMENTS_MOST || !declared.every(isRecord))
       throw new MonitorError("protocol", `${where}: arguments are not a list of at most 6 records`);
     const compiled = declared.map((_, position) => compileArgument(where, declared, position));
-    table.set(number, { number, name, arguments: compiled, registers: registers === true });
+    while (table.length <= number) table.push(undefined);
+    table[number] = { number, name, arguments: compiled, values: compiled.map(() => null), registers: registers === true };
   }
   return table;
 }

@@ -82,7 +82,7 @@ function call(
   handler: Handler = () => 0,
 ): { readonly result: number; readonly seen: readonly SyscallValue[] | null } {
   let seen: SyscallValue[] | null = null;
-  cvm.syscalls = args === null ? new Map() : compileDeclarations([{ number: NUMBER, name: "test", arguments: args }]);
+  cvm.syscalls = args === null ? [] : compileDeclarations([{ number: NUMBER, name: "test", arguments: args }]);
   cvm.libraryOs = {
     syscall: (what: SyscallCall) => {
       seen = what.args.map((value) => (value instanceof Uint8Array ? value.slice() : value));

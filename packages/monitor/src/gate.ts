@@ -63,33 +63,33 @@ export class Gate {
       else hart.setCapability(A0, capability);
       return;
     }
-    const { call, libraryOs } = compartment;
-    const declaration = compartment.syscalls.get(number);
-    const { args } = call;
+    const { call, libraryOs, syscalls } = compartment;
+    const index = number | 0;
+    const declaration = index === number && index >= 0 && index < syscalls.length ? syscalls[index] : undefined;
     thread.saved = null;
     if (declaration === undefined) {
-      args.length = 6;
-      for (let i = 0; i < 6; i++) args[i] = hart.getInt(A0 + i);
+      call.args = [];
+      for (let i = 0; i < 6; i++) call.args.push(hart.getInt(A0 + i));
+      call.registers = undefined;
     } else {
-      const declared = declaration.arguments;
-      args.length = declared.length;
+      const { arguments: declared, values } = declaration;
       for (let i = 0; i < declared.length; i++) {
         thread.raw[i] = hart.getInt(A0 + i);
         thread.room[i] = -1;
       }
       for (let i = 0; i < declared.length; i++) {
-        const error = this.#marshal(thread, declaration, declared[i]!, i, args);
+        const error = this.#marshal(thread, declaration, declared[i]!, i, values);
         if (error !== 0) {
           hart.setInt(A0, error);
           return;
         }
       }
+      call.args = values;
+      call.registers = declaration.registers ? hart.saveRegisters() : undefined;
     }
     call.process = process.id;
     call.thread = thread.id;
     call.number = number;
-    if (declaration?.registers === true) call.registers = hart.saveRegisters();
-    else if (call.registers !== undefined) delete call.registers;
     thread.call = declaration ?? null;
     thread.state = ThreadState.Calling;
     thread.early = undefined;

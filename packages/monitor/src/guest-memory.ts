@@ -4,9 +4,6 @@ import { Limits } from "./abi.ts";
 import { emptyAuthority, readAuthority } from "./authority.ts";
 import { Errno } from "./errors.ts";
 
-/** Up to this many bytes are copied; more are lent as a view. */
-const COPY_BYTES = 4096;
-
 /** Offset and length of each buffer: two numbers each. */
 export type Vector = Float64Array;
 
@@ -54,12 +51,12 @@ export class GuestMemory {
     return start < 0 ? null : this.#machine.readBytes(start, length);
   }
 
-  /** A copy of a few bytes, or a view of many; null on a fault. */
+  /** A view; null on a fault. */
   lend(offset: number, length: number): Uint8Array | null {
     if (length === 0) return new Uint8Array(0);
     const start = this.resolve(offset, length, false);
     if (start < 0) return null;
-    return length > COPY_BYTES ? this.#machine.lendBytes(start, length) : this.#machine.readBytes(start, length);
+    return this.#machine.lendBytes(start, length);
   }
 
   /** Writes; false on a fault. This is the only way in which an answer reaches guest memory. */

@@ -14,6 +14,7 @@ import type { Machine } from "./machine.ts";
  */
 const SLICE = 16_384;
 const TWO_32 = 4_294_967_296;
+const ECALL = 0x73;
 
 export class Hart implements HartPort {
   readonly id: number;
@@ -77,6 +78,7 @@ export class Hart implements HartPort {
         else if (code === NOT_TRANSLATED && translator.missed(this.pc)) code = TRANSLATED;
         else {
           if (code === TO_INTERPRETER) {
+            if (this.#atEcall()) return Exit.Ecall;
             translator.left(this.pc);
             translator.passFirst(true);
           } else if (code === UNUSABLE) translator.observe(false);
@@ -93,6 +95,12 @@ export class Hart implements HartPort {
       if (this.#stop) return Exit.Stopped;
       if (this.fuelLeft <= 0) return Exit.Fuel;
     }
+  }
+  /** Translated code came to an ecall that the interpreter would leave with at once. The hart has {@link Translator.run}'s conditions. */
+  #atEcall(): boolean {
+    const { pc } = this;
+    if (pc + 4 > this.#unsigned(this.base + State.codeSpan)) return false;
+    return this.#machine.fetch(this.#unsigned(this.base + State.pcBase) + pc) === ECALL;
   }
   /** Translates what is at pc, or lets the interpreter do it if that is impossible. */
   #interpretOne(translator: Translator, code: number): number {

@@ -294,6 +294,11 @@ export class Machine implements MachinePort {
     this.#predecode.dropAll();
     this.translator?.flush();
   }
+  /** The 4 bytes at an absolute address if they stand in one page that may be executed, otherwise 0: no instruction. */
+  fetch(address: number): number {
+    if ((address & (PAGE_SIZE - 1)) > PAGE_SIZE - 4 || (this.#pages.own(Math.floor(address / PAGE_SIZE)) & Own.Execute) === 0) return 0;
+    return this.#view.getInt32(GUEST + address, true);
+  }
   /** See {@link IntrinsicContext.interrupted}. */
   #interrupted(hart: number): boolean {
     const waits =

@@ -505,7 +505,7 @@ export class PtyMaster extends BaseFile {
       0,
       0,
       (bytes) => {
-        this.#buffer.push(bytes);
+        this.#buffer.push(bytes.slice());
         this.tty.waiters.notify();
       },
       () => this.#buffer.length,

@@ -20,39 +20,87 @@ export interface Check {
   readonly exact: boolean;
 }
 
-/** For each register six numbers: ranges [lo, hi) that are inside DDC, that may be loaded, that may be stored. Empty ones are 0, 0. */
+/** For each value six numbers: ranges [lo, hi) from it that are inside DDC, that may be loaded, that may be stored. Empty ones are 0, 0. */
 const WIDTH = 6;
 type Facts = Int16Array;
 const Bounds = 0;
 const Loads = 2;
 const Stores = 4;
+/** Larger offsets are forgotten. */
+const FAR = 16_000;
 
-function covers(facts: Facts, register: number, kind: number, from: number, to: number): boolean {
-  const at = register * WIDTH + kind;
-  return facts[at]! <= from && facts[at + 1]! >= to;
-}
-function forget(facts: Facts, register: number): void {
-  facts.fill(0, register * WIDTH, (register + 1) * WIDTH);
-}
-/** What holds for `from` + amount holds for `to`. */
-function shift(facts: Facts, to: number, from: number, amount: number): void {
-  for (let kind = 0; kind < WIDTH; kind += 2) {
-    const lo = facts[from * WIDTH + kind]!;
-    const hi = facts[from * WIDTH + kind + 1]!;
-    const keep = lo !== hi && lo - amount > -16_000 && hi - amount < 16_000;
-    facts[to * WIDTH + kind] = keep ? lo - amount : 0;
-    facts[to * WIDTH + kind + 1] = keep ? hi - amount : 0;
+/** What is known in the middle of a block: registers are values plus offsets, facts are about values. */
+class Known {
+  readonly #value: Int16Array = new Int16Array(32);
+  readonly #offset: Int32Array = new Int32Array(32);
+  #facts: Facts = new Int16Array(WIDTH * 64);
+  #values = 32;
+
+  /** Starts with facts about registers. */
+  reset(facts: Facts): void {
+    this.#facts.fill(0);
+    this.#facts.set(facts);
+    for (let register = 0; register < 32; register++) this.#value[register] = register;
+    this.#offset.fill(0);
+    this.#values = 32;
+  }
+  /** Facts about registers. */
+  result(): Facts {
+    const out = new Int16Array(32 * WIDTH);
+    for (let register = 1; register < 32; register++) {
+      const from = this.#value[register]! * WIDTH;
+      const amount = this.#offset[register]!;
+      for (let kind = 0; kind < WIDTH; kind += 2) {
+        const lo = this.#facts[from + kind]!;
+        const hi = this.#facts[from + kind + 1]!;
+        if (lo === hi || lo - amount <= -FAR || hi - amount >= FAR) continue;
+        out[register * WIDTH + kind] = lo - amount;
+        out[register * WIDTH + kind + 1] = hi - amount;
+      }
+    }
+    return out;
+  }
+  copyFrom(other: Known): void {
+    this.#value.set(other.#value);
+    this.#offset.set(other.#offset);
+    this.#values = other.#values;
+  }
+  forget(register: number): void {
+    if (this.#values * WIDTH >= this.#facts.length) {
+      const larger = new Int16Array(2 * this.#facts.length);
+      larger.set(this.#facts);
+      this.#facts = larger;
+    }
+    this.#value[register] = this.#values++;
+    this.#offset[register] = 0;
+  }
+  /** to = from + amount. */
+  derive(to: number, from: number, amount: number): void {
+    this.#value[to] = this.#value[from]!;
+    this.#offset[to] = this.#offset[from]! + amount;
+    if (Math.abs(this.#offset[to]!) > FAR) this.forget(to);
+  }
+  covers(register: number, kind: number, from: number, to: number): boolean {
+    const at = this.#value[register]! * WIDTH + kind;
+    const offset = this.#offset[register]!;
+    return this.#facts[at]! <= from + offset && this.#facts[at + 1]! >= to + offset;
+  }
+  add(register: number, kind: number, from: number, to: number): void {
+    const at = this.#value[register]! * WIDTH + kind;
+    const offset = this.#offset[register]!;
+    const lo = this.#facts[at]!;
+    const hi = this.#facts[at + 1]!;
+    const joins = lo !== hi && lo <= to + offset && from + offset <= hi;
+    this.#facts[at] = joins ? Math.min(lo, from + offset) : from + offset;
+    this.#facts[at + 1] = joins ? Math.max(hi, to + offset) : to + offset;
+  }
+  /** How far `register` is from what `other` held in `before`; undefined if they have nothing to do with each other. */
+  distance(register: number, before: Known, other: number): number | undefined {
+    return this.#value[register] === before.#value[other] ? this.#offset[register]! - before.#offset[other]! : undefined;
   }
 }
-function add(facts: Facts, register: number, kind: number, from: number, to: number): void {
-  const at = register * WIDTH + kind;
-  const lo = facts[at]!;
-  const hi = facts[at + 1]!;
-  const joins = lo !== hi && lo <= to && from <= hi;
-  facts[at] = joins ? Math.min(lo, from) : from;
-  facts[at + 1] = joins ? Math.max(hi, to) : to;
-}
-/** What holds in both; true if `into` changed. */
+
+/** What holds in both. */
 function meet(into: Facts, other: Facts): void {
   for (let at = 0; at < into.length; at += 2) {
     const lo = Math.max(into[at]!, other[at]!);
@@ -79,6 +127,8 @@ export class CheckPlan {
   readonly #checks: Map<Block, (Check | undefined)[]> = new Map();
   readonly #code: Instructions;
   readonly #options: CheckOptions;
+  readonly #known: Known = new Known();
+  readonly #later: Known = new Known();
 
   constructor(code: Instructions, order: readonly Block[], options: CheckOptions) {
     this.#code = code;
@@ -105,8 +155,7 @@ export class CheckPlan {
             else meet(facts, known);
           }
         }
-        facts ??= new Int16Array(32 * WIDTH);
-        this.#transfer(block, facts);
+        facts = this.#transfer(block, facts ?? new Int16Array(32 * WIDTH));
         const old = out.get(block);
         if (old !== undefined && equal(old, facts)) continue;
         out.set(block, facts);
@@ -116,25 +165,27 @@ export class CheckPlan {
     }
   }
 
-  #transfer(block: Block, facts: Facts): void {
+  /** Facts after the block, with those before it. */
+  #transfer(block: Block, facts: Facts): Facts {
     const code = this.#code;
+    const known = this.#known;
+    known.reset(facts);
     const checks: (Check | undefined)[] = [];
     for (let position = 0; position < block.ins.length; position++) {
       const index = block.ins[position]!;
-      const access = code.shape(index).access;
-      if (access !== undefined) checks[position] = this.#check(block, position, facts);
-      this.#define(index, facts);
+      if (code.shape(index).access !== undefined) checks[position] = this.#check(block, position);
+      this.#define(index, known);
     }
-    for (const index of block.hammock) forget(facts, 31 - Math.clz32(code.defX[index]!));
-    if (block.last >= 0) {
+    for (const index of block.hammock) known.forget(31 - Math.clz32(code.defX[index]!));
+    if (block.executes) {
       const written = code.defX[block.last]!;
-      if (written !== 0) forget(facts, 31 - Math.clz32(written));
+      if (written !== 0) known.forget(31 - Math.clz32(written));
     }
-    if (block.end === End.Call) facts.fill(0);
     this.#checks.set(block, checks);
+    return block.end === End.Call ? new Int16Array(32 * WIDTH) : known.result();
   }
 
-  #define(index: number, facts: Facts): void {
+  #define(index: number, known: Known): void {
     const code = this.#code;
     const written = code.defX[index]!;
     if (written === 0) return;
@@ -142,45 +193,50 @@ export class CheckPlan {
     const { offset, sum } = code.shape(index);
     const rs1 = code.rs1[index]!;
     const rs2 = code.rs2[index]!;
-    if (offset && rs1 !== 0) shift(facts, register, rs1, code.imm[index]!);
-    else if (sum && rs1 === 0 && rs2 !== 0) shift(facts, register, rs2, 0);
-    else if (sum && rs2 === 0 && rs1 !== 0) shift(facts, register, rs1, 0);
-    else forget(facts, register);
+    if (offset && rs1 !== 0) known.derive(register, rs1, code.imm[index]!);
+    else if (sum && rs1 === 0 && rs2 !== 0) known.derive(register, rs2, 0);
+    else if (sum && rs2 === 0 && rs1 !== 0) known.derive(register, rs1, 0);
+    else known.forget(register);
   }
 
-  /** The checks before the access at `position`, and the facts after them. */
-  #check(block: Block, position: number, facts: Facts): Check | undefined {
+  /** The checks before the access at `position`; afterwards what they prove is known. */
+  #check(block: Block, position: number): Check | undefined {
     const code = this.#code;
+    const known = this.#known;
     const first = block.ins[position]!;
     const { store, size, imm } = code.shape(first).access!;
     const register = code.rs1[first]!;
     const from = imm ? code.imm[first]! : 0;
     const to = from + size;
     const pages = store || this.#options.loads;
-    const needBounds = !covers(facts, register, Bounds, from, to);
-    const needPages = pages && !covers(facts, register, Stores, from, to) && (store || !covers(facts, register, Loads, from, to));
+    // The register itself too, so that the sum with a positive immediate does not wrap around.
+    const needBounds = !known.covers(register, Bounds, Math.min(0, from), to);
+    const needPages = pages && !known.covers(register, Stores, from, to) && (store || !known.covers(register, Loads, from, to));
     if (!needBounds && !needPages) return undefined;
     if (this.#options.exact.has(code.pc[first]!)) {
-      if (needBounds) add(facts, register, Bounds, Math.min(0, from), Math.min(0, from) + SLACK);
-      return { bounds: needBounds ? Math.min(0, from) : undefined, pages: pages ? { from, to, store } : undefined, exact: true };
+      const lowest = Math.min(0, from);
+      if (needBounds) known.add(register, Bounds, lowest, lowest + SLACK);
+      return { bounds: needBounds ? lowest : undefined, pages: pages ? { from, to, store } : undefined, exact: true };
     }
     let lowest = Math.min(0, from);
     let stores = store;
     let lo = from;
     let hi = to;
     if (this.#options.merge) {
-      let moved = 0;
+      const later = this.#later;
+      later.copyFrom(known);
       for (let next = position + 1; next < block.ins.length; next++) {
+        this.#define(block.ins[next - 1]!, later);
         const index = block.ins[next]!;
-        const previous = block.ins[next - 1]!;
-        if ((code.defX[previous]! & (1 << register)) !== 0) {
-          if (!code.shape(previous).offset || code.rs1[previous] !== register) break;
-          moved += code.imm[previous]!;
-        }
         const access = code.shape(index).access;
-        if (access === undefined || code.rs1[index] !== register) continue;
-        const start = moved + (access.imm ? code.imm[index]! : 0);
-        if (start < -REACH || start + access.size > REACH) continue;
+        if (access === undefined) continue;
+        const distance = later.distance(code.rs1[index]!, known, register);
+        if (distance === undefined) continue;
+        // Its own register must be known to be inside as well.
+        const start = distance + (access.imm ? code.imm[index]! : 0);
+        const least = Math.min(distance, start);
+        const end = Math.max(distance, start + access.size);
+        if (least < -REACH || end > REACH) continue;
         if (access.store || this.#options.loads) {
           // Pages of one check are at most two.
           if (Math.max(hi, start + access.size) - Math.min(lo, start) > SLACK) continue;
@@ -188,14 +244,14 @@ export class CheckPlan {
           hi = Math.max(hi, start + access.size);
           stores ||= access.store;
         }
-        lowest = Math.min(lowest, start);
+        lowest = Math.min(lowest, least);
       }
     }
-    if (needBounds) add(facts, register, Bounds, lowest, lowest + SLACK);
+    if (needBounds) known.add(register, Bounds, lowest, lowest + SLACK);
     // The state of a page tells of the next one too.
     if (needPages) {
-      add(facts, register, Loads, lo, lo + SLACK);
-      if (stores) add(facts, register, Stores, lo, lo + SLACK);
+      known.add(register, Loads, lo, lo + SLACK);
+      if (stores) known.add(register, Stores, lo, lo + SLACK);
     }
     return { bounds: needBounds ? lowest : undefined, pages: needPages ? { from: lo, to: hi, store: stores } : undefined, exact: false };
   }

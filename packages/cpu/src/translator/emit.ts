@@ -859,10 +859,12 @@ class RegionEmitter {
     const c = this.#c;
     c.i32(12);
     c.op("i32.shr_u");
-    c.memory("i32.load8_u", PAGE_FAST);
+    c.memory("i64.load8_u", PAGE_FAST);
     const bits = (store ? Fast.StoreSlow : 0) | (this.#s.checks.loads ? Fast.LoadSlow : 0);
-    c.i32(bits);
-    c.op("i32.and");
+    c.i64(bits);
+    c.op("i64.and");
+    c.op("i64.eqz");
+    c.op("i32.eqz");
   }
   /** Pushes the absolute address of an access that is checked by itself. */
   #checkedAlone(address: Expr, size: number, aligned: boolean, store: boolean): void {

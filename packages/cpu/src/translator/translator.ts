@@ -31,14 +31,14 @@ export interface TranslatorOptions extends UnitOptions {
   readonly after: number;
   /** The floating-point status and the time can always be read: there is no privileged state that forbids it. */
   readonly status: boolean;
-  /** Bytes of WebAssembly that are kept; when there are more, all translations are dropped. */
+  /** Bytes of WebAssembly that are kept, each unit with {@link UNIT_BYTES} more; when there are more, all translations are dropped. */
   readonly capacity: number;
 }
 
 export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status"> = {
   limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, hammock: 3 },
   batch: 400,
-  capacity: 64 * 1024 * 1024,
+  capacity: 128 * 1024 * 1024,
   checks: { merge: true, bounds: true, pages: true, loads: true, exact: new Set() },
 };
 
@@ -62,6 +62,8 @@ interface Link {
 /** A unit of this machine: its functions are in the table. */
 interface Loaded extends Unit {
   readonly slots: readonly number[];
+  /** Where it is linked, by base. */
+  readonly links: Map<number, Link>;
 }
 interface Context {
   readonly base: number;
@@ -71,6 +73,10 @@ interface Context {
 /** How often an access leaves to the interpreter before it is translated again, and how many places are kept in mind. */
 const LEAVES = 64;
 const MOST_LEAVES = 10_000;
+/** What the engine keeps for a module however small it is, measured. */
+const UNIT_BYTES = 24 * 1024;
+/** Units that are kept for one pc: more only hold code that is changed again and again. Those used longest ago go first. */
+const VERSIONS = 16;
 /** Places that are remembered because nothing can be translated there. */
 const MAX_REFUSED = 4096;
 /** How much more a transfer from translated code counts than one of the interpreter. */
@@ -198,9 +204,12 @@ export class Translator {
     if (pc >= span) return false;
     if (this.#slotAt(base + pc) !== 0) return true;
     // A unit has an entry for each region, and a region an instruction; each entry may need a block of slots.
-    if (this.stats.bytes > this.#options.capacity || this.#nextBlock + this.#options.batch >= SLOT_BLOCKS) this.flush();
-    for (const unit of this.#units.get(pc) ?? []) {
+    if (this.stats.bytes + this.#all.size * UNIT_BYTES > this.#options.capacity || this.#nextBlock + this.#options.batch >= SLOT_BLOCKS) this.flush();
+    const versions = this.#units.get(pc) ?? [];
+    for (const [at, unit] of versions.entries()) {
       if (!this.#equal(unit)) continue;
+      versions.splice(at, 1);
+      versions.push(unit);
       this.#link(unit);
       return true;
     }
@@ -249,9 +258,11 @@ export class Translator {
       this.#table.set(slot, instance.exports[`f${index}`]);
       return slot;
     });
-    const loaded: Loaded = { ...unit, slots };
+    const loaded: Loaded = { ...unit, slots, links: new Map() };
     this.#all.add(loaded);
     for (const pc of unit.entries) {
+      const versions = this.#units.get(pc);
+      if (versions !== undefined && versions.length >= VERSIONS) this.#drop(versions[0]!);
       const list = this.#units.get(pc);
       if (list === undefined) this.#units.set(pc, [loaded]);
       else list.push(loaded);
@@ -305,19 +316,24 @@ export class Translator {
   }
   #link(unit: Loaded): void {
     const { base } = this.#context;
-    const link: Link = { unit, base };
-    for (const page of this.#pagesOf(unit, base)) {
-      const links = this.#links.get(page);
-      if (links === undefined) {
-        this.#links.set(page, [link]);
-        this.#pages.add(page, Own.Translated);
-      } else links.push(link);
+    // Some of its slots may be another unit's now, or nobody's.
+    if (!unit.links.has(base)) {
+      const link: Link = { unit, base };
+      unit.links.set(base, link);
+      for (const page of this.#pagesOf(unit, base)) {
+        const links = this.#links.get(page);
+        if (links === undefined) {
+          this.#links.set(page, [link]);
+          this.#pages.add(page, Own.Translated);
+        } else links.push(link);
+      }
     }
     unit.entries.forEach((pc, index) => this.#setSlot(base + pc, unit.slots[index]!));
     this.stats.links++;
   }
   #unlink(link: Link): void {
     const { unit, base } = link;
+    unit.links.delete(base);
     unit.entries.forEach((pc, index) => {
       if (this.#slotAt(base + pc) === unit.slots[index]) this.#setSlot(base + pc, 0);
     });
@@ -357,7 +373,7 @@ export class Translator {
   }
   /** Drops a unit everywhere. */
   #drop(unit: Loaded): void {
-    for (const links of [...this.#links.values()]) for (const link of links) if (link.unit === unit) this.#unlink(link);
+    for (const link of unit.links.values()) this.#unlink(link);
     for (const pc of unit.entries) {
       const rest = (this.#units.get(pc) ?? []).filter((other) => other !== unit);
       if (rest.length > 0) this.#units.set(pc, rest);

@@ -3,7 +3,7 @@ import { createConnection, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BenchHost, cvm, ensureImage } from "./host.ts";
 import type { Contestant, Measure, Sample, Work } from "./measure.ts";
-import { underQemu } from "./peers.ts";
+import { timeHere, underQemu } from "./peers.ts";
 import { background, mustBeOk, processorSeconds, run, type Ended } from "./processes.ts";
 import { parseRedis } from "./results.ts";
 import { peer, type Context, type Ready, type Suite } from "./suite.ts";
@@ -32,8 +32,8 @@ const WORKS: readonly { readonly name: string; readonly test: "SET" | "GET"; rea
 interface Server {
   /** Processor seconds used so far. */
   readonly cpu: () => number;
-  /** Runs a client with these arguments. */
-  readonly client: (place: Place, args: readonly string[]) => Promise<Ended>;
+  /** Runs a client with these arguments; with its own processor seconds where it is inside and {@link cpu} does not count them. */
+  readonly client: (place: Place, args: readonly string[]) => Promise<Ended & { readonly cpu?: number }>;
   readonly stop: () => Promise<void>;
 }
 
@@ -69,7 +69,13 @@ async function waitForPort(who: Contestant, port: number): Promise<void> {
 }
 
 /** A server that is a process here. */
-async function processServer(who: Contestant, server: readonly string[], client: readonly string[], outside: string): Promise<Server> {
+async function processServer(
+  context: Context,
+  who: Contestant,
+  server: readonly string[],
+  client: readonly string[],
+  outside: string,
+): Promise<Server> {
   const port = await freePort();
   const { pid, stop } = background(server[0]!, [...server.slice(1), ...OPTIONS, "--port", String(port)]);
   try {
@@ -80,9 +86,11 @@ async function processServer(who: Contestant, server: readonly string[], client:
   }
   return {
     cpu: () => processorSeconds(pid),
-    client: (place, args) => {
-      const [program = "", ...before] = place === "outside" ? [outside] : client;
-      return run(program, [...before, "-h", "127.0.0.1", "-p", String(port), ...args]);
+    client: async (place, args) => {
+      const all = ["-h", "127.0.0.1", "-p", String(port), ...args];
+      if (place === "outside") return run(outside, all);
+      const { stdout, cpu } = await timeHere(context, CLIENT, [...client, ...all]);
+      return { status: 0, stdout, stderr: "", cpu };
     },
     stop,
   };
@@ -99,7 +107,12 @@ async function cvmServer(host: BenchHost, outside: string): Promise<Server> {
     client: (place, args) =>
       place === "outside"
         ? run(outside, ["-h", "127.0.0.1", "-p", String(port), ...args])
-        : host.run({ image: "redis", argv: [`/usr/bin/${CLIENT}`, "-h", NAME, ...args] }),
+        : // Its processor time is the host's, which counts already.
+          host.run({ image: "redis", argv: [`/usr/bin/${CLIENT}`, "-h", NAME, ...args] }).then(({ status, stdout, stderr }) => ({
+            status,
+            stdout,
+            stderr,
+          })),
     stop: async () => void (await cvm(host.home, ["rm", "-f", NAME])),
   };
 }
@@ -118,9 +131,9 @@ async function prepare(context: Context): Promise<Ready> {
     await host.stop();
   };
   try {
-    if (native !== undefined) servers.native = await processServer("native", [native], [outside], outside);
+    if (native !== undefined) servers.native = await processServer(context, "native", [native], [outside], outside);
     if (qemu !== undefined)
-      servers["qemu-riscv64"] = await processServer("qemu-riscv64", qemu(`usr/bin/${SERVER}`), qemu(`usr/bin/${CLIENT}`), outside);
+      servers["qemu-riscv64"] = await processServer(context, "qemu-riscv64", qemu(`usr/bin/${SERVER}`), qemu(`usr/bin/${CLIENT}`), outside);
     servers.cVM = await cvmServer(host, outside);
   } catch (error) {
     await stop();
@@ -132,9 +145,9 @@ async function prepare(context: Context): Promise<Ready> {
     const measure = async (server: Server): Promise<Sample> => {
       const before = server.cpu();
       const ended = mustBeOk(CLIENT, await server.client(place, args));
-      const used = server.cpu() - before;
-      // Of the server; a cVM's client is on the same host, so that its share cannot be told apart.
-      return { value: parseRedis(ended.stdout, test), ...(place === "outside" && used > 0 ? { cpu: settings.requests / used } : {}) };
+      // Of the server; of the client too where it is inside.
+      const used = server.cpu() - before + (ended.cpu ?? 0);
+      return { value: parseRedis(ended.stdout, test), ...(used > 0 ? { cpu: settings.requests / used } : {}) };
     };
     const by: Partial<Record<Contestant, Measure>> = {};
     for (const [who, server] of Object.entries(servers)) by[who as Contestant] = () => measure(server);

@@ -1,7 +1,8 @@
 /** The suite `start`: programs that do nothing, from start to exit, on a host that has run them before. */
-import { BenchHost, cvm, ensureImage } from "./host.ts";
+import { BenchHost, ensureImage } from "./host.ts";
 import type { Measure, Work } from "./measure.ts";
 import { those, timeHere, underQemu } from "./peers.ts";
+import { COMMAND } from "./places.ts";
 import { mustBeOk } from "./processes.ts";
 import { buildPrograms } from "./programs.ts";
 import { parseTimes } from "./results.ts";
@@ -48,9 +49,10 @@ async function prepare(context: Context): Promise<Ready> {
       }),
     ),
     work(BY_COMMAND, STARTS[0], async () => {
-      const before = performance.now();
-      mustBeOk("cvm run", await cvm(host.home, ["run", "--rm", "base", "/usr/bin/true"]));
-      return { value: (performance.now() - before) / 1000 };
+      const before = host.cpu();
+      const command = [COMMAND, "run", "--rm", "base", "/usr/bin/true"];
+      const { value, cpu } = await timeHere(context, BY_COMMAND, command, { CVM_HOME: host.home });
+      return { value, cpu: cpu + host.cpu() - before };
     }),
     work(INSIDE, STARTS[0], async () => {
       const ended = await host.run({ image: "base", argv: ["/bench/timed", "/usr/bin/true"], volumes: { "/bench": folder } });

@@ -39,10 +39,21 @@ export class Pipe {
     const needed = this.#length + bytes.length;
     if (needed > this.#ring.length) this.#resize(Math.min(this.capacity, Math.max(PIPE_BUF, this.#ring.length * 2, needed)));
     const at = (this.#start + this.#length) % this.#ring.length;
-    const first = Math.min(bytes.length, this.#ring.length - at);
-    this.#ring.set(bytes.subarray(0, first), at);
-    this.#ring.set(bytes.subarray(first), 0);
+    const first = this.#ring.length - at;
+    if (bytes.length <= first) this.#ring.set(bytes, at);
+    else {
+      this.#ring.set(bytes.subarray(0, first), at);
+      this.#ring.set(bytes.subarray(first), 0);
+    }
     this.#length = needed;
+  }
+  /** Takes up to `max` bytes: a view of the ring where that is possible, valid until something is written. */
+  take(max: number): Uint8Array {
+    const count = Math.min(max, this.#length);
+    const start = this.#start;
+    const bytes = start + count <= this.#ring.length ? this.#ring.subarray(start, start + count) : this.peek(count);
+    this.skip(count);
+    return bytes;
   }
   peek(max: number): Uint8Array {
     const count = Math.min(max, this.#length);
@@ -97,12 +108,15 @@ export class PipeFile extends BaseFile {
   get name(): string {
     return this.entry !== null ? this.entry.shown() : `pipe:[${this.pipe.number}]`;
   }
+  /** The bytes may be a view that the next write to the pipe changes. */
   override read(max: number, offset: number | null): Uint8Array | number {
     if (!canRead(this.flags)) return -E.BADF;
     if (offset !== null) return -E.SPIPE;
     const { pipe } = this;
     if (max === 0) return EMPTY;
     if (pipe.length === 0) return pipe.writers === 0 ? EMPTY : -E.AGAIN;
+    // Who waits to write would do so while it is told, and write over a view.
+    if (pipe.waiters.size === 0) return pipe.take(max);
     const bytes = pipe.peek(max);
     pipe.skip(bytes.length);
     pipe.waiters.notify(Change.OUT);

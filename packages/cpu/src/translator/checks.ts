@@ -237,6 +237,8 @@ export class CheckPlan {
         const least = Math.min(distance, start);
         const end = Math.max(distance, start + access.size);
         if (least < -REACH || end > REACH) continue;
+        // Without a test of bounds, what is not known to be inside may have no page at all.
+        if (!needBounds && !known.covers(register, Bounds, least, end)) continue;
         if (access.store || this.#options.loads) {
           // Pages of one check are at most two.
           if (Math.max(hi, start + access.size) - Math.min(lo, start) > SLACK) continue;

@@ -379,6 +379,27 @@ describe("the DDC in force", () => {
     expect(peek(DATA, 4)).toEqual([1, 2, 3, 4]);
   });
 
+  test("is the caller's own after its handler has answered another thread, and a thread's after it ran", () => {
+    call(buffer("out"), [DATA, 4], () => PENDING);
+    const first = thread;
+    const hart = machine.createHart();
+    hart.pcc = process.pcc;
+    hart.ddc = capability.derive(capability.root(), process.region.base + DATA + PAGE_SIZE, PAGE_SIZE, Perm.Load | Perm.Store);
+    thread = cvm.addThread(2, process, hart);
+    thread.state = ThreadState.Running;
+    const { result } = call(buffer("out"), [8, 4], () => {
+      gate.complete(cvm, first, { result: 4, out: [{ arg: 0, value: fill(4) }] });
+      return { result: 2, out: [{ arg: 0, value: Uint8Array.of(9, 8) }] };
+    });
+    expect([result, first.hart.getInt(10)]).toEqual([2, 4]);
+    expect(peek(DATA, 4)).toEqual([1, 2, 3, 4]);
+    expect(peek(DATA + PAGE_SIZE + 8, 2)).toEqual([9, 8]);
+    call(buffer("out"), [16, 4], () => PENDING);
+    hart.ddc = capability.derive(capability.root(), process.region.base + DATA + 2 * PAGE_SIZE, PAGE_SIZE, Perm.Load | Perm.Store);
+    gate.complete(cvm, thread, { result: 1, out: [{ arg: 0, value: Uint8Array.of(7) }] });
+    expect([peek(DATA + PAGE_SIZE + 16, 1), peek(DATA + 2 * PAGE_SIZE + 16, 1)]).toEqual([[0], [7]]);
+  });
+
   const within = (base: number, length: number, perms: number = Perm.Load | Perm.Store): void => {
     thread.hart.ddc = capability.derive(capability.root(), process.region.base + base, length, perms);
   };

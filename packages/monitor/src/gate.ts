@@ -137,6 +137,7 @@ export class Gate {
       compartment.refuse("an answer came for a thread that waits for none");
       return;
     }
+    this.#memory.entered = null;
     this.#finish(compartment, thread, answer);
     if ((thread.state as number) === ThreadState.Pending) compartment.makeRunnable(thread);
   }
@@ -167,11 +168,12 @@ export class Gate {
         return;
       }
       if (thread.state === ThreadState.Dead) return;
+      this.#memory.entered = null;
     }
     if (answer.out !== undefined && thread.process === process) {
-      // Others have called since, or the DDC in force has changed.
+      // Others may have called since.
       compartment.host.sharing.enter(process.shared);
-      this.#memory.enter(hart);
+      if (this.#memory.entered !== hart) this.#memory.enter(hart);
       for (const output of answer.out) if (!this.#store(thread, output)) result = -Errno.EFAULT;
     }
     if (!thread.replaced) hart.setInt(A0, result);

@@ -14,6 +14,8 @@ export type Vector = Float64Array;
 export class GuestMemory {
   readonly #machine: MachinePort;
   readonly #authority: Authority = emptyAuthority();
+  /** Whose authority it is. Whoever lets a hart run, or changes its DDC, takes it anew. */
+  entered: HartPort | null = null;
   readonly #decoder: InstanceType<typeof TextDecoder> = new TextDecoder("utf-8", { ignoreBOM: true });
 
   constructor(machine: MachinePort) {
@@ -22,6 +24,7 @@ export class GuestMemory {
 
   /** Takes the authority of `hart` as it is now. */
   enter(hart: HartPort): void {
+    this.entered = hart;
     readAuthority(hart, this.#authority);
   }
 

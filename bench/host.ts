@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { listImages, makeScratchImage, requireImage, unpackImage } from "@cvm/cli";
 import type { HostConnection } from "../packages/cli/src/host/connection.ts";
 import { connectRunningHost } from "../packages/cli/src/host/client.ts";
-import { CACHE, COMMAND, HOME } from "./places.ts";
+import { COMMAND, HOME } from "./places.ts";
 import { mainThreadSeconds, mustBeOk, processorSeconds, run, type Ended } from "./processes.ts";
 
 const MIB = 1024 ** 2;
@@ -14,7 +14,7 @@ const MIB = 1024 ** 2;
 const START_MS = 20_000;
 const RUN_MS = 300_000;
 /** A home with the same images and nothing else: no translations that are kept, no cVMs. */
-const COLD_HOME = join(CACHE, "cold-home");
+const COLD_HOME = `${HOME}-cold`;
 
 /** Images that are made of Debian packages. */
 const PACKAGES = {

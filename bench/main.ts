@@ -9,7 +9,8 @@ import { parseSettings, USAGE, UsageError, type Settings } from "./arguments.ts"
 import { checkNames, checksTable, measureChecks, type ChecksResult } from "./checks.ts";
 import { calls, cpu } from "./kernels.ts";
 import { inOneLine, measureAll } from "./measure.ts";
-import { ROOT } from "./places.ts";
+import { takeLock } from "./lock.ts";
+import { HOME, ROOT } from "./places.ts";
 import { python } from "./python.ts";
 import { redis } from "./redis.ts";
 import { rowOf, tableOf, type Row } from "./report.ts";
@@ -132,6 +133,8 @@ async function main(args: readonly string[]): Promise<number> {
     say(`OTHER WORK USES THIS MACHINE (load ${load.toFixed(1)}): figures by the clock say little; --cpu counts processor time`);
   // The suite checks runs the sources themselves.
   if (settings.suites.some((suite) => suite !== "checks")) build();
+  const unlock = takeLock(HOME);
+  process.on("exit", unlock);
   const results = await measure(settings);
   print(settings, results);
   const { rows, checks, failures } = results;

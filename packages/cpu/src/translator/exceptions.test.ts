@@ -210,7 +210,7 @@ function meet(way: Way, edge: Edge, text: string): Set<string> {
           hart.setInt(9, 6);
           hart.pc = CODE;
         });
-        const exit = twins.finish(turn === 0 ? 1000 : 2, 100);
+        const exit = twins.finish(turn === 0 ? 1000 : 70, 100);
         const { pc, trapCause } = twins.interpreted.hart;
         seen.add(exit === Exit.Trap ? `${pc} ${trapCause}` : "end");
       }

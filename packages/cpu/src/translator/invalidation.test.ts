@@ -230,7 +230,7 @@ describe.each(WAYS)("guests that change their code, %s", (_, way) => {
       addi s0, s0, -1
       bnez s0, next
       ecall`,
-      { fuels: [100_000, 7] },
+      { fuels: [100_000, 71] },
     );
   });
 
@@ -281,7 +281,7 @@ describe.each(WAYS)("guests that change their code, %s", (_, way) => {
     const run = (): number => {
       twins.start(start);
       twins.setX(8, 0);
-      return twins.finish(50);
+      return twins.finish(80);
     };
     expect(run()).toBe(Exit.Ecall);
     const { stats } = twins.translator;
@@ -312,7 +312,7 @@ describe.each(WAYS)("guests that change their code, %s", (_, way) => {
     twins.put(text(1));
     twins.start();
     for (let step = 1; step < 60; step++) {
-      expect(twins.run(1 + (step % 40))).toBe(Exit.Fuel);
+      expect(twins.run(60 + (step % 40))).toBe(Exit.Fuel);
       twins.put(text(step));
     }
   });

@@ -275,6 +275,6 @@ test("functions, blocks and inlined code at small limits", () => {
     { inlineTotal: 6 },
     { inlineDepth: 0 },
   ]) {
-    withLimits({ limits: { ...limits, ...change } }, () => same(eager, text, { fuels: [1000, 1, 3] }));
+    withLimits({ limits: { ...limits, ...change } }, () => same(eager, text, { fuels: [1000, 1, 66] }));
   }
 });

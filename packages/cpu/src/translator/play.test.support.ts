@@ -47,7 +47,7 @@ function play(twins: Twins, flow: Flow): number {
   twins.start(start);
   const before = twins.interpreted.hart.instructions;
   let events = 0;
-  let fuel = 900;
+  let fuel = 1500;
   for (let turn = 0; fuel > 0 && events < 12; turn++) {
     const slice = Math.min(fuel, flow.fuels[turn % flow.fuels.length]!);
     const exit = twins.run(slice);

@@ -468,7 +468,7 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
         c.bnez s0, over2
         ecall
       over2: bnez s0, over`,
-        { fuels: [1000, 1] },
+        { fuels: [1000, 1, 67] },
       );
     }
   });
@@ -505,13 +505,13 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
 
   test("a function longer than a region, of straight code and of many blocks", () => {
     const straight = Array.from({ length: 3500 }, (_, at) => `addi s${2 + (at % 9)}, s${2 + ((at * 7) % 9)}, ${at % 100}`).join("\n");
-    same(way, `li s0, 6\nnext: ${straight}\naddi s0, s0, -1\nbeqz s0, end\nj next\nend: ecall`, { fuels: [1000, 1, 2] });
+    same(way, `li s0, 6\nnext: ${straight}\naddi s0, s0, -1\nbeqz s0, end\nj next\nend: ecall`, { fuels: [1000, 1, 66] });
     const blocks = Array.from(
       { length: 700 },
       (_, at) =>
         `andi t0, s1, ${1 << (at % 11)}\nbeqz t0, b${at}\naddi s1, s1, ${at % 50}\nsd s1, ${(at % 100) * 8}(a0)\nb${at}: addi s1, s1, 1`,
     ).join("\n");
-    same(way, `li s0, 8\nnext: ${blocks}\naddi s0, s0, -1\nbeqz s0, end\nj next\nend: ecall`, { fuels: [1000, 1, 2] });
+    same(way, `li s0, 8\nnext: ${blocks}\naddi s0, s0, -1\nbeqz s0, end\nj next\nend: ecall`, { fuels: [1000, 1, 66] });
   });
 
   test("many calls of a leaf with many branches", () => {
@@ -521,7 +521,7 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
       way,
       `li s0, 4\nli s3, 1000\nli s4, 600\nnext: li a1, 0\n${calls}\naddi s0, s0, -1\nbeqz s0, end\nj next\nend: ecall\nleaf: ${leaf}\nout: ret`,
       {
-        fuels: [100_000, 1000],
+        fuels: [100_000, 1000, 69],
       },
     );
   });
@@ -545,7 +545,7 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
     ${cases}
     end: ecall
     ${bodies}`,
-      { fuels: [100_000, 1, 7] },
+      { fuels: [100_000, 1, 71] },
     );
   });
 
@@ -566,7 +566,7 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
       const twins = same(way, "ecall");
       twins.put(text);
       twins.start();
-      for (const fuel of [1, 2, 5, 1000, 20_000, 70_000]) expect(twins.run(fuel)).toBe(Exit.Fuel);
+      for (const fuel of [1, 2, 5, 65, 67, 100, 1000, 20_000, 70_000]) expect(twins.run(fuel)).toBe(Exit.Fuel);
       expect(twins.translated.hart.fuelLeft).toBe(0);
     }
   });

@@ -101,6 +101,7 @@ const UNITS: Readonly<Record<string, string>> = {
   integer: "steps/s",
   matrix: "flop/s",
   memcpy: "bytes/s",
+  "memcpy-large": "bytes/s",
   mix: "iterations/s",
   nbody: "steps/s",
   qsort: "elements/s",
@@ -108,6 +109,7 @@ const UNITS: Readonly<Record<string, string>> = {
   strings: "bytes/s",
   triad: "bytes/s",
   "triad-int": "bytes/s",
+  "triad-large": "bytes/s",
 };
 
 async function prepare(context: Context, suite: "cpu" | "calls"): Promise<Ready> {

@@ -1,7 +1,11 @@
-/* The C library's memcpy, 16 KiB at a time, at places that differ. */
+/* The C library's memcpy, 16 KiB at a time (or BLOCK_BYTES), at places that differ. */
 #include "kernel.h"
 
-enum { BLOCK = 16384, ROOM = 4096, COPIES = 512 };
+#ifndef BLOCK_BYTES
+#define BLOCK_BYTES 16384
+#define COPIES_A_RUN 512
+#endif
+enum { BLOCK = BLOCK_BYTES, ROOM = 4096, COPIES = COPIES_A_RUN };
 
 static uint8_t from[BLOCK + ROOM] __attribute__((aligned(64))), to[BLOCK + ROOM] __attribute__((aligned(64)));
 
@@ -15,7 +19,7 @@ OPAQUE static void copy(void *target, const void *source, size_t size) { memcpy(
 OPAQUE static uint64_t run(void) {
   uint64_t sum = 0;
   for (uint32_t count = 0; count < COPIES; count++) copy(to + count * 1184 % ROOM, from + count * 2336 % ROOM, BLOCK);
-  for (uint32_t at = 0; at < BLOCK + ROOM; at += 61) sum = sum * 31 + to[at];
+  for (uint32_t at = 0; at < BLOCK + ROOM; at += BLOCK / 256 | 1) sum = sum * 31 + to[at];
   return sum;
 }
 

@@ -451,7 +451,8 @@ export class Machine implements MachinePort {
   /** What every write of trusted code does besides writing. */
   #written(address: number, length: number): void {
     this.#memory.changed(address, length);
-    this.#set64(ACTIVE_HART, "reservation", -1n);
+    this.#view.setInt32(ACTIVE_HART + State.reservation, -1, true);
+    this.#view.setInt32(ACTIVE_HART + State.reservation + 4, -1, true);
   }
   storeRange(address: number, bytes: Uint8Array): void {
     this.#check(address, bytes.length);

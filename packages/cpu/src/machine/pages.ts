@@ -49,11 +49,12 @@ export class Pages {
 
   /** True when every page that the range touches allows all of `prot`. */
   allows(address: number, length: number, prot: number): boolean {
-    const end = Math.ceil((address + Math.max(length, 1)) / PAGE_SIZE);
+    // Below 2^32: memory has 3.5 GiB at most.
+    const end = ((address + Math.max(length, 1) - 1) >>> 12) + 1;
     if (end > this.count) return false;
     const forbidden = ((prot & Prot.Read) === 0 ? 0 : Own.NoRead) | ((prot & Prot.Write) === 0 ? 0 : Own.NoWrite);
     const needed = (prot & Prot.Execute) === 0 ? 0 : Own.Execute;
-    for (let page = Math.floor(address / PAGE_SIZE); page < end; page++) {
+    for (let page = address >>> 12; page < end; page++) {
       const own = this.#own[page]!;
       if ((own & forbidden) !== 0 || (own & needed) !== needed) return false;
     }

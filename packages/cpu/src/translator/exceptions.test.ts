@@ -197,11 +197,13 @@ function meet(way: Way, edge: Edge, text: string): Set<string> {
   twins.put(text);
   prepare?.(twins);
   const seen = new Set<string>();
+  // Another pointer meets it too, or does not.
+  const other = /s2|sp/u.test(text);
   // The second time around code is translated on any engine.
   for (let turn = 0; turn < 2; turn++) {
     for (const distance of DISTANCES) {
       const s0 = BigInt(at) + BigInt(distance);
-      for (const s2 of [s0 + 264n, BigInt(DATA + 256)]) {
+      for (const s2 of other ? [s0 + 264n, BigInt(DATA + 256)] : [s0]) {
         twins.each(({ hart }) => {
           for (let register = 1; register < 32; register++) hart.setInt(register, register * 3);
           hart.setX(8, s0);
@@ -219,7 +221,7 @@ function meet(way: Way, edge: Edge, text: string): Set<string> {
   return seen;
 }
 
-describe.each(WAYS)("accesses that end a run, %s", (_, way) => {
+describe.each([WAYS[0]!, WAYS[2]!])("accesses that end a run, %s", (_, way) => {
   test.each(Object.entries(PROGRAMS))("%s", (_name, text) => {
     const stops = new Set<string>();
     for (const edge of Object.values(EDGES)) for (const stop of meet(way, edge, text)) stops.add(stop);

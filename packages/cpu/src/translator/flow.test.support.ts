@@ -16,6 +16,8 @@ export interface Flow {
   /** Pages of the data, as offsets, that allow only reads, or nothing. */
   readonly readOnly: readonly number[];
   readonly unmapped: readonly number[];
+  /** Pages with tagged capabilities all over. */
+  readonly tagged: readonly number[];
   readonly fcsr: number;
   /** Fuel of each run, in turn. */
   readonly fuels: readonly number[];
@@ -324,6 +326,10 @@ export function arbFlow(shape: "blocks" | "tree", mix: Mix = {}): fc.Arbitrary<F
       { maxLength: 1 },
     ),
     unmapped: fc.array(
+      fc.integer({ min: 0, max: DATA_BYTES / PAGE - 1 }).map((n) => DATA + n * PAGE),
+      { maxLength: 1 },
+    ),
+    tagged: fc.array(
       fc.integer({ min: 0, max: DATA_BYTES / PAGE - 1 }).map((n) => DATA + n * PAGE),
       { maxLength: 1 },
     ),

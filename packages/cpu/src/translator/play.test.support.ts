@@ -7,6 +7,7 @@ import { assemble, BASE, CODE, DATA, DATA_BYTES, PAGE, region, Twins, type Way }
 
 /** Where programs' code may be. */
 const CODE_BYTES = 3 * PAGE;
+const TAGGED = region();
 const PATTERN = Uint8Array.from({ length: DATA_BYTES }, (_, at) => (at * 37) ^ (at >>> 3));
 
 /** Runs a program on both for some time, going on after exceptions. Returns how many instructions it did. */
@@ -19,6 +20,7 @@ function play(twins: Twins, flow: Flow): number {
     machine.storeRange(BASE + DATA, PATTERN);
     machine.protect(BASE + CODE, CODE_BYTES, Prot.Read | Prot.Write | Prot.Execute);
     machine.protect(BASE + DATA, DATA_BYTES, Prot.Read | Prot.Write);
+    for (const page of flow.tagged) for (let at = page; at < page + PAGE; at += 64) machine.storeCapability(BASE + at, TAGGED);
     for (const page of flow.readOnly) machine.protect(BASE + page, PAGE, Prot.Read);
     for (const page of flow.unmapped) machine.protect(BASE + page, PAGE, 0);
     hart.ddc = region(BASE, flow.ddcBytes);

@@ -3,6 +3,7 @@ import type { Authority, Capability, ExitCode, HartPort } from "../abi.ts";
 import { Exit, REGISTER_FILE_BYTES } from "../abi.ts";
 import { fromRaw, toRaw } from "../capability/operations.ts";
 import { AGAIN, HOT, TRANSLATED } from "../interpreter/generate.ts";
+import { RESERVE } from "../translator/emit.ts";
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "../translator/results.ts";
 import type { Translator } from "../translator/translator.ts";
 import { F, HART_USED, readRegister, readScr, Scr, State, writeRegister, X, type StateField } from "./layout.ts";
@@ -70,10 +71,17 @@ export class Hart implements HartPort {
   #runTranslated(translator: Translator): number {
     this.#select(translator);
     for (;;) {
-      const slice = this.fuelLeft < SLICE ? this.fuelLeft : SLICE;
+      // What is too little for translated code is left to the interpreter, which stops exactly.
+      const slice = this.fuelLeft < SLICE ? this.fuelLeft : SLICE + RESERVE;
       let code = translator.run(slice);
       if (code !== UNUSABLE) this.fuelLeft -= slice - this.#get("fuel");
-      if (code !== Exit.Fuel && this.fuelLeft > 0) {
+      if (code === Exit.Fuel && this.fuelLeft <= RESERVE) {
+        translator.observe(false);
+        code = this.#interpret();
+        translator.observe(true);
+        if (code !== Exit.Fuel && code < AGAIN) return code;
+        this.#select(translator);
+      } else if (code !== Exit.Fuel && this.fuelLeft > 0) {
         if (translator.eager) code = this.#interpretOne(translator, code);
         else if (code === NOT_TRANSLATED && translator.missed(this.pc)) code = TRANSLATED;
         else {

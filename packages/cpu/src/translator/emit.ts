@@ -25,15 +25,22 @@ import { CheckPlan, type Check, type CheckOptions } from "./checks.ts";
 import { constant, isBoolean, registerOf } from "./fold.ts";
 import { order } from "./graph.ts";
 import type { Instructions } from "./instructions.ts";
-import { analyse } from "./liveness.ts";
+import { analyse, checksFuel } from "./liveness.ts";
 import { End, target, type Block, type Edge, type Region } from "./region.ts";
 import { Kind, type Shape } from "./shapes.ts";
 
 /** Deepest nesting of guest calls on the WebAssembly stack; a deeper call leaves all frames and starts again. */
 export const MAX_DEPTH = 200;
 
-/** Fuel is the upper half of the counter (negative, 0 when it is used up), instructions the lower. */
-const FUEL = 1n << 32n;
+/**
+ * The counter of translated code: instructions in its lower half, fuel in the upper, which starts at {@link RESERVE} - fuel. It is looked at where
+ * functions begin, return and go back to the head of a loop, and is negative as long as more than the reserve is left. Between two looks less than that is
+ * used, so that the interpreter gets what is left and stops where it always does.
+ */
+export const RESERVE = 64;
+const FUEL = 2 ** 32;
+/** Most edges of a region that use fuel without a look at it. */
+const UNCHECKED = 48;
 
 /** What functions of a unit find around them. */
 export interface Surroundings {
@@ -50,11 +57,21 @@ const COUNTER = 0;
 const PC = 1;
 const DEPTH = 2;
 
+/** What a way out in the middle of a block adds to the counter, and its pc + 1: pc in 32 bits, instructions in 20, fuel in 12. */
+const SITE_COUNT = 2 ** 20;
+const SITE_FUEL_SHIFT = 52;
+function siteValue(pending: number, pc: number): bigint {
+  return (BigInt(Math.floor(pending / FUEL)) << BigInt(SITE_FUEL_SHIFT)) | (BigInt(pending % FUEL) << 32n) | BigInt(pc + 1);
+}
+
 class RegionEmitter {
   readonly #c: Code = new Code(["i64", "i32", "i32"]);
   readonly #code: Instructions;
   readonly #s: Surroundings;
   readonly #order: Block[];
+  readonly #entry: number;
+  /** All edges that use fuel look at it. */
+  readonly #everyEdge: boolean;
   readonly #plan: CheckPlan;
   readonly #x: Int32Array = new Int32Array(32).fill(-1);
   readonly #f: Int32Array = new Int32Array(32).fill(-1);
@@ -76,9 +93,13 @@ class RegionEmitter {
   constructor(code: Instructions, region: Region, surroundings: Surroundings) {
     this.#code = code;
     this.#s = surroundings;
+    this.#entry = region.entry;
     this.#order = order(region);
+    let unchecked = 0;
+    for (const block of this.#order) for (const edge of block.edges) if (edge.fuel) unchecked++;
+    this.#everyEdge = unchecked > UNCHECKED;
     this.#plan = new CheckPlan(code, this.#order, surroundings.checks);
-    analyse(code, this.#order, { leaves: (block, position) => this.#leaves(block, position) });
+    analyse(code, this.#order, { leaves: (block, position) => this.#leaves(block, position), everyEdge: this.#everyEdge });
     const c = this.#c;
     let usedX = 0;
     let usedF = 0;
@@ -107,6 +128,14 @@ class RegionEmitter {
 
   emit(): Code {
     const c = this.#c;
+    c.get(COUNTER);
+    c.i64(0);
+    c.op("i64.ge_s");
+    c.if();
+    c.get(COUNTER);
+    c.i32((this.#entry + 1) | 0);
+    c.return();
+    c.end();
     if (this.#base >= 0) {
       c.i32(0);
       c.memory("i32.load", TRANSLATION.dataBase);
@@ -227,7 +256,7 @@ class RegionEmitter {
       if (sites[site] === position) {
         // The innermost block is that of the last site.
         this.#site = labels[site++];
-        this.#siteValue = (BigInt(pending + position) << 32n) | BigInt(this.#code.pc[index]! + 1);
+        this.#siteValue = siteValue(pending + position, this.#code.pc[index]!);
       }
       if (position < ins.length) this.#instruction(index, this.#plan.at(block, position));
       else if (this.#throughRegister(block)) this.#indirectTarget(index);
@@ -254,6 +283,14 @@ class RegionEmitter {
     c.get(this.#wide);
     c.i64(32);
     c.op("i64.shr_u");
+    c.i64(SITE_COUNT - 1);
+    c.op("i64.and");
+    c.op("i64.add");
+    c.get(this.#wide);
+    c.i64(SITE_FUEL_SHIFT);
+    c.op("i64.shr_u");
+    c.i64(32);
+    c.op("i64.shl");
     c.op("i64.add");
     c.get(this.#wide);
     c.op("i32.wrap_i64");
@@ -262,16 +299,17 @@ class RegionEmitter {
   }
 
   // ---- ends of blocks
-  #count(amount: number, fuel: boolean): void {
+  /** Adds to the counter. */
+  #count(amount: number): void {
     const c = this.#c;
-    if (amount === 0 && !fuel) return;
+    if (amount === 0) return;
     c.get(COUNTER);
-    c.i64(BigInt(amount) + (fuel ? FUEL : 0n));
+    c.i64(amount);
     c.op("i64.add");
     c.set(COUNTER);
   }
-  /** Leaves at the architectural pc that `pc` pushes if fuel is used up. */
-  #outOfFuel(block: Block, pc: () => void): void {
+  /** Leaves at a pc if little fuel is left. */
+  #outOfFuel(block: Block, pc: number): void {
     const c = this.#c;
     c.get(COUNTER);
     c.i64(0);
@@ -279,20 +317,19 @@ class RegionEmitter {
     c.if();
     this.#spillAll(block);
     c.get(COUNTER);
-    pc();
-    c.i32(1);
-    c.op("i32.or");
+    c.i32((pc + 1) | 0);
     c.return();
     c.end();
   }
-  /** `pending`: instructions done that are not counted yet. */
-  #edge(block: Block, edge: Edge, pending: number, fuel: boolean): void {
+  /** `pending`: what is done and not yet counted. */
+  #edge(block: Block, edge: Edge, pending: number): void {
     const c = this.#c;
     const to = target(edge);
+    const checked = checksFuel(block, edge, this.#everyEdge);
     const inline = to !== undefined && to.rpo > block.rpo && !to.merge;
-    if (fuel || !inline || to.loop) this.#count(pending, fuel);
-    const rest = fuel || !inline || to.loop ? 0 : pending;
-    if (fuel) this.#outOfFuel(block, () => c.i32(edge.pc | 0));
+    const flush = checked || !inline || to.loop;
+    if (flush) this.#count(pending);
+    if (checked) this.#outOfFuel(block, edge.pc);
     if (to === undefined) {
       this.#spillAll(block);
       return this.#tailCall(edge.pc);
@@ -303,7 +340,7 @@ class RegionEmitter {
     }
     if (to.rpo <= block.rpo) c.br(this.#loops.get(to)!);
     else if (to.merge) c.br(this.#merges.get(to)!);
-    else this.#tree(to, rest);
+    else this.#tree(to, flush ? 0 : pending);
   }
   /** Goes on at a known pc outside of the region. Registers are written back. */
   #tailCall(pc: number): void {
@@ -345,13 +382,13 @@ class RegionEmitter {
     switch (block.end) {
       case End.Jump:
         if (last >= 0 && code.kind(last) !== Kind.Branch) this.#link(last);
-        return this.#edge(block, block.edges[0]!, pending, block.edges[0]!.fuel);
+        return this.#edge(block, block.edges[0]!, pending + (block.edges[0]!.fuel ? FUEL : 0));
       case End.Branch:
         return this.#branch(block, pending);
       case End.Call:
         return this.#call(block, pending);
       case End.Return:
-        this.#count(pending, true);
+        this.#count(pending + FUEL);
         return this.#return(block);
       case End.Back: {
         const back = block.edges[0]!;
@@ -359,15 +396,14 @@ class RegionEmitter {
         c.i32(back.pc | 0);
         c.op("i32.ne");
         c.if();
-        this.#count(pending, true);
+        this.#count(pending + FUEL);
         this.#return(block);
         c.end();
-        return this.#edge(block, back, pending, true);
+        return this.#edge(block, back, pending + FUEL);
       }
       case End.Indirect:
         this.#link(last);
-        this.#count(pending, true);
-        this.#outOfFuel(block, () => c.get(this.#next));
+        this.#count(pending + FUEL);
         this.#spillAll(block);
         c.get(COUNTER);
         c.get(this.#next);
@@ -375,7 +411,7 @@ class RegionEmitter {
         this.#slot(() => c.get(this.#next));
         return c.returnCallIndirect(this.#s.type);
       case End.Interpret:
-        this.#count(pending - 1, false);
+        this.#count(pending - 1);
         this.#spillAll(block);
         c.get(COUNTER);
         c.i32((code.pc[last]! + 1) | 0);
@@ -389,7 +425,7 @@ class RegionEmitter {
             c.op("i32.eq");
             c.if();
           }
-          this.#edge(block, edge, 0, false);
+          this.#edge(block, edge, 0);
           if (more) c.end();
         });
     }
@@ -448,12 +484,13 @@ class RegionEmitter {
       this.#expr(statement.cond);
       return this.#hammock(block, pending);
     }
-    if (known !== undefined) return this.#edge(block, known === 0 ? other! : taken, pending, known !== 0 && taken.fuel);
+    const passing = pending + (taken.fuel ? FUEL : 0);
+    if (known !== undefined) return known === 0 ? this.#edge(block, other!, pending) : this.#edge(block, taken, passing);
     this.#expr(statement.cond);
     c.if();
-    this.#edge(block, taken, pending, taken.fuel);
+    this.#edge(block, taken, passing);
     c.else();
-    this.#edge(block, other!, pending, false);
+    this.#edge(block, other!, pending);
     c.end();
     c.unreachable();
   }
@@ -487,7 +524,7 @@ class RegionEmitter {
     c.op("i64.add");
     c.set(COUNTER);
     c.release("i32", condition);
-    this.#edge(block, block.edges[0]!, 0, false);
+    this.#edge(block, block.edges[0]!, 0);
   }
 
   #call(block: Block, pending: number): void {
@@ -501,8 +538,7 @@ class RegionEmitter {
     };
     this.#link(last);
     const fuel = callee < 0 || callee <= code.pc[last]!;
-    this.#count(pending, fuel);
-    if (fuel) this.#outOfFuel(block, pc);
+    this.#count(pending + (fuel ? FUEL : 0));
     this.#spillAll(block);
     c.get(DEPTH);
     c.i32(MAX_DEPTH);
@@ -536,7 +572,7 @@ class RegionEmitter {
     if (to === undefined) return this.#tailCall(back.pc);
     this.#loadFlags();
     this.#load(to.liveX, to.liveF);
-    this.#edge(block, back, 0, false);
+    this.#edge(block, back, 0);
   }
 
   // ---- instructions

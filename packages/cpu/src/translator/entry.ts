@@ -6,11 +6,12 @@ import { loadState, storeState } from "../interpreter/slow-paths.ts";
 import { Code } from "../wasm/code.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { SLACK } from "./checks.ts";
+import { RESERVE } from "./emit.ts";
 import { TRANSLATED } from "./unit.ts";
 
 /** What the module exports. */
 export interface EntryExports {
-  /** Runs translated code from the pc of the active hart on; {@link Exit.Fuel} or one of results.ts. */
+  /** Runs translated code from the pc of the active hart on; {@link Exit.Fuel} when no more than {@link RESERVE} is left, or one of results.ts. */
   enter(fuel: number): number;
   /** Slot 0 of the table: nothing is translated there. */
   miss: unknown;
@@ -81,10 +82,12 @@ function enter(type: number): Code {
   c.i64(SLACK + PAGE_SIZE);
   c.op("i64.sub");
   c.memory("i64.store", TRANSLATION.dataLimit);
+  c.i64(RESERVE);
   c.get(0);
   c.op("i64.extend_i32_u");
-  c.i64(-1n << 32n);
-  c.op("i64.mul");
+  c.op("i64.sub");
+  c.i64(32);
+  c.op("i64.shl");
   c.set(counter);
   loadState(c, "pc");
   c.op("i32.wrap_i64");
@@ -138,19 +141,13 @@ function enter(type: number): Code {
     c.op("i64.and");
     c.op("i64.add");
   });
-  // Fuel that is left; none if more was used than there was.
   storeState(c, "fuel", () => {
-    c.i32(0);
+    c.i32(RESERVE);
     c.get(counter);
     c.i64(32);
     c.op("i64.shr_s");
     c.op("i32.wrap_i64");
     c.op("i32.sub");
-    c.i32(0);
-    c.get(counter);
-    c.i64(0);
-    c.op("i64.lt_s");
-    c.select();
   });
   c.i32(Exit.Fuel);
   c.i32(TO_INTERPRETER);

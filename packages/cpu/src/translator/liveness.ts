@@ -1,15 +1,24 @@
 /** Which registers hold values in locals that the state block does not have (dirty), and which are needed (live). */
 import type { Instructions } from "./instructions.ts";
-import { End, target, type Block } from "./region.ts";
+import { End, target, type Block, type Edge } from "./region.ts";
 
 export interface Sites {
   /** True if the instruction at this position may leave to the interpreter, with all registers written back. */
   leaves(block: Block, position: number): boolean;
+  /** See {@link checksFuel}. */
+  readonly everyEdge: boolean;
+}
+
+/** The edge looks at the fuel that is left: back to the head of a loop, or, in regions with many of them, wherever some is used. */
+export function checksFuel(block: Block, edge: Edge, everyEdge: boolean): boolean {
+  const to = target(edge);
+  return (to !== undefined && to.rpo <= block.rpo) || (everyEdge && edge.fuel);
 }
 
 /** True if some way out of the region is at the end of the block. */
-export function exits(block: Block): boolean {
-  return block.end >= End.Call && block.end !== End.Dispatch ? true : block.edges.some((edge) => target(edge) === undefined || edge.fuel);
+function exits(block: Block, everyEdge: boolean): boolean {
+  if (block.end >= End.Call && block.end !== End.Dispatch) return true;
+  return block.edges.some((edge) => target(edge) === undefined || checksFuel(block, edge, everyEdge));
 }
 
 /** Fills in dirty and live masks. After a call everything is written back and read again. */
@@ -67,7 +76,7 @@ function liveBefore(code: Instructions, block: Block, sites: Sites): { x: number
       f |= to.liveF;
     }
   }
-  if (exits(block)) {
+  if (exits(block, sites.everyEdge)) {
     x |= dirtyAfterX;
     f |= dirtyAfterF;
   }

@@ -204,7 +204,8 @@ export class Translator {
     if (pc >= span) return false;
     if (this.#slotAt(base + pc) !== 0) return true;
     // A unit has an entry for each region, and a region an instruction; each entry may need a block of slots.
-    if (this.stats.bytes + this.#all.size * UNIT_BYTES > this.#options.capacity || this.#nextBlock + this.#options.batch >= SLOT_BLOCKS) this.flush();
+    if (this.stats.bytes + this.#all.size * UNIT_BYTES > this.#options.capacity || this.#nextBlock + this.#options.batch >= SLOT_BLOCKS)
+      this.flush();
     const versions = this.#units.get(pc) ?? [];
     for (const [at, unit] of versions.entries()) {
       if (!this.#equal(unit)) continue;

@@ -53,6 +53,17 @@ function refused(name: string, title: string, code: string): Attempt {
   };
 }
 
+/** The host is not worn out: the program ends as any other does, with a right result. */
+function lives(name: string, title: string, code: string): Attempt {
+  return {
+    name,
+    title,
+    code,
+    held: ({ status, stderr }) => status === 0 && stderr === "",
+    summary: ({ status }) => (status === 0 ? "went on, results right" : `exit ${status}`),
+  };
+}
+
 /** Ends with the exit code in a0. */
 const EXIT = "li a7, 94\necall\n";
 const BREACHED = `li a0, ${BREACH}\n${EXIT}`;
@@ -131,6 +142,75 @@ export const ATTEMPTS: readonly Attempt[] = [
   ),
 ];
 
+/** More than what makes code hot, so that it is translated. */
+const HOT = 3000;
+/** Maps 1 MiB that may be read, written and executed; s1: where. */
+const MAP_CODE = "li a0, 0\nli a1, 0x100000\nli a2, 7\nli a3, 0x22\nli a4, -1\nli a5, 0\nli a7, 222\necall\nmv s1, a0\n";
+/**
+ * Writes s0 functions, each of which adds two numbers to s3, and calls each as often as makes it hot; s2: bytes from one to the next. s4 has the
+ * sum that must come out.
+ */
+const generate = (functions: number, distance: number, calls: number): string => `${MAP_CODE}
+  li s0, ${functions}
+  li s2, ${distance}
+  li s3, 0
+  li s4, 0
+  next: andi t0, s0, 1023
+  slli t1, t0, 20
+  li t2, 0x00098993
+  or t1, t1, t2
+  sw t1, 0(s1)
+  sw t1, 4(s1)
+  li t2, 0x00008067
+  sw t2, 8(s1)
+  fence.i
+  li s5, ${calls}
+  again: jalr s1
+  add s4, s4, t0
+  add s4, s4, t0
+  addi s5, s5, -1
+  bnez s5, again
+  add s1, s1, s2
+  addi s0, s0, -1
+  bnez s0, next
+  li a0, 0
+  beq s3, s4, right
+  li a0, ${BREACH}
+  right: ${EXIT}`;
+
+/** Attempts from loops that are hot, so that translated code makes them. They take longer. */
+export const HOT_ATTEMPTS: readonly Attempt[] = [
+  fault(
+    "hot-jump",
+    "jump outside from a hot loop",
+    "bounds",
+    `li s0, ${HOT}\nla s1, f\nli s2, ${OUTSIDE}\nnext: addi s0, s0, -1\nseqz t0, s0\nneg t0, t0\nand t1, t0, s2\nnot t0, t0\nand t0, t0, s1\nor t0, t0, t1\njalr t0\nbgez s0, next\n${BREACHED}f: ret\n`,
+  ),
+  fault(
+    "hot-return",
+    "return to an address before its code from a hot loop",
+    "bounds",
+    `li s0, ${HOT}\nnext: jal ra, f\naddi s0, s0, -1\nj next\nf: bnez s0, fine\nli ra, -4\nfine: ret\n`,
+  ),
+  // The end of the region is DDC's length; the pointer is where it may be until the last round.
+  ...(
+    [
+      ["hot-store", "store over the end from a hot loop", "sd s0, 8(s1)\nsd s0, 0(s1)", 12],
+      ["hot-store-below", "store below the start from a hot loop", "sd s0, -8(s1)\nsd s0, -16(s1)", undefined],
+      ["hot-load", "load over the end from a hot loop", "lw a1, 0(s1)\nld a2, 4(s1)", 2],
+    ] as const
+  ).map(([name, title, accesses, before]) =>
+    fault(
+      name,
+      title,
+      "bounds",
+      `${READ_DDC}cgetlen s2, ct0\naddi s2, s2, -${before ?? 0}\n${before === undefined ? "li s2, 4\n" : ""}addi s3, sp, -256\nli s0, ${HOT}\nli t0, 0\nmv s1, s3\nnext: ${accesses}\naddi s0, s0, -1\nbnez s0, on\nmv s1, s2\non: bgez s0, next\n${BREACHED}`,
+    ),
+  ),
+  lives("generate", "generate code at new places without end", generate(8000, 64, 60)),
+  lives("rewrite", "rewrite hot code again and again", generate(3000, 0, 250)),
+];
+
 /** What a hostile program may hold at most. */
 export const HYBRID_PERMISSIONS: number = Perm.Load | Perm.Store | Perm.LoadCap | Perm.Global;
 
@@ -138,7 +218,7 @@ export const HYBRID_PERMISSIONS: number = Perm.Load | Perm.Store | Perm.LoadCap 
 export async function makeHostileImage(reference: string): Promise<void> {
   await makeScratchImage(
     reference,
-    ATTEMPTS.map((attempt) => ({ path: `hostile/${attempt.name}`, mode: 0o755, data: staticElf(attempt.code) })),
+    [...ATTEMPTS, ...HOT_ATTEMPTS].map((attempt) => ({ path: `hostile/${attempt.name}`, mode: 0o755, data: staticElf(attempt.code) })),
     { Env: [], WorkingDir: "/" },
   );
 }

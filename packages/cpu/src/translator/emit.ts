@@ -49,6 +49,8 @@ export interface Surroundings {
   readonly intrinsic: (name: string) => number;
   /** Index of the function of an entry of this unit. */
   readonly functionAt: (pc: number) => number | undefined;
+  /** Instructions that repeating loops may add to a region. */
+  readonly unrolled: number;
   readonly checks: CheckOptions & { readonly bounds: boolean; readonly pages: boolean };
 }
 
@@ -94,7 +96,7 @@ class RegionEmitter {
     this.#code = code;
     this.#s = surroundings;
     this.#entry = region.entry;
-    this.#order = order(region);
+    this.#order = order(region, surroundings.unrolled);
     let unchecked = 0;
     for (const block of this.#order) for (const edge of block.edges) if (edge.fuel) unchecked++;
     this.#everyEdge = unchecked > UNCHECKED;

@@ -46,9 +46,52 @@ function cycles(nodes: ReadonlySet<Block>): Set<Block>[] {
   return result;
 }
 
+/** Instructions of a loop that is repeated until it has about this many. */
+const UNROLLED = 40;
+const MOST_COPIES = 4;
+
+/**
+ * Repeats the blocks of an innermost loop: fuel is looked at once for all copies, and what one proves about addresses holds for the next. `room`: instructions
+ * that may be added. Returns how many were.
+ */
+function unroll(region: Region, component: ReadonlySet<Block>, head: Block, room: number): number {
+  let size = 0;
+  for (const block of component) {
+    if (block.end === End.Call || block.end === End.Dispatch || block.edges.some((edge) => edge.via !== undefined)) return 0;
+    size += block.count + block.hammock.length;
+  }
+  const copies = Math.min(MOST_COPIES, Math.floor(UNROLLED / size), 1 + Math.floor(room / size));
+  if (copies < 2) return 0;
+  const members = [...component];
+  const backEdges = members.flatMap(({ edges }) => edges.filter(({ to }) => to === head));
+  let open = backEdges;
+  for (let copy = 1; copy < copies; copy++) {
+    const next = new Map(members.map((block): [Block, Block] => [block, new Block(block.pc)]));
+    for (const edge of open) edge.to = next.get(head);
+    open = [];
+    for (const [from, to] of next) {
+      to.ins = from.ins;
+      to.last = from.last;
+      to.end = from.end;
+      to.callee = from.callee;
+      to.hammock = from.hammock;
+      to.path = from.path;
+      to.edges = from.edges.map((edge): Edge => {
+        const isBack = edge.to !== undefined && backEdges.includes(edge);
+        const made: Edge = { ...edge, to: isBack ? head : edge.to === undefined ? undefined : (next.get(edge.to) ?? edge.to) };
+        if (isBack) open.push(made);
+        return made;
+      });
+      region.blocks.push(to);
+    }
+  }
+  return size * (copies - 1);
+}
+
 /** Gives each loop that has several entries a dispatch block as its only one. Returns where the region starts. */
-function dispatchLoops(region: Region): Block {
+function dispatchLoops(region: Region, unrolled: number): Block {
   const { head } = region;
+  let room = unrolled;
   let start = head;
   const fix = (nodes: ReadonlySet<Block>): void => {
     for (const component of cycles(nodes)) {
@@ -76,7 +119,14 @@ function dispatchLoops(region: Region): Block {
           region.blocks.push(first);
           start = first;
         }
-      } else inner.delete([...entries][0] ?? [...component][0]!);
+      } else {
+        const only = [...entries][0] ?? [...component][0]!;
+        inner.delete(only);
+        if (entries.size === 1 && cycles(inner).length === 0) {
+          room -= unroll(region, component, only, room);
+          continue;
+        }
+      }
       if (inner.size > 0) fix(inner);
     }
   };
@@ -85,11 +135,11 @@ function dispatchLoops(region: Region): Block {
 }
 
 /**
- * Blocks in reverse postorder, with dominators (Cooper, Harvey and Kennedy 2001) and what emission needs. Edges that would
+ * Blocks in reverse postorder, at most `unrolled` instructions of them copies of loops, with dominators (Cooper, Harvey and Kennedy 2001) and what emission needs. Edges that would
  * still enter a loop beside its head leave the region.
  */
-export function order(region: Region): Block[] {
-  const start = dispatchLoops(region);
+export function order(region: Region, unrolled: number): Block[] {
+  const start = dispatchLoops(region, unrolled);
   for (;;) {
     const result = reversePostorder(region.blocks, start);
     dominators(result);

@@ -95,6 +95,8 @@ export interface Limits {
   readonly inlineTotal: number;
   /** How often functions are inlined in functions. */
   readonly inlineDepth: number;
+  /** Instructions that repeating loops may add to a region. */
+  readonly unrolled: number;
   /** Instructions that a branch may jump over without a branch. */
   readonly hammock: number;
 }

@@ -36,7 +36,7 @@ export interface TranslatorOptions extends UnitOptions {
 }
 
 export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status"> = {
-  limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, hammock: 3 },
+  limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, unrolled: 600, hammock: 3 },
   batch: 400,
   capacity: 128 * 1024 * 1024,
   checks: { merge: true, bounds: true, pages: true, loads: true, exact: new Set() },

@@ -108,6 +108,7 @@ export function translate(
     type,
     intrinsic: (name) => intrinsics.get(name)!,
     functionAt: (pc) => functions.get(pc),
+    unrolled: options.limits.unrolled,
     checks: options.checks,
   };
   let maxTarget = 0;

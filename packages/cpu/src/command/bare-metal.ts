@@ -131,13 +131,16 @@ export function runBareMetal(file: Uint8Array, options: RunOptions): RunResult {
   machine.protect(RAM, RAM_BYTES, Prot.Read | Prot.Write | Prot.Execute);
   const htif = new Htif(machine, elf, options.write);
   const cpu = new PrivilegedHart(machine, elf.entry);
-  const end = (status: number, problem?: string): RunResult => ({
-    status,
-    instructions: cpu.hart.instructions,
-    bareMetal: true,
-    registers: dumpRegisters(cpu.hart),
-    ...(problem === undefined ? {} : { problem }),
-  });
+  const end = (status: number, problem?: string): RunResult => {
+    options.ended?.(machine);
+    return {
+      status,
+      instructions: cpu.hart.instructions,
+      bareMetal: true,
+      registers: dumpRegisters(cpu.hart),
+      ...(problem === undefined ? {} : { problem }),
+    };
+  };
   let slice = FIRST_SLICE;
   for (;;) {
     const before = cpu.hart.instructions;

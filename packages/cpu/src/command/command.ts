@@ -14,6 +14,8 @@ export interface Io {
   readonly err: (data: string | Uint8Array) => void;
   /** Throws an Error whose message names what is wrong with the file. */
   readonly readFile: (path: string) => Uint8Array;
+  /** Absent: nothing may be written. */
+  readonly writeFile?: (path: string, bytes: Uint8Array) => void;
 }
 
 /** A command line after the command's name. */

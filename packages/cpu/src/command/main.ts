@@ -1,5 +1,5 @@
 /** The command line of `cvm-cpu`: finds the command, parses its options, and turns errors into exit statuses. */
-import { readFileSync, writeSync } from "node:fs";
+import { readFileSync, writeFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { checkArithmeticCommand } from "./check-arithmetic.ts";
 import { UsageError, type Command, type Io } from "./command.ts";
@@ -38,6 +38,7 @@ const standardIo: Io = {
   out: (data) => write(1, data),
   err: (data) => write(2, data),
   readFile: (path) => readFileSync(path),
+  writeFile: (path, bytes) => writeFileSync(path, bytes),
 };
 
 function version(): string {

@@ -1,6 +1,7 @@
 /** `cvm-cpu run`: runs programs and says how they ended. */
 import type { EngineName } from "../abi.ts";
 import { choiceOption, integerOption, UsageError, type Command, type Input, type Io } from "./command.ts";
+import type { Machine } from "../machine/machine.ts";
 import { DEFAULT_MAX_INSTRUCTIONS, runElf, type RunResult } from "./run.ts";
 
 interface Timed extends RunResult {
@@ -13,8 +14,29 @@ function runFile(file: string, input: Input, io: Io): Timed {
   const elf = io.readFile(file);
   const start = performance.now();
   const write = (descriptor: number, bytes: Uint8Array): void => (descriptor === 2 ? io.err : io.out)(bytes);
-  const result = runElf(elf, write, { engine, maxInstructions });
+  const ended = (machine: Machine): void => translation(machine, input, io);
+  const result = runElf(elf, write, { engine, maxInstructions, ended });
   return { ...result, milliseconds: performance.now() - start };
+}
+
+/** What the translator did, and the WebAssembly that it made of a place, if they are wanted. */
+function translation({ translator }: Machine, input: Input, io: Io): void {
+  if (input.values["stats"] === true && translator !== undefined) {
+    const { units, instructions, bytes, milliseconds, links, unlinks, flushes, outOfFuel, missed, left } = translator.stats;
+    io.err(
+      `translated ${instructions} instructions to ${units} units of ${bytes} bytes in ${milliseconds.toFixed(0)} ms; linked ${links}, unlinked ${unlinks}, flushed ${flushes}\n` +
+        `came back: out of fuel ${outOfFuel}, to code that is not translated ${missed}, to an instruction for the interpreter ${left}\n`,
+    );
+  }
+  const place = input.values["dump-wasm"];
+  if (typeof place !== "string") return;
+  const pc = Number(place);
+  if (!Number.isSafeInteger(pc) || pc < 0) throw new UsageError(`--dump-wasm needs a pc, for example 0x10180, not "${place}"`);
+  const binary = translator?.binaryAt(pc);
+  if (binary === undefined) return io.err(`cvm-cpu: nothing was translated at 0x${pc.toString(16)}\n`);
+  const file = `pc_${pc.toString(16)}.wasm`;
+  io.writeFile?.(file, binary);
+  io.err(`${file}: ${binary.length} bytes\n`);
 }
 
 const speed = ({ instructions, milliseconds }: Timed): string =>
@@ -62,13 +84,14 @@ function runAll(files: readonly string[], input: Input, io: Io): number {
 
 export const runCommand: Command = {
   name: "run",
-  usage: "[--stats] [--dump-registers] [--engine interpreter|translator|eager] [--max-instructions N] FILE.elf …",
+  usage: "[--stats] [--dump-registers] [--dump-wasm PC] [--engine interpreter|translator|eager] [--max-instructions N] FILE.elf …",
   summary: "run static riscv64 programs that need write and exit only, or bare-metal ones (with tohost) in machine mode",
   options: {
     stats: { type: "boolean" },
     "dump-registers": { type: "boolean" },
     engine: { type: "string" },
     "max-instructions": { type: "string" },
+    "dump-wasm": { type: "string" },
   },
   run(input, io) {
     const [file] = input.files;

@@ -49,6 +49,24 @@ describe("running one program alone", () => {
     expect(await main(["run", "good.elf"], io)).toBe(0);
     expect(errors).toHaveLength(4);
   });
+  test("--stats says what was translated, --dump-wasm writes it down", async () => {
+    const loop = elfOf("li a1, 100\nloop: addi a1, a1, -1\nbnez a1, loop\nli a0, 0\nli a7, 93\necall");
+    const errors: string[] = [];
+    const written: Record<string, Uint8Array> = {};
+    const io: Io = {
+      out: () => {},
+      err: (data) => void errors.push(String(data)),
+      readFile: () => loop,
+      writeFile: (path, bytes) => void (written[path] = bytes),
+    };
+    expect(await main(["run", "--engine", "eager", "--stats", "--dump-wasm", "0x1007c", "loop.elf"], io)).toBe(0);
+    expect(errors[0]).toMatch(/^translated [1-9]\d* instructions to [1-9]\d* units of [1-9]\d* bytes .*\ncame back: out of fuel 0, .*\n$/u);
+    expect(errors[1]).toBe(`pc_1007c.wasm: ${written["pc_1007c.wasm"]!.length} bytes\n`);
+    expect([...written["pc_1007c.wasm"]!.subarray(0, 4)]).toEqual([0, 0x61, 0x73, 0x6d]);
+    expect(await main(["run", "--dump-wasm", "0x1007c", "loop.elf"], io)).toBe(0);
+    expect(errors.at(-1)).toBe("cvm-cpu: nothing was translated at 0x1007c\n");
+    expect(await main(["run", "--dump-wasm", "here", "loop.elf"], io)).toBe(2);
+  });
   test("other files are refused", () => {
     expect(() => runElf(new Uint8Array(100), () => {})).toThrow(RangeError);
     expect(() => runElf(elfOf("nop").subarray(0, 120), () => {})).toThrow(RangeError);

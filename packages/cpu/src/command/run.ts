@@ -1,8 +1,8 @@
 /** Runs one program alone: what `cvm-cpu run` does. A static Linux program has no operating system but write and exit. */
-import { Cause, Exit, Perm, Prot, type EngineName, type MachinePort } from "../abi.ts";
+import { Cause, Exit, Perm, Prot, type EngineName } from "../abi.ts";
 import { derive, root } from "../capability/index.ts";
 import { dumpRegisters } from "../machine/dump.ts";
-import { createMachine } from "../machine/machine.ts";
+import { createMachine, type Machine } from "../machine/machine.ts";
 import { isBareMetal, runBareMetal } from "./bare-metal.ts";
 import { loadElf, parseElf } from "./elf.ts";
 
@@ -27,6 +27,8 @@ export interface RunOptions {
   /** The run ends with a problem when more instructions than this have been run; it may be some thousands later. */
   readonly maxInstructions: number;
   readonly engine?: EngineName;
+  /** Called with the machine when the program has ended. */
+  readonly ended?: (machine: Machine) => void;
 }
 
 export interface RunResult {
@@ -54,8 +56,8 @@ export function runElf(
   return isBareMetal(parseElf(elf)) ? runBareMetal(elf, all) : runProgram(elf, all);
 }
 
-function runProgram(elf: Uint8Array, { write, maxInstructions, engine }: RunOptions): RunResult {
-  const machine: MachinePort = createMachine({ memoryBytes: BASE + LENGTH, ...(engine === undefined ? {} : { engine }) });
+function runProgram(elf: Uint8Array, { write, maxInstructions, engine, ended }: RunOptions): RunResult {
+  const machine = createMachine({ memoryBytes: BASE + LENGTH, ...(engine === undefined ? {} : { engine }) });
   const { entry } = loadElf(machine, elf, BASE, LENGTH - STACK);
   machine.protect(BASE + LENGTH - STACK, STACK, Prot.Read | Prot.Write);
   const hart = machine.createHart();
@@ -65,13 +67,16 @@ function runProgram(elf: Uint8Array, { write, maxInstructions, engine }: RunOpti
   hart.pc = entry;
   // argc, argv, envp and the auxiliary vector: all empty.
   hart.setInt(2, LENGTH - 64);
-  const end = (status: number, problem?: string): RunResult => ({
-    status,
-    instructions: hart.instructions,
-    bareMetal: false,
-    registers: dumpRegisters(hart),
-    ...(problem === undefined ? {} : { problem }),
-  });
+  const end = (status: number, problem?: string): RunResult => {
+    ended?.(machine);
+    return {
+      status,
+      instructions: hart.instructions,
+      bareMetal: false,
+      registers: dumpRegisters(hart),
+      ...(problem === undefined ? {} : { problem }),
+    };
+  };
   for (;;) {
     const code = hart.run(Math.max(1, Math.min(FUEL, maxInstructions - hart.instructions)));
     if (hart.instructions > maxInstructions) return end(1, `not done after ${maxInstructions} instructions`);

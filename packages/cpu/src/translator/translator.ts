@@ -23,6 +23,7 @@ import type { Pages } from "../machine/pages.ts";
 import { engine, type WasmMemory, type WasmTable } from "../wasm/engine.ts";
 import { entryModule, type EntryExports } from "./entry.ts";
 import { Instructions } from "./instructions.ts";
+import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
 import { shapesOf } from "./shapes.ts";
 import { translate, type Range, type Unit, type UnitOptions } from "./unit.ts";
 
@@ -44,6 +45,10 @@ export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status"> =
 
 /** Facts about a translator's work so far. */
 export interface TranslatorStats {
+  /** Times that translated code came back because fuel was used up, to a place without translation, and to an instruction for the interpreter. */
+  outOfFuel: number;
+  missed: number;
+  left: number;
   units: number;
   instructions: number;
   bytes: number;
@@ -85,7 +90,18 @@ const MISS_WEIGHT = 8;
 const NEVER = 0x2_0000;
 
 export class Translator {
-  readonly stats: TranslatorStats = { units: 0, instructions: 0, bytes: 0, milliseconds: 0, links: 0, unlinks: 0, flushes: 0 };
+  readonly stats: TranslatorStats = {
+    outOfFuel: 0,
+    missed: 0,
+    left: 0,
+    units: 0,
+    instructions: 0,
+    bytes: 0,
+    milliseconds: 0,
+    links: 0,
+    unlinks: 0,
+    flushes: 0,
+  };
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #memory: WasmMemory;
@@ -145,7 +161,16 @@ export class Translator {
   }
   /** Runs translated code from pc of the active hart on. */
   run(fuel: number): number {
-    return this.#entry.enter(fuel);
+    const code = this.#entry.enter(fuel);
+    if (code === TO_INTERPRETER) this.stats.left++;
+    else if (code === NOT_TRANSLATED) this.stats.missed++;
+    else if (code !== UNUSABLE) this.stats.outOfFuel++;
+    return code;
+  }
+  /** The WebAssembly of a unit that has the code at a pc, whichever process it was made for; undefined if there is none. */
+  binaryAt(pc: number): Uint8Array | undefined {
+    for (const unit of this.#all) if (unit.ranges.some(({ from, to }) => from <= pc && pc < to)) return unit.binary;
+    return undefined;
   }
   /** Whether the interpreter stops at what is translated and counts what may be; otherwise it runs past it. */
   observe(on: boolean): void {

@@ -72,7 +72,7 @@ export class Hart implements HartPort {
     this.#select(translator);
     for (;;) {
       // What is too little for translated code is left to the interpreter, which stops exactly.
-      const slice = this.fuelLeft < SLICE ? this.fuelLeft : SLICE + RESERVE;
+      const slice = Math.min(this.fuelLeft, SLICE + RESERVE);
       let code = translator.run(slice);
       if (code !== UNUSABLE) this.fuelLeft -= slice - this.#get("fuel");
       if (code === Exit.Fuel && this.fuelLeft <= RESERVE) {

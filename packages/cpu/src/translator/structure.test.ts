@@ -570,4 +570,19 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
       expect(twins.translated.hart.fuelLeft).toBe(0);
     }
   });
+
+  test("fuel about as large as what one call of translated code gets", () => {
+    const twins = same(way, "ecall");
+    // Much is used between two looks at what is left.
+    twins.put(
+      `next: ${"jal ra, f\njal ra, g\n".repeat(6)}\nj next\nf: addi a1, a1, 1\nret\ng: addi sp, sp, -16\nsd ra, 0(sp)\njal ra, f\nld ra, 0(sp)\naddi sp, sp, 16\nret`,
+    );
+    twins.start();
+    for (const middle of [64, 128, 16_384, 32_768]) {
+      for (let fuel = middle - 3; fuel < middle + 70; fuel += 1 + (fuel % 3)) {
+        expect(twins.run(fuel)).toBe(Exit.Fuel);
+        expect(twins.translated.hart.fuelLeft).toBe(0);
+      }
+    }
+  });
 });

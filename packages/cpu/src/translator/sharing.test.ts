@@ -195,6 +195,17 @@ describe.each(WAYS)("processes, %s", (_, way) => {
       expect(c.pc).toBe(CODE + PAGE);
     }
     expect(run(a, at)).toBe(Exit.Ecall);
+
+    // Straight code that names no address, over the end of a window.
+    const last = CODE + 4 * PAGE;
+    for (const base of [A, C]) machine.storeRange(base + last - 4, assemble(`${"addi a0, a0, 1\n".repeat(20)}ecall`, last - 4).bytes);
+    for (let turn = 0; turn < WARM; turn++) expect(run(a, last - 4)).toBe(Exit.Ecall);
+    c.pcc = region(C, last + 64);
+    for (let turn = 0; turn < WARM; turn++) {
+      c.setInt(10, 0);
+      expect(run(c, last - 4)).toBe(Exit.Trap);
+      expect([c.pc, c.getInt(10)]).toEqual([last + 64, 17]);
+    }
   });
 
   test("windows of code that overlap: the same bytes at several pcs", () => {
@@ -216,7 +227,7 @@ describe.each(WAYS)("processes, %s", (_, way) => {
     }
     // The same window with another end.
     const { hart } = harts[0]!;
-    for (const length of [4 * PAGE + 16, SIZE, 5 * PAGE, 4 * PAGE + 14]) {
+    for (const length of [4 * PAGE, SIZE, 5 * PAGE, 4 * PAGE]) {
       hart.pcc = region(A, length, Perm.All);
       for (let turn = 0; turn < 3; turn++) expect(run(hart, 4 * PAGE)).toBe(length < 5 * PAGE ? Exit.Trap : Exit.Ecall);
     }

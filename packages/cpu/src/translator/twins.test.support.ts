@@ -165,13 +165,15 @@ export interface Setup extends MachineOptions {
   /** How the program ends; an ecall unless given. */
   readonly exit?: ExitCode;
   readonly fuels?: readonly number[];
+  /** On these instead of new ones. */
+  readonly on?: Twins;
 }
 
 /** Runs a program from its start in slices of each size, several times on the same machine, so that it gets hot. Returns the twins as the last run left them. */
 export function same(way: Way, text: string, setup: Setup = {}): Twins {
-  const { at = CODE, prepare, exit = Exit.Ecall, fuels = FUELS, ...options } = setup;
+  const { at = CODE, prepare, exit = Exit.Ecall, fuels = FUELS, on, ...options } = setup;
   const program = assemble(text, at);
-  const twins = new Twins(way, options);
+  const twins = on ?? new Twins(way, options);
   for (const fuel of fuels) {
     for (let turn = 0; turn < 2; turn++) {
       twins.each((each) => {

@@ -168,7 +168,7 @@ export function costOf(rows: readonly ChecksRow[]): Record<string, number> {
 export const checkNames = (): string[] => programNames("kernels");
 
 export async function measureChecks(context: Context): Promise<ChecksResult> {
-  const { settings, say, wanted } = context;
+  const { settings, say, wanted, signal } = context;
   const folder = buildPrograms("riscv", say);
   const benches = VARIANTS.map((variant) => ({ variant, bench: new Bench(variant, settings.cpu) }));
   const names = checkNames().filter(wanted);
@@ -179,7 +179,7 @@ export async function measureChecks(context: Context): Promise<ChecksResult> {
       for (const { variant, bench } of order(benches, round)) {
         if (variant.name === INTERPRETED && name !== INTERPRETED_KERNEL) continue;
         const failed = failures.get(name)!;
-        if (failed[variant.name] !== undefined) continue;
+        if (failed[variant.name] !== undefined || signal.aborted) continue;
         const title = `round ${round} of ${settings.rounds}, checks ${name}, ${variant.name}`;
         try {
           const speed = await bench.run(folder, [`/bench/${name}`, String(settings.seconds), String(settings.warmUp)]);

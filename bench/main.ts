@@ -1,6 +1,6 @@
 /**
  * `pnpm bench`: measures cVMs beside native programs and qemu-riscv64. Progress goes to standard error, tables or JSON to standard output.
- * Exit status: 0 all was measured, 1 something failed, 2 the command line is wrong.
+ * Exit status: 0 all was measured, 1 something failed, 2 the command line is wrong, 128 + n interrupted by a signal.
  */
 import { spawnSync } from "node:child_process";
 import { cpus, loadavg } from "node:os";
@@ -50,25 +50,20 @@ interface Results {
   readonly failures: Readonly<Record<string, string>>;
 }
 
-/** What has to end when this ends before its time. */
-const cleanUps = new Set<() => Promise<void>>();
-
-async function measure(settings: Settings): Promise<Results> {
+async function measure(settings: Settings, signal: AbortSignal): Promise<Results> {
   const qemu = peer("qemu-riscv64", "qemu-user", say);
   const wanted = (name: string): boolean => settings.only.length === 0 || settings.only.includes(name);
-  const context: Context = { settings, say, qemu, wanted };
+  const context: Context = { settings, say, qemu, signal, wanted };
   const rows: Row[] = [];
   const failures: Record<string, string> = {};
   for (const suite of SUITES) {
-    if (!settings.suites.includes(suite.name) || !suite.names(settings).some(wanted)) continue;
+    if (!settings.suites.includes(suite.name) || !suite.names(settings).some(wanted) || signal.aborted) continue;
     try {
       say(`suite ${suite.name}`);
       const { works, stop } = await suite.prepare(context);
-      cleanUps.add(stop);
       try {
-        for (const outcome of await measureAll(works, settings.rounds, say)) rows.push(rowOf(outcome, settings.cpu));
+        for (const outcome of await measureAll(works, settings.rounds, say, signal)) rows.push(rowOf(outcome, settings.cpu));
       } finally {
-        cleanUps.delete(stop);
         await stop();
       }
     } catch (error) {
@@ -77,7 +72,7 @@ async function measure(settings: Settings): Promise<Results> {
     }
   }
   let checks: ChecksResult | undefined;
-  if (settings.suites.includes("checks") && checkNames().some(wanted)) {
+  if (settings.suites.includes("checks") && checkNames().some(wanted) && !signal.aborted) {
     try {
       say("suite checks");
       checks = await measureChecks(context);
@@ -89,13 +84,13 @@ async function measure(settings: Settings): Promise<Results> {
   return { rows, checks, failures };
 }
 
-function print(settings: Settings, { rows, checks, failures }: Results): void {
+function print(settings: Settings, { rows, checks, failures }: Results, interrupted: boolean): void {
   const [processor] = cpus();
   const machine = { processor: processor?.model ?? "unknown", processors: cpus().length, load: loadavg()[0]!, node: process.versions.node };
   if (settings.format === "json") {
     const { rounds, cpu: byCpu, seconds, requests, quick } = settings;
     process.stdout.write(
-      `${JSON.stringify({ machine, rounds, cpu: byCpu, seconds, requests, quick, rows, checks, failures }, undefined, 2)}\n`,
+      `${JSON.stringify({ machine, rounds, cpu: byCpu, seconds, requests, quick, interrupted, rows, checks, failures }, undefined, 2)}\n`,
     );
     return;
   }
@@ -103,6 +98,7 @@ function print(settings: Settings, { rows, checks, failures }: Results): void {
   const kind = settings.cpu ? "by processor time" : "by the clock";
   const notes = [
     `${model}, ${processors} processors, Node ${node}; medians of ${settings.rounds} (lowest, highest), ${kind}; x: times as fast as the peer`,
+    ...(interrupted ? ["Interrupted: fewer rounds than that, or none."] : []),
     ...(settings.quick || settings.rounds < ROUNDS_TO_KEEP ? ["A look, not figures to keep: --quick, or fewer than 5 rounds."] : []),
   ];
   const parts = [
@@ -135,25 +131,32 @@ async function main(args: readonly string[]): Promise<number> {
   if (settings.suites.some((suite) => suite !== "checks")) build();
   const unlock = takeLock(HOME);
   process.on("exit", unlock);
-  const results = await measure(settings);
-  print(settings, results);
+  const interrupted = new AbortController();
+  let status = 0;
+  for (const [name, number] of [
+    ["SIGINT", 2],
+    ["SIGTERM", 15],
+  ] as const) {
+    // A second one ends it at once.
+    process.once(name, () => {
+      say("stopping: what was measured so far follows");
+      status = 128 + number;
+      interrupted.abort();
+    });
+  }
+  const results = await measure(settings, interrupted.signal);
+  print(settings, results, interrupted.signal.aborted);
+  if (interrupted.signal.aborted) return status;
   const { rows, checks, failures } = results;
   const failed = [...rows, ...(checks?.rows ?? [])].some((row) => Object.keys(row.failures).length > 0) || Object.keys(failures).length > 0;
   return failed ? 1 : 0;
 }
 
-for (const [signal, status] of [
-  ["SIGINT", 130],
-  ["SIGTERM", 143],
-] as const) {
-  process.once(signal, () => {
-    say("stopping");
-    void Promise.allSettled([...cleanUps].map((stop) => stop())).then(() => process.exit(status));
-  });
-}
+let status = 1;
 try {
-  process.exitCode = await main(process.argv.slice(2));
+  status = await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
 }
+// What an interrupted run leaves open must not keep this process up; what was printed has to arrive.
+process.stdout.write("", () => process.exit(status));

@@ -70,25 +70,44 @@ function checkSums({ work, samples, failures }: Tally): void {
   for (const who of samples.keys()) failures.set(who, `the results of ${work.name} differ: ${text}`);
 }
 
+/** Rejects when the signal comes; never settles otherwise. */
+function interruption(signal: AbortSignal): Promise<never> {
+  const never = new Promise<never>((_, reject) => {
+    if (signal.aborted) reject(new Error("interrupted"));
+    signal.addEventListener("abort", () => reject(new Error("interrupted")), { once: true });
+  });
+  // Nobody may be waiting when it comes.
+  never.catch(() => {});
+  return never;
+}
+
 /**
  * Measures all works, `rounds` times each: round by round, and in a round contestant by contestant.
  * @param progress gets a line for each measurement
+ * @param signal ends it early: what has been measured until then comes out
  */
-export async function measureAll(works: readonly Work[], rounds: number, progress: (line: string) => void): Promise<Outcome[]> {
+export async function measureAll(
+  works: readonly Work[],
+  rounds: number,
+  progress: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Outcome[]> {
   const tallies: Tally[] = works.map((work) => ({ work, samples: new Map(), failures: new Map() }));
+  const interrupted = interruption(signal);
   for (let round = 1; round <= rounds; round++) {
     for (const { work, samples, failures } of tallies) {
       for (const who of order(CONTESTANTS, round)) {
         const measure = work.by[who];
-        if (measure === undefined || failures.has(who)) continue;
+        if (measure === undefined || failures.has(who) || signal.aborted) continue;
         const title = `round ${round} of ${rounds}, ${work.suite} ${work.name}, ${who}`;
         try {
-          const sample = await measure(round);
+          const sample = await Promise.race([measure(round), interrupted]);
           const list = samples.get(who);
           if (list === undefined) samples.set(who, [sample]);
           else list.push(sample);
           progress(`${title}: ${sample.value.toPrecision(4)} ${work.unit}`);
         } catch (error) {
+          if (signal.aborted) continue;
           failures.set(who, inOneLine(error));
           progress(`${title}: FAILED: ${inOneLine(error)}`);
         }

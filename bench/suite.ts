@@ -9,6 +9,8 @@ export interface Context {
   readonly say: (line: string) => void;
   /** Where qemu-riscv64 is; undefined: it is left out. */
   readonly qemu: string | undefined;
+  /** Ends everything early. */
+  readonly signal: AbortSignal;
   /** Whether a work is asked for. */
   readonly wanted: (name: string) => boolean;
 }

@@ -4,7 +4,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Assembler, assembleInto } from "@cvm/cpu";
 
-const folder = join(import.meta.dirname, "..", "packages", "libos", "src", "elf");
+const root = join(import.meta.dirname, "..");
+const folder = join(root, "packages", "libos", "src", "elf");
 /** Where the code stands in the object. */
 export const TEXT_OFFSET = 0x400;
 
@@ -45,5 +46,5 @@ export const CODE: readonly number[] = [${words.map((word) => `0x${word.toString
 export const SYMBOLS: readonly { readonly name: string; readonly offset: number; readonly bytes: number }[] = ${JSON.stringify(symbols)};
 `,
   );
-  spawnSync("oxfmt", [file], { stdio: "inherit" });
+  spawnSync(join(root, "node_modules", ".bin", "oxfmt"), [file], { stdio: "inherit" });
 }

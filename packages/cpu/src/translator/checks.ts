@@ -3,7 +3,7 @@
  * several accesses through the same register.
  */
 import type { Instructions } from "./instructions.ts";
-import { End, type Block } from "./region.ts";
+import { End, target, type Block } from "./region.ts";
 
 /** Bytes above the checked address that are inside DDC when the check holds. Regions end this much before DDC does, for checks. */
 export const SLACK = 4096;
@@ -114,6 +114,17 @@ function equal(a: Facts, b: Facts): boolean {
   return true;
 }
 
+/** Empties the ranges that are not what they were. */
+function giveUp(facts: Facts, old: Facts): void {
+  for (let at = 0; at < facts.length; at += 2) {
+    if (facts[at] === old[at] && facts[at + 1] === old[at + 1]) continue;
+    facts[at] = 0;
+    facts[at + 1] = 0;
+  }
+}
+/** Rounds after which every block gives up what changes. */
+const ROUNDS = 8;
+
 export interface CheckOptions {
   readonly loads: boolean;
   /** Each access is checked alone. */
@@ -124,7 +135,7 @@ export interface CheckOptions {
 
 export class CheckPlan {
   /** By block, then by position in `ins`. */
-  readonly #checks: Map<Block, (Check | undefined)[]> = new Map();
+  readonly #checks: (Check | undefined)[][] = [];
   readonly #code: Instructions;
   readonly #options: CheckOptions;
   readonly #known: Known = new Known();
@@ -136,32 +147,51 @@ export class CheckPlan {
     this.#plan(order);
   }
   at(block: Block, position: number): Check | undefined {
-    return this.#checks.get(block)?.[position];
+    return this.#checks[block.rpo]?.[position];
   }
 
-  /** Forward data flow; the facts at loop heads begin as what comes in and can only become fewer. */
+  /**
+   * Forward data flow. Facts at the head of a loop begin as what comes in; those that a turn of the loop changes are given up, so that a few rounds
+   * are enough. A block is looked at again when facts before it have changed.
+   */
   #plan(order: readonly Block[]): void {
-    const out = new Map<Block, Facts>();
-    const rounds = 10;
-    for (let round = 0; round <= rounds; round++) {
-      let changed = false;
+    const before: Facts[] = [];
+    const after: (Facts | undefined)[] = order.map(() => undefined);
+    const waits = new Uint8Array(order.length).fill(1);
+    for (let round = 0, more = true; more; round++) {
+      more = false;
       for (const block of order) {
-        let facts: Facts | undefined;
-        if (block.rpo > 0 && round < rounds) {
+        const at = block.rpo;
+        if (waits[at] === 0) continue;
+        waits[at] = 0;
+        const facts = new Int16Array(32 * WIDTH);
+        let first = true;
+        if (at > 0) {
           for (const from of block.pred) {
-            const known = out.get(from);
+            const known = after[from.rpo];
             if (known === undefined) continue;
-            if (facts === undefined) facts = known.slice();
+            if (first) facts.set(known);
             else meet(facts, known);
+            first = false;
           }
         }
-        facts = this.#transfer(block, facts ?? new Int16Array(32 * WIDTH));
-        const old = out.get(block);
-        if (old !== undefined && equal(old, facts)) continue;
-        out.set(block, facts);
-        changed = true;
+        const old = before[at];
+        if (old !== undefined) {
+          if (block.loop || round > ROUNDS) giveUp(facts, old);
+          if (equal(facts, old)) continue;
+        }
+        before[at] = facts;
+        const result = this.#transfer(block, facts);
+        const known = after[at];
+        if (known !== undefined && equal(known, result)) continue;
+        after[at] = result;
+        for (const edge of block.edges) {
+          const to = target(edge);
+          if (to === undefined) continue;
+          waits[to.rpo] = 1;
+          if (to.rpo <= at) more = true;
+        }
       }
-      if (!changed) return;
     }
   }
 
@@ -181,7 +211,7 @@ export class CheckPlan {
       const written = code.defX[block.last]!;
       if (written !== 0) known.forget(31 - Math.clz32(written));
     }
-    this.#checks.set(block, checks);
+    this.#checks[block.rpo] = checks;
     return block.end === End.Call ? new Int16Array(32 * WIDTH) : known.result();
   }
 

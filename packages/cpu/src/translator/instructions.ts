@@ -13,6 +13,8 @@ const readOnly: ReadonlySet<number> = new Set(["frm", "fcsr", "time"].map((name)
 export interface CodeReader {
   /** The 32 bits at `pc` (the upper 16 are anything if the instruction has 16), or undefined where code may not be fetched. */
   fetch(pc: number): number | undefined;
+  /** False where no program has come yet: such code is left out. */
+  reached(pc: number): boolean;
 }
 
 export class Instructions {
@@ -54,6 +56,9 @@ export class Instructions {
     this.#reader = reader;
     this.#count = 0;
     this.#known.clear();
+  }
+  reached(pc: number): boolean {
+    return this.#reader!.reached(pc);
   }
   get full(): boolean {
     return this.#count >= CAPACITY;

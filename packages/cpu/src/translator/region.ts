@@ -183,6 +183,7 @@ function discover(code: Instructions, entry: number, limits: Limits): Found | un
       const probe = new Block(pc);
       finish(code, probe, index);
       for (const { pc: to } of probe.edges) {
+        if (!code.reached(to)) continue;
         leaders.add(to);
         work.push(to);
       }

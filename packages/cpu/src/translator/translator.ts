@@ -84,6 +84,9 @@ const UNIT_BYTES = 24 * 1024;
 const VERSIONS = 16;
 /** Places that are remembered because nothing can be translated there. */
 const MAX_REFUSED = 4096;
+/** Share of the time that translating may take, and milliseconds of it that can be saved up. */
+const SHARE = 0.5;
+const MOST_SAVED = 60;
 /** How much more a transfer from translated code counts than one of the interpreter. */
 const MISS_WEIGHT = 8;
 /** More than any count of {@link HEAT}: nothing gets hot. */
@@ -126,6 +129,9 @@ export class Translator {
   /** How often code left at a pc, and where accesses are checked exactly since. */
   readonly #leaves: Map<number, number> = new Map();
   readonly #exact: Set<number> = new Set();
+  /** Milliseconds that translating may take, and when they were counted. */
+  #allowance = MOST_SAVED;
+  #allowedAt: number = performance.now();
   /** Counts of {@link missed}, by some bits of the pc. */
   readonly #misses: Uint16Array = new Uint16Array(4096);
   /** Absolute addresses where nothing can be translated. */
@@ -241,7 +247,8 @@ export class Translator {
     }
     if (this.#refused.has(base + pc)) return false;
     const start = performance.now();
-    this.#code.reset({ fetch: (at) => this.#fetch(at) });
+    if (!this.#affordable(start)) return false;
+    this.#code.reset({ fetch: (at) => this.#fetch(at), reached: (at) => this.#options.after === 0 || this.#reached(base + at) });
     const unit = translate(
       this.#code,
       pc,
@@ -260,8 +267,17 @@ export class Translator {
     this.stats.units++;
     this.stats.instructions += unit.instructions;
     this.stats.bytes += unit.binary.length;
-    this.stats.milliseconds += performance.now() - start;
+    const took = performance.now() - start;
+    this.stats.milliseconds += took;
+    this.#allowance -= took;
     return true;
+  }
+  /** Translating takes half of the time at most, beyond what was saved up while nothing was translated: a program that has just started runs on meanwhile. */
+  #affordable(now: number): boolean {
+    if (this.eager) return true;
+    this.#allowance = Math.min(MOST_SAVED, this.#allowance + (now - this.#allowedAt) * SHARE);
+    this.#allowedAt = now;
+    return this.#allowance > 0;
   }
   #executable(address: number): boolean {
     return (this.#pages.own(Math.floor(address / PAGE_SIZE)) & Own.Execute) !== 0;
@@ -272,6 +288,11 @@ export class Translator {
     const word = this.#view.getInt32(GUEST + base + pc, true);
     if ((word & 3) === 3 && (pc + 2 >= span || !this.#executable(base + pc + 2))) return undefined;
     return word;
+  }
+  /** The interpreter has decoded what is at an absolute address, or before it up to the last transfer. */
+  #reached(address: number): boolean {
+    const block = this.#records[Math.floor(address / PAGE_SIZE)]! >>> 0;
+    return block !== 0 && this.#view.getUint16(block + (address & 4094) * 8 + Record.handler, true) !== 0;
   }
   #load(unit: Unit): Loaded {
     const instance = new engine.Instance(unit.module, {

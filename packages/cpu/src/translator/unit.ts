@@ -45,12 +45,16 @@ function rangesOf(code: Instructions, regions: readonly Region[]): Range[] {
       if (block.last >= 0) indices.add(block.last);
     }
   }
-  const sorted = [...indices].sort((a, b) => code.pc[a]! - code.pc[b]!);
+  // pc and length in one number, which sorts without a comparison function.
+  const sorted = new Float64Array(indices.size);
+  let count = 0;
+  for (const index of indices) sorted[count++] = code.pc[index]! * 8 + code.length[index]!;
+  sorted.sort();
   const ranges: { from: number; to: number }[] = [];
-  for (const index of sorted) {
+  for (const entry of sorted) {
     const last = ranges.at(-1);
-    const from = code.pc[index]!;
-    const to = code.next(index);
+    const from = Math.floor(entry / 8);
+    const to = from + (entry % 8);
     if (last !== undefined && from <= last.to) last.to = Math.max(last.to, to);
     else ranges.push({ from, to });
   }

@@ -74,9 +74,7 @@ export const mClauses: readonly Clause[] = [
   register("divu", "101", OP, (s, a, b) => quotient(s, "i64.div_u", a, b)),
   register("rem", "110", OP, (s, a, b) => remainder(s, "i64.rem_s", a, b)),
   register("remu", "111", OP, (s, a, b) => remainder(s, "i64.rem_u", a, b)),
-  register("mulw", "000", OP_32, (s, a, b) =>
-    s.op("i64.extend_i32_s", s.op("i32.mul", s.op("i32.wrap_i64", a), s.op("i32.wrap_i64", b))),
-  ),
+  register("mulw", "000", OP_32, (s, a, b) => s.op("i64.extend_i32_s", s.op("i32.mul", s.op("i32.wrap_i64", a), s.op("i32.wrap_i64", b)))),
   // In 64 bits a quotient of 32-bit numbers does not overflow.
   register("divw", "100", OP_32, (s, a, b) => s.sext32(quotient(s, "i64.div_s", signedWord(s, a), signedWord(s, b)))),
   register("divuw", "101", OP_32, (s, a, b) => s.sext32(quotient(s, "i64.div_u", unsignedWord(s, a), unsignedWord(s, b)))),

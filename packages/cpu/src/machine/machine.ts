@@ -157,6 +157,7 @@ export class Machine implements MachinePort {
       this.translator = new Translator(memory, this.#pages, language, this.intrinsics, {
         ...TRANSLATION_DEFAULTS,
         status: !this.#options.privileged,
+        sparing: this.#options.engine === "translator" && options.translateAfter === undefined,
         after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,
         checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads, ...checks },
       });

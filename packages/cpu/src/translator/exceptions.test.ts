@@ -98,7 +98,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
       addi s1, s1, -1
       bnez s1, next
       ecall`,
-  "pointers that are replaced by others: over a branch, in a call, in an inlined one, by a load": `
+  "pointers that are replaced over a branch, and by a load": `
     next: mv t2, s2
       ld a1, 0(t2)
       sd a1, 0(t2)
@@ -106,7 +106,21 @@ const PROGRAMS: Readonly<Record<string, string>> = {
       beqz t0, keep
       mv t2, s0
     keep: sd a1, 8(t2)
-      mv s4, s2
+      andi t0, s1, 2
+      mv s6, sp
+      sd s0, 0(s6)
+      sd s2, 8(s6)
+      beqz t0, keep2
+      ld s6, 0(s6)
+      j on
+    keep2: ld s6, 8(s6)
+    on: sd a3, 16(s6)
+      addi s0, s0, 8
+      addi s1, s1, -1
+      bnez s1, next
+      ecall`,
+  "pointers that are replaced in calls": `
+    next: mv s4, s2
       ld a2, 0(s4)
       sd a2, 0(s4)
       la t1, swap
@@ -117,16 +131,14 @@ const PROGRAMS: Readonly<Record<string, string>> = {
       sd a3, 0(s5)
       jal ra, inlined
       sd a3, 24(s5)
-      mv s6, sp
-      sd s0, 0(s6)
-      ld s6, 0(s6)
-      sd a3, 32(s6)
       addi s0, s0, 8
       addi s1, s1, -1
       bnez s1, next
       ecall
-    swap: mv s4, s0
-      ret
+    swap: andi t0, s1, 1
+      beqz t0, back
+      mv s4, s0
+    back: ret
     inlined: mv s5, s0
       ret`,
   "floats and atomics": `

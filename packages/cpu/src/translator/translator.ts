@@ -34,9 +34,11 @@ export interface TranslatorOptions extends UnitOptions {
   readonly status: boolean;
   /** Bytes of WebAssembly that are kept, each unit with {@link UNIT_BYTES} more; when there are more, all translations are dropped. */
   readonly capacity: number;
+  /** Not more than a share of the time is spent on translating. */
+  readonly sparing: boolean;
 }
 
-export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status"> = {
+export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status" | "sparing"> = {
   limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, unrolled: 600, hammock: 3 },
   batch: 400,
   capacity: 128 * 1024 * 1024,
@@ -274,7 +276,7 @@ export class Translator {
   }
   /** Translating takes half of the time at most, beyond what was saved up while nothing was translated: a program that has just started runs on meanwhile. */
   #affordable(now: number): boolean {
-    if (this.eager) return true;
+    if (!this.#options.sparing) return true;
     this.#allowance = Math.min(MOST_SAVED, this.#allowance + (now - this.#allowedAt) * SHARE);
     this.#allowedAt = now;
     return this.#allowance > 0;

@@ -126,11 +126,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
       la t1, swap
       jalr t1
       sd a2, 16(s4)
-      mv s5, s2
-      ld a3, 0(s5)
-      sd a3, 0(s5)
-      jal ra, inlined
-      sd a3, 24(s5)
+      ld a3, -8(s4)
       addi s0, s0, 8
       addi s1, s1, -1
       bnez s1, next
@@ -138,9 +134,22 @@ const PROGRAMS: Readonly<Record<string, string>> = {
     swap: andi t0, s1, 1
       beqz t0, back
       mv s4, s0
-    back: ret
-    inlined: mv s5, s0
-      ret`,
+    back: ret`,
+  "pointers that are replaced in inlined calls": `
+    next: mv s4, s2
+      ld a2, 0(s4)
+      sd a2, 0(s4)
+      jal ra, swap
+      sd a2, 16(s4)
+      ld a3, -8(s4)
+      addi s0, s0, 8
+      addi s1, s1, -1
+      bnez s1, next
+      ecall
+    swap: andi t0, s1, 1
+      beqz t0, back
+      mv s4, s0
+    back: ret`,
   "floats and atomics": `
     next: fld fa0, 0(s0)
       fadd.d fa1, fa1, fa0

@@ -760,6 +760,7 @@ class RegionEmitter {
         return this.#leaveIf(() => c.i32(1));
       case "call":
         if (this.#controlRegister(s)) return;
+        if (s.mayTrap && s.fn !== "csrRead") return this.#leaveIf(() => c.i32(1));
         c.i32(ACTIVE_HART);
         for (const arg of s.args) this.#expr(arg);
         c.call(this.#s.intrinsic(s.fn));
@@ -862,7 +863,13 @@ class RegionEmitter {
     c.op("i32.add");
     c.i32(from);
     c.op("i32.add");
-    c.tee(this.#address);
+    c.set(this.#address);
+    this.#exactState(length, store);
+  }
+  /** The same for an access at #address. */
+  #exactState(length: number, store: boolean): void {
+    const c = this.#c;
+    c.get(this.#address);
     this.#pageState(store);
     c.if();
     this.#leaveIf(() => {
@@ -930,7 +937,8 @@ class RegionEmitter {
         c.op("i32.and");
       });
     }
-    if (store || this.#s.checks.loads) {
+    if (this.#s.checks.exact.has(this.#code.pc[this.#bindings.index]!)) this.#exactState(size, store);
+    else if (store || this.#s.checks.loads) {
       this.#leaveIf(() => {
         c.get(this.#address);
         this.#pageState(store);

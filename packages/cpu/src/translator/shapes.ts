@@ -175,6 +175,11 @@ function shapeOf(clause: Clause): Shape {
           break;
         case "call":
           s.args.forEach(expr);
+          // One case of several: the interpreter does it, from the start.
+          if (s.mayTrap && !s.changesPc && !top) {
+            mayLeave = true;
+            break;
+          }
           if (s.mayTrap || s.changesPc) kind = Kind.Interpret;
           calls.push({ name: s.fn, type: { params: ["i32", ...s.args.map(({ type }) => type)], result: s.result } });
           break;

@@ -306,6 +306,22 @@ describe.each(WAYS)("guests that change their code, %s", (_, way) => {
     expect(stats.unlinks).toBe(unlinks);
   });
 
+  test("a place where nothing could be translated, and then something can", () => {
+    const twins = new Twins(way);
+    for (const nothing of ["ecall", "ebreak", ".word 0"]) {
+      twins.put(nothing);
+      for (let turn = 0; turn < 30; turn++) {
+        twins.start();
+        twins.finish();
+      }
+      const { links } = twins.translator.stats;
+      twins.put("self: addi a1, a1, 1\nbnez a1, self");
+      twins.start();
+      for (let turn = 0; turn < 3; turn++) expect(twins.run(1000)).toBe(Exit.Fuel);
+      expect(twins.translator.stats.links).toBeGreaterThan(links);
+    }
+  });
+
   test("code that cannot be written and is mapped elsewhere, changed by trusted code while a run is interrupted", () => {
     const twins = new Twins(way);
     const text = (step: number): string => `next: addi a1, a1, ${step}\naddi a2, a2, 1\nxor a3, a3, a1\nj next`;

@@ -568,6 +568,7 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
       twins.start();
       for (const fuel of [1, 2, 5, 65, 67, 100, 1000, 20_000, 70_000]) expect(twins.run(fuel)).toBe(Exit.Fuel);
       expect(twins.translated.hart.fuelLeft).toBe(0);
+      expect(twins.translator.stats.units).toBeGreaterThan(0);
     }
   });
 

@@ -136,8 +136,8 @@ export class Translator {
   #allowedAt: number = performance.now();
   /** Counts of {@link missed}, by some bits of the pc. */
   readonly #misses: Uint16Array = new Uint16Array(4096);
-  /** Absolute addresses where nothing can be translated. */
-  readonly #refused: Set<number> = new Set();
+  /** Absolute addresses where nothing can be translated, with what stood there. */
+  readonly #refused: Map<number, number> = new Map();
 
   constructor(
     memory: WasmMemory,
@@ -247,7 +247,8 @@ export class Translator {
       this.#link(unit);
       return true;
     }
-    if (this.#refused.has(base + pc)) return false;
+    const first = this.#fetch(pc);
+    if (first === undefined || this.#refused.get(base + pc) === first) return false;
     const start = performance.now();
     if (!this.#affordable(start)) return false;
     this.#code.reset({ fetch: (at) => this.#fetch(at), reached: (at) => this.#options.after === 0 || this.#reached(base + at) });
@@ -260,7 +261,8 @@ export class Translator {
     );
     if (unit === undefined || unit.maxTarget >= span) {
       if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
-      this.#refused.add(base + pc);
+      this.#refused.set(base + pc, first);
+      this.#spend(start);
       return false;
     }
     const loaded = this.#load(unit);
@@ -269,10 +271,13 @@ export class Translator {
     this.stats.units++;
     this.stats.instructions += unit.instructions;
     this.stats.bytes += unit.binary.length;
+    this.#spend(start);
+    return true;
+  }
+  #spend(start: number): void {
     const took = performance.now() - start;
     this.stats.milliseconds += took;
     this.#allowance -= took;
-    return true;
   }
   /** Translating takes half of the time at most, beyond what was saved up while nothing was translated: a program that has just started runs on meanwhile. */
   #affordable(now: number): boolean {
@@ -409,7 +414,6 @@ export class Translator {
         if (link.unit.ranges.some(({ from, to }: Range) => base + from < end && address < base + to)) this.#unlink(link);
       }
     }
-    for (const at of this.#refused) if (at >= address - 4096 && at < end) this.#refused.delete(at);
   }
   /** As {@link changed}, for all that stands in pages of the range. */
   unlinkRange(address: number, length: number): void {

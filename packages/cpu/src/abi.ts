@@ -124,7 +124,7 @@ export type EngineName = "interpreter" | "translator" | "eager";
 export interface MachineOptions {
   /** `interpreter` unless given. */
   readonly engine?: EngineName;
-  /** With the translator: how often code is reached before it is translated, 1 … 65,535. Unless given 1,000, and translating takes half of the time at most. */
+  /** With the translator: how often code is reached before it is translated, 1 … 65,535. Unless given 10,000, and translating takes half of the time at most. */
   readonly translateAfter?: number;
   /** Bytes of guest-addressable memory, a multiple of 1 MiB up to 3.5 GiB; 64 MiB unless given. It is reserved, not touched. */
   readonly memoryBytes?: number;

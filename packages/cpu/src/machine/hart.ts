@@ -94,7 +94,7 @@ export class Hart implements HartPort {
           if (code === TO_INTERPRETER) translator.passFirst(false);
           else if (code === UNUSABLE) translator.observe(true);
           code = result;
-          if (code === HOT) translator.translate(this.pc);
+          if (code === HOT) translator.hot(this.pc);
         }
         if (code !== Exit.Fuel && code < AGAIN) return code;
         // PCC may be another one.

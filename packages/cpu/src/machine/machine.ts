@@ -50,7 +50,7 @@ const ACCESS_FAULTS: ReadonlyMap<number, number> = new Map<number, number>([
 ]);
 
 /** How often the interpreter goes to a place before it is translated. */
-const TRANSLATE_AFTER = 1000;
+const TRANSLATE_AFTER = 10_000;
 
 export class Machine implements MachinePort {
   /** Undefined: everything is interpreted. */

@@ -5,6 +5,7 @@
  */
 import { PAGE_SIZE } from "../abi.ts";
 import type { Interpreter } from "../interpreter/interpreter.ts";
+import { createDecoded, type Decoder } from "../isa/decode.ts";
 import { MARK } from "../interpreter/handlers.ts";
 import {
   GUEST,
@@ -24,7 +25,7 @@ import { engine, type WasmMemory, type WasmTable } from "../wasm/engine.ts";
 import { entryModule, type EntryExports } from "./entry.ts";
 import { Instructions } from "./instructions.ts";
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
-import { shapesOf } from "./shapes.ts";
+import { Kind, shapesOf } from "./shapes.ts";
 import { translate, type Range, type Unit, type UnitOptions } from "./unit.ts";
 
 export interface TranslatorOptions extends UnitOptions {
@@ -39,8 +40,8 @@ export interface TranslatorOptions extends UnitOptions {
 }
 
 export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status" | "sparing"> = {
-  limits: { instructions: 1000, blocks: 250, inline: 100, inlineTotal: 2000, inlineDepth: 3, unrolled: 600, hammock: 3 },
-  batch: 400,
+  limits: { instructions: 400, blocks: 120, inline: 60, inlineTotal: 600, inlineDepth: 3, unrolled: 200, hammock: 3 },
+  batch: 250,
   capacity: 128 * 1024 * 1024,
   checks: { merge: true, bounds: true, pages: true, loads: true, exact: new Set() },
 };
@@ -77,8 +78,12 @@ interface Context {
   readonly span: number;
 }
 
-/** How often an access leaves to the interpreter before it is translated again, and how many places are kept in mind. */
-const LEAVES = 64;
+/** Visits after which a place is looked at: there may be a translation of it already. */
+const LOOK = 250;
+const MOST_VISITED = 20_000;
+/** How often an access leaves to the interpreter before its unit is translated again, how often others did that are seen to then, and how many places are kept in mind. */
+const LEAVES = 4000;
+const LEAVES_OF_OTHERS = 50;
 const MOST_LEAVES = 10_000;
 /** What the engine keeps for a module however small it is, measured. */
 const UNIT_BYTES = 24 * 1024;
@@ -89,7 +94,7 @@ const MAX_REFUSED = 4096;
 /** Share of the time that translating may take, and milliseconds of it that can be saved up. */
 const SHARE = 0.5;
 const MOST_SAVED = 60;
-/** How much more a transfer from translated code counts than one of the interpreter. */
+/** What a transfer from translated code counts, beside 1 for one of the interpreter. */
 const MISS_WEIGHT = 8;
 /** More than any count of {@link HEAT}: nothing gets hot. */
 const NEVER = 0x2_0000;
@@ -115,6 +120,7 @@ export class Translator {
   readonly #pageSlots: Int32Array;
   readonly #options: TranslatorOptions;
   readonly #intrinsics: Readonly<Record<string, unknown>>;
+  readonly #decoder: Decoder;
   readonly #code: Instructions;
   readonly #table: WasmTable;
   readonly #entry: EntryExports;
@@ -134,8 +140,8 @@ export class Translator {
   /** Milliseconds that translating may take, and when they were counted. */
   #allowance = MOST_SAVED;
   #allowedAt: number = performance.now();
-  /** Counts of {@link missed}, by some bits of the pc. */
-  readonly #misses: Uint16Array = new Uint16Array(4096);
+  /** Visits of places that are not translated, by absolute address. */
+  readonly #visits: Map<number, number> = new Map();
   /** Absolute addresses where nothing can be translated, with what stood there. */
   readonly #refused: Map<number, number> = new Map();
 
@@ -155,6 +161,7 @@ export class Translator {
     this.#pageSlots = new Int32Array(buffer, PAGE_SLOTS, pages.count + 1);
     this.#options = { ...options, checks: { ...options.checks, exact: this.#exact } };
     this.#intrinsics = intrinsics;
+    this.#decoder = interpreter.decoder;
     this.#code = new Instructions(interpreter.decoder, shapesOf(interpreter.decoder.clauses), options.status);
     this.#table = new engine.Table({ initial: 1024, element: "anyfunc" });
     const instance = new engine.Instance(entry(), { env: { memory, table: this.#table } });
@@ -163,6 +170,10 @@ export class Translator {
     this.observe(true);
   }
 
+  /** Visits between two looks at a place. */
+  get #step(): number {
+    return Math.max(1, Math.min(LOOK, this.#options.after));
+  }
   /** Whatever can be translated is, before it runs. */
   get eager(): boolean {
     return this.#options.after === 0;
@@ -183,7 +194,7 @@ export class Translator {
   /** Whether the interpreter stops at what is translated and counts what may be; otherwise it runs past it. */
   observe(on: boolean): void {
     this.#view.setInt32(TRANSLATION.passMarks, on ? 0 : 1, true);
-    this.#view.setInt32(TRANSLATION.heatLimit, on ? Math.max(1, this.#options.after) : NEVER, true);
+    this.#view.setInt32(TRANSLATION.heatLimit, on ? this.#step : NEVER, true);
   }
   /** The interpreter does its first instruction even where that is translated. */
   passFirst(on: boolean): void {
@@ -213,12 +224,27 @@ export class Translator {
   }
 
   // ---- translating
+  /** The interpreter has gone to a pc as often as {@link observe} lets it. True if there is a translation now. */
+  hot(pc: number): boolean {
+    return this.#visited(pc, this.#step);
+  }
   /** Translated code went to a pc where nothing is translated. True if something is now. */
   missed(pc: number): boolean {
-    const at = (pc >>> 1) & (this.#misses.length - 1);
-    const count = ++this.#misses[at]!;
-    if (count <= this.#options.after / MISS_WEIGHT) return false;
-    this.#misses[at] = 0;
+    return this.#visited(pc, MISS_WEIGHT);
+  }
+  /** Links what was translated of equal code, or translates when there were enough visits. */
+  #visited(pc: number, weight: number): boolean {
+    const { base, span } = this.#context;
+    if (pc >= span) return false;
+    if (this.#slotAt(base + pc) !== 0 || this.#linkKnown(pc)) return true;
+    const at = base + pc;
+    const count = (this.#visits.get(at) ?? 0) + weight;
+    if (count < this.#options.after) {
+      if (this.#visits.size > MOST_VISITED) this.#visits.clear();
+      this.#visits.set(at, count);
+      return false;
+    }
+    this.#visits.delete(at);
     return this.translate(pc);
   }
   /** Translated code left to the interpreter at a pc. Where it does so often because of a page's state, it is translated again. */
@@ -226,10 +252,30 @@ export class Translator {
     const count = (this.#leaves.get(pc) ?? 0) + 1;
     if (this.#leaves.size > MOST_LEAVES) this.#leaves.clear();
     this.#leaves.set(pc, count);
-    if (count !== LEAVES || this.#exact.has(pc)) return;
+    if (count !== LEAVES || this.#exact.has(pc) || !this.#isAccess(pc)) return;
     if (this.#exact.size > MOST_LEAVES) this.#exact.clear();
-    this.#exact.add(pc);
+    for (const [other, times] of this.#leaves) if (times >= LEAVES_OF_OTHERS) this.#exact.add(other);
     for (const unit of this.#all) if (unit.ranges.some(({ from, to }) => from <= pc && pc < to)) this.#drop(unit);
+  }
+  /** The instruction at a pc leaves because of the memory that it gets to, not always. */
+  #isAccess(pc: number): boolean {
+    const word = this.#fetch(pc);
+    if (word === undefined) return false;
+    const clause = this.#decoder.decode(word, 0, createDecoded());
+    return clause >= 0 && this.#code.shapes[clause]!.kind === Kind.Plain;
+  }
+  /** Links a unit that starts at a pc and whose code the process has. */
+  #linkKnown(pc: number): boolean {
+    const versions = this.#units.get(pc);
+    if (versions === undefined) return false;
+    for (const [at, unit] of versions.entries()) {
+      if (!this.#equal(unit)) continue;
+      versions.splice(at, 1);
+      versions.push(unit);
+      this.#link(unit);
+      return true;
+    }
+    return false;
   }
   /** Translates the code at a pc of the selected process, or links what was translated of equal code. False if that is impossible. */
   translate(pc: number): boolean {
@@ -239,14 +285,7 @@ export class Translator {
     // A unit has an entry for each region, and a region an instruction; each entry may need a block of slots.
     if (this.stats.bytes + this.#all.size * UNIT_BYTES > this.#options.capacity || this.#nextBlock + this.#options.batch >= SLOT_BLOCKS)
       this.flush();
-    const versions = this.#units.get(pc) ?? [];
-    for (const [at, unit] of versions.entries()) {
-      if (!this.#equal(unit)) continue;
-      versions.splice(at, 1);
-      versions.push(unit);
-      this.#link(unit);
-      return true;
-    }
+    if (this.#linkKnown(pc)) return true;
     const first = this.#fetch(pc);
     if (first === undefined || this.#refused.get(base + pc) === first) return false;
     const start = performance.now();
@@ -266,7 +305,6 @@ export class Translator {
       return false;
     }
     const loaded = this.#load(unit);
-    (this as any).last = unit;
     this.#link(loaded);
     this.stats.units++;
     this.stats.instructions += unit.instructions;

@@ -2,7 +2,8 @@
 import { engine, type WasmModule } from "../wasm/engine.ts";
 import { ModuleBuilder, type FunctionType } from "../wasm/module.ts";
 import { GUEST } from "../machine/layout.ts";
-import { emitRegion, type Surroundings } from "./emit.ts";
+import { emitRegion } from "./emit.ts";
+import type { Surroundings } from "./emit-instruction.ts";
 import type { Instructions } from "./instructions.ts";
 import { findRegion, Inlining, type Limits, type Region } from "./region.ts";
 

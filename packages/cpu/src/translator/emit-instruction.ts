@@ -1,0 +1,492 @@
+/** Writes instructions of a region from their meaning: operands are locals and constants, accesses have the checks that were planned. */
+import { PAGE_SIZE } from "../abi.ts";
+import { plainCsrs } from "../isa/csr.ts";
+import type { Expr, RegField, Stmt } from "../isa/ir.ts";
+import {
+  ACTIVE_HART,
+  Fast,
+  GUEST,
+  Own,
+  OWN_STORE_SLOW,
+  PAGE_FAST,
+  PAGE_OWN,
+  State,
+  stateType,
+  TAGS,
+  TRANSLATION,
+  type StateField,
+} from "../machine/layout.ts";
+import type { Code, Label } from "../wasm/code.ts";
+import type { Check, CheckOptions } from "./checks.ts";
+import { constant, isBoolean, registerOf } from "./fold.ts";
+import type { Instructions } from "./instructions.ts";
+import type { Block } from "./region.ts";
+import type { Shape } from "./shapes.ts";
+
+/** What functions of a unit find around them. */
+export interface Surroundings {
+  /** Index of the type (counter, pc, depth) → (counter, pc). */
+  readonly type: number;
+  readonly intrinsic: (name: string) => number;
+  /** Index of the function of an entry of this unit. */
+  readonly functionAt: (pc: number) => number | undefined;
+  /** Instructions that repeating loops may add to a region. */
+  readonly unrolled: number;
+  readonly checks: CheckOptions & { readonly bounds: boolean; readonly pages: boolean };
+}
+
+const GRANULE_SHIFT = 4;
+
+export class InstructionEmitter {
+  readonly #c: Code;
+  readonly #code: Instructions;
+  readonly #s: Surroundings;
+  /** Locals of integer and float registers, by number; -1 where the region does not use one. */
+  readonly x: Int32Array = new Int32Array(32).fill(-1);
+  readonly f: Int32Array = new Int32Array(32).fill(-1);
+  /** Locals for the time of one instruction: an i32 and an i64. */
+  readonly address: number;
+  readonly wide: number;
+  /** Locals that hold the absolute address of offset 0, the limit of offsets, and the floating-point flags; -1 if they are not needed. */
+  readonly #base: number;
+  readonly #limit: number;
+  readonly #flags: number;
+  /** The instruction that is emitted, and what stands for its locals. */
+  readonly bindings: { code: Instructions; index: number; bound: (Expr | undefined)[]; locals: (number | undefined)[] };
+  #site: Label | undefined;
+  #siteValue = 0n;
+
+  constructor(c: Code, code: Instructions, order: readonly Block[], surroundings: Surroundings) {
+    this.#c = c;
+    this.#code = code;
+    this.#s = surroundings;
+    let usedX = 0;
+    let usedF = 0;
+    let memory = false;
+    let flags = false;
+    for (const block of order) {
+      for (const index of [...block.ins, ...block.hammock, ...(block.last < 0 ? [] : [block.last])]) {
+        usedX |= code.useX[index]! | code.defX[index]!;
+        usedF |= code.useF[index]! | code.defF[index]!;
+        const shape = code.shape(index);
+        memory ||= shape.mayLeave;
+        flags ||= shape.readsFlags;
+      }
+    }
+    this.#base = memory ? c.local("i32") : -1;
+    this.#limit = memory ? c.local("i64") : -1;
+    this.#flags = flags ? c.local("i32") : -1;
+    this.address = c.local("i32");
+    this.wide = c.local("i64");
+    for (let register = 1; register < 32; register++) if (((usedX >>> register) & 1) !== 0) this.x[register] = c.local("i64");
+    for (let register = 0; register < 32; register++) if (((usedF >>> register) & 1) !== 0) this.f[register] = c.local("f64");
+    this.bindings = { code, index: 0, bound: [], locals: [] };
+  }
+
+  /** What stays the same while the function runs. */
+  start(): void {
+    const c = this.#c;
+    if (this.#base >= 0) {
+      c.i32(0);
+      c.memory("i32.load", TRANSLATION.dataBase);
+      c.set(this.#base);
+      c.i32(0);
+      c.memory("i64.load", TRANSLATION.dataLimit);
+      c.set(this.#limit);
+    }
+    this.loadFlags();
+  }
+  /** Reads the floating-point flags again, after something else may have changed them. */
+  loadFlags(): void {
+    if (this.#flags < 0) return;
+    this.#c.i32(0);
+    this.#c.memory("i32.load", ACTIVE_HART + State.fflags);
+    this.#c.set(this.#flags);
+  }
+  /** Where {@link leaveIf} goes from the next instruction, and with what value. */
+  site(label: Label | undefined, value: bigint): void {
+    this.#site = label;
+    this.#siteValue = value;
+  }
+  /** Leaves to the interpreter at this instruction if `condition`'s value is not 0. */
+  leaveIf(condition: () => void): void {
+    const c = this.#c;
+    c.i64(this.#siteValue);
+    condition();
+    c.brIf(this.#site!);
+    c.drop();
+  }
+
+  // ---- instructions
+  /** Starts an instruction; {@link finish} gives its locals back. */
+  begin(index: number): void {
+    const b = this.bindings;
+    b.index = index;
+    b.bound.length = 0;
+    b.locals.length = 0;
+  }
+  finish(index: number): void {
+    const { locals } = this.bindings;
+    const types = this.#code.shape(index).locals;
+    for (let id = 0; id < locals.length; id++) if (locals[id] !== undefined) this.#c.release(types[id]!, locals[id]!);
+  }
+  /** A whole instruction that runs on into the next. */
+  instruction(index: number, check: Check | undefined): void {
+    const shape = this.#code.shape(index);
+    if (shape.pure && this.#code.rd[index] === 0) return;
+    this.begin(index);
+    if (check !== undefined) this.#check(check);
+    for (const s of shape.statements) this.statement(s, shape);
+    this.finish(index);
+  }
+  #local(id: number): number {
+    const { locals, index } = this.bindings;
+    return (locals[id] ??= this.#c.local(this.#code.shape(index).locals[id]!));
+  }
+  #register(field: RegField): number {
+    return registerOf(this.bindings, field);
+  }
+
+  /** Pushes the value. `signed` constants of i64 are bigint. */
+  expr(e: Expr): void {
+    const c = this.#c;
+    const known = e.type === "i64" || e.type === "i32" ? constant(this.bindings, e) : undefined;
+    if (known !== undefined) return e.type === "i64" ? c.i64(known) : c.i32(Number(known));
+    switch (e.k) {
+      case "const":
+        return c[e.type as "f32" | "f64"](Number(e.value));
+      case "x":
+        return c.get(this.x[this.#register(e.field)]!);
+      case "f":
+        c.get(this.f[this.#register(e.field)]!);
+        return c.op("i64.reinterpret_f64");
+      case "unary":
+        return this.#unary(e);
+      case "binary":
+        return this.#binary(e);
+      case "fma":
+        this.expr(e.a);
+        this.expr(e.b);
+        this.expr(e.c);
+        return c.fma();
+      case "select": {
+        const cond = constant(this.bindings, e.cond);
+        if (cond !== undefined) return this.expr(cond === 0 ? e.b : e.a);
+        this.expr(e.a);
+        this.expr(e.b);
+        this.expr(e.cond);
+        return c.select();
+      }
+      case "local": {
+        const bound = this.bindings.bound[e.id];
+        if (bound !== undefined) return this.expr(bound);
+        return c.get(this.#local(e.id));
+      }
+      case "state":
+        if (e.field === "fflags") return c.get(this.#flags);
+        c.i32(0);
+        return c.memory(`${stateType(e.field)!}.load`, ACTIVE_HART + State[e.field as StateField]);
+      default:
+        throw new TypeError(`${e.k} is a constant`);
+    }
+  }
+  /** What a local stands for, or the expression itself. */
+  #resolve(e: Expr): Expr {
+    let at = e;
+    while (at.k === "local") {
+      const bound = this.bindings.bound[at.id];
+      if (bound === undefined) return at;
+      at = bound;
+    }
+    return at;
+  }
+  #unary(e: Expr & { k: "unary" }): void {
+    const c = this.#c;
+    if (e.op === "f64.reinterpret_i64") {
+      const a = this.#resolve(e.a);
+      if (a.k === "f") return c.get(this.f[this.#register(a.field)]!);
+    }
+    this.expr(e.a);
+    c.op(e.op);
+  }
+  #binary(e: Expr & { k: "binary" }): void {
+    const b = this.bindings;
+    if (e.op === "i32.and") {
+      if (constant(b, e.a) === 1 && isBoolean(b, e.b)) return this.expr(e.b);
+      if (constant(b, e.b) === 1 && isBoolean(b, e.a)) return this.expr(e.a);
+    }
+    if (e.op === "i64.add" || e.op === "i64.or" || e.op === "i64.xor") {
+      if (constant(b, e.a) === 0n) return this.expr(e.b);
+      if (constant(b, e.b) === 0n) return this.expr(e.a);
+    }
+    if ((e.op === "i64.eq" || e.op === "i64.ne") && constant(b, e.b) === 0n) {
+      this.expr(e.a);
+      this.#c.op("i64.eqz");
+      if (e.op === "i64.ne") this.#c.op("i32.eqz");
+      return;
+    }
+    this.expr(e.a);
+    this.expr(e.b);
+    this.#c.op(e.op);
+  }
+
+  #list(list: readonly Stmt[], shape: Shape | undefined): void {
+    for (const s of list) this.statement(s, shape);
+  }
+  /** A statement of the instruction that was begun. `shape`: its accesses have been checked as planned. */
+  statement(s: Stmt, shape: Shape | undefined): void {
+    const c = this.#c;
+    const b = this.bindings;
+    switch (s.k) {
+      case "let": {
+        const value = this.#resolve(s.value);
+        const register = (value.k === "x" || value.k === "f") && shape?.writesLast === true;
+        const assigned = shape?.assigned.has(s.id) === true;
+        if (!assigned && (register || (s.value.type !== "f32" && s.value.type !== "f64" && constant(b, value) !== undefined))) {
+          b.bound[s.id] = value;
+          return;
+        }
+        this.expr(s.value);
+        return c.set(this.#local(s.id));
+      }
+      case "assign":
+        this.expr(s.value);
+        return c.set(this.#local(s.id));
+      case "setX": {
+        const register = this.#register(s.field);
+        if (register === 0) return;
+        this.expr(s.value);
+        return c.set(this.x[register]!);
+      }
+      case "setF": {
+        const register = this.f[this.#register(s.field)]!;
+        const value = this.#resolve(s.value);
+        if (value.k === "unary" && value.op === "i64.reinterpret_f64") this.expr(value.a);
+        else if (value.k === "f") c.get(this.f[this.#register(value.field)]!);
+        else {
+          this.expr(value);
+          c.op("f64.reinterpret_i64");
+        }
+        return c.set(register);
+      }
+      case "setState":
+        c.i32(0);
+        this.expr(s.value);
+        c.memory(`${stateType(s.field)!}.store`, ACTIVE_HART + State[s.field as StateField]);
+        if (s.field === "fflags") this.loadFlags();
+        return;
+      case "load":
+        if (shape?.access === undefined) this.#checkedAlone(s.address, s.size, s.aligned, s.forStore);
+        else this.#accessAddress(shape.access.imm);
+        c.memory(s.size === 8 ? "i64.load" : `i64.load${s.size * 8}_u`, this.#offset(shape));
+        // V8 13 loads twice where an extension takes the load in.
+        if (s.signed && s.size < 8) c.op(`i64.extend${s.size * 8}_s`);
+        return c.set(this.#local(s.id));
+      case "store":
+        if (shape?.access === undefined) this.#checkedAlone(s.address, s.size, s.aligned, true);
+        else this.#accessAddress(shape.access.imm);
+        this.expr(s.value);
+        return c.memory(s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`, this.#offset(shape));
+      case "if": {
+        const known = constant(b, s.cond);
+        if (known !== undefined) return this.#list(known === 0 ? s.else : s.then, shape);
+        this.expr(s.cond);
+        c.if();
+        this.#list(s.then, shape);
+        if (s.else.length > 0) {
+          c.else();
+          this.#list(s.else, shape);
+        }
+        return c.end();
+      }
+      case "trap":
+        return this.leaveIf(() => c.i32(1));
+      case "call":
+        if (this.#controlRegister(s)) return;
+        if (s.mayTrap && s.fn !== "csrRead") return this.leaveIf(() => c.i32(1));
+        c.i32(ACTIVE_HART);
+        for (const arg of s.args) this.expr(arg);
+        c.call(this.#s.intrinsic(s.fn));
+        if (s.result !== "none") {
+          if (s.id >= 0) c.set(this.#local(s.id));
+          else c.drop();
+        }
+        return this.loadFlags();
+      default:
+        throw new TypeError(`${s.k} in the middle of a block`);
+    }
+  }
+
+  /** Access to a control register that is a field of the state. */
+  #controlRegister(s: Stmt & { k: "call" }): boolean {
+    if (s.fn !== "csrRead" && s.fn !== "csrWrite") return false;
+    const plain = plainCsrs.get(this.#code.imm[this.bindings.index]!);
+    if (plain === undefined) return false;
+    if (s.fn === "csrRead") {
+      this.expr({ k: "state", type: "i32", field: plain.field });
+      this.#c.op("i64.extend_i32_u");
+      this.#c.set(this.#local(s.id));
+      return true;
+    }
+    this.#c.i32(0);
+    this.expr(s.args[1]!);
+    this.#c.op("i32.wrap_i64");
+    this.#c.i32(plain.mask);
+    this.#c.op("i32.and");
+    this.#c.memory("i32.store", ACTIVE_HART + State[plain.field]);
+    this.loadFlags();
+    return true;
+  }
+
+  // ---- memory
+  #offset(shape: Shape | undefined): number {
+    const access = shape?.access;
+    if (access === undefined || !access.imm) return GUEST;
+    const imm = this.#code.imm[this.bindings.index]!;
+    return imm >= 0 ? GUEST + imm : GUEST;
+  }
+  /** Pushes rs1 (+ imm, if that is negative) as an absolute address; rs1 itself is known to be inside DDC. */
+  #accessAddress(imm: boolean): void {
+    const c = this.#c;
+    c.get(this.x[this.#register("rs1")]!);
+    c.op("i32.wrap_i64");
+    const offset = imm ? this.#code.imm[this.bindings.index]! : 0;
+    if (offset < 0) {
+      c.i32(offset);
+      c.op("i32.add");
+    }
+    c.get(this.#base);
+    c.op("i32.add");
+  }
+  /** Where loads do not look at pages, the first one must be outside of what is compared: it is never mapped. */
+  get #bias(): number {
+    return this.#s.checks.loads ? 0 : PAGE_SIZE;
+  }
+  /** Pushes the sum of a register and a constant. */
+  #sum(register: number, amount: number): void {
+    const c = this.#c;
+    c.get(this.x[register]!);
+    if (amount === 0) return;
+    c.i64(amount);
+    c.op("i64.add");
+  }
+  #check({ bounds, pages, exact }: Check): void {
+    const c = this.#c;
+    const register = this.#register("rs1");
+    const testBounds = bounds !== undefined && this.#s.checks.bounds;
+    const testPages = pages !== undefined && this.#s.checks.pages;
+    if (testBounds) {
+      this.leaveIf(() => {
+        this.#sum(register, bounds - this.#bias);
+        c.get(this.#limit);
+        c.op("i64.ge_u");
+      });
+    }
+    if (testPages && exact) this.#exactPage(register, pages.from, pages.to - pages.from, pages.store);
+    else if (testPages) {
+      this.leaveIf(() => {
+        c.get(this.x[register]!);
+        c.op("i32.wrap_i64");
+        c.get(this.#base);
+        c.op("i32.add");
+        if (pages.from !== 0) {
+          c.i32(pages.from);
+          c.op("i32.add");
+        }
+        this.#pageState(pages.store);
+      });
+    }
+  }
+  /** The access of `length` bytes at a register + `from`, of at most 8. What its page's neighbour is like matters only if it gets there. */
+  #exactPage(register: number, from: number, length: number, store: boolean): void {
+    const c = this.#c;
+    c.get(this.x[register]!);
+    c.op("i32.wrap_i64");
+    c.get(this.#base);
+    c.op("i32.add");
+    c.i32(from);
+    c.op("i32.add");
+    c.set(this.address);
+    this.#exactState(length, store);
+  }
+  /** The same for an access at #address. */
+  #exactState(length: number, store: boolean): void {
+    const c = this.#c;
+    c.get(this.address);
+    this.#pageState(store);
+    c.if();
+    this.leaveIf(() => {
+      c.get(this.address);
+      c.i32(PAGE_SIZE - 1);
+      c.op("i32.and");
+      c.i32(PAGE_SIZE - length);
+      c.op("i32.gt_u");
+      c.get(this.address);
+      c.i32(12);
+      c.op("i32.shr_u");
+      c.memory("i32.load8_u", PAGE_OWN);
+      c.i32((store ? OWN_STORE_SLOW & ~Own.Tags : 0) | (this.#s.checks.loads ? Own.NoRead : 0));
+      c.op("i32.and");
+      c.op("i32.or");
+    });
+    if (store) {
+      for (const last of length > 1 ? [0, length - 1] : [0]) {
+        c.get(this.address);
+        c.i32(last);
+        c.op("i32.add");
+        c.i32(GRANULE_SHIFT);
+        c.op("i32.shr_u");
+        c.i32(0);
+        c.memory("i32.store8", TAGS);
+      }
+    }
+    c.end();
+  }
+  /** Pushes what is not 0 if the page of the address on the stack, or the next one, does not allow the access. */
+  #pageState(store: boolean): void {
+    const c = this.#c;
+    c.i32(12);
+    c.op("i32.shr_u");
+    c.memory("i64.load8_u", PAGE_FAST);
+    const bits = (store ? Fast.StoreSlow : 0) | (this.#s.checks.loads ? Fast.LoadSlow : 0);
+    c.i64(bits);
+    c.op("i64.and");
+    c.op("i64.eqz");
+    c.op("i32.eqz");
+  }
+  /** Pushes the absolute address of an access that is checked by itself. */
+  #checkedAlone(address: Expr, size: number, aligned: boolean, store: boolean): void {
+    const c = this.#c;
+    this.expr(address);
+    c.set(this.wide);
+    this.leaveIf(() => {
+      c.get(this.wide);
+      if (this.#bias !== 0) {
+        c.i64(-this.#bias);
+        c.op("i64.add");
+      }
+      c.get(this.#limit);
+      c.op("i64.ge_u");
+    });
+    c.get(this.wide);
+    c.op("i32.wrap_i64");
+    c.get(this.#base);
+    c.op("i32.add");
+    c.set(this.address);
+    if (aligned && size > 1) {
+      this.leaveIf(() => {
+        c.get(this.address);
+        c.i32(size - 1);
+        c.op("i32.and");
+      });
+    }
+    if (this.#s.checks.exact.has(this.#code.pc[this.bindings.index]!)) this.#exactState(size, store);
+    else if (store || this.#s.checks.loads) {
+      this.leaveIf(() => {
+        c.get(this.address);
+        this.#pageState(store);
+      });
+    }
+    c.get(this.address);
+  }
+}

@@ -21,6 +21,8 @@ export default defineConfig({
         ...shared,
         test: {
           name: "isa",
+          // The interpreter that is generated from the clauses is made once for all files of a worker.
+          isolate: false,
           include: ["packages/cpu/src/**/*.test.ts", "test/isa/**/*.test.ts"],
           testTimeout: 60_000,
         },

@@ -118,7 +118,8 @@ export const CapCause = {
 export const CapReg = { Pcc: 0x20, Ddc: 0x21 } as const;
 
 /** What runs guest code. `translator`: hot code is translated to WebAssembly, the rest interpreted; `eager`: all that can be is translated before it runs. */
-export type EngineName = "interpreter" | "translator" | "eager";
+export const ENGINE_NAMES = ["interpreter", "translator", "eager"] as const;
+export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /** Options of a machine; each has the default named. */
 export interface MachineOptions {

@@ -1,5 +1,5 @@
 import { createDecoder, createMachine, disassemble, allClauses } from "@cvm/cpu";
-import type { EngineName } from "@cvm/cpu/abi";
+import { ENGINE_NAMES } from "@cvm/cpu/abi";
 import { createLibraryOs } from "@cvm/libos";
 import { connectLibraryOs, createMonitor, overMessagePort, serveLibraryOs } from "@cvm/monitor";
 import type { HostCalls, LibosOptions, LibraryOs } from "@cvm/monitor/abi";
@@ -29,8 +29,6 @@ function behindPort(options: LibosOptions, host: HostCalls, report: (text: strin
   });
 }
 
-const ENGINES: readonly EngineName[] = ["translator", "interpreter", "eager"];
-
 /**
  * One machine with its monitor in this process.
  * @param topology `direct`: library OSes are called; `port`: they are behind a serialising port (CVM_LIBRARY_OS=port)
@@ -39,8 +37,8 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
   if (topology !== "direct" && topology !== "port") throw new CliError("usage", `CVM_LIBRARY_OS is "${topology}": choose direct or port`);
   const ported = topology === "port";
   const name = process.env["CVM_ENGINE"] ?? "translator";
-  const engine = ENGINES.find((known) => known === name);
-  if (engine === undefined) throw new CliError("usage", `CVM_ENGINE is "${name}": choose ${ENGINES.join(", ")}`);
+  const engine = ENGINE_NAMES.find((known) => known === name);
+  if (engine === undefined) throw new CliError("usage", `CVM_ENGINE is "${name}": choose ${ENGINE_NAMES.join(", ")}`);
   const machine = createMachine({ memoryBytes: MEMORY_BYTES, engine });
   const decoder = createDecoder(allClauses);
   const monitor = createMonitor(machine, { disassemble: (word, pc, mode) => disassemble(decoder, word, pc, mode) });

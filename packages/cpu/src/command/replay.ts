@@ -1,5 +1,5 @@
 /** `cvm-cpu replay`: runs recorded instruction sequences and compares every field of every instruction. */
-import type { EngineName } from "../abi.ts";
+import { ENGINE_NAMES } from "../abi.ts";
 import { DIVERGENCES, REASONS, type Reason } from "../recordings/divergences.ts";
 import { readLines } from "../recordings/lines.ts";
 import { replay, REPLAY_MODES, type Divergence, type Mismatch, type ReplayResult } from "../recordings/replay.ts";
@@ -7,8 +7,6 @@ import { replayRemote } from "../recordings/remote.ts";
 import { DiiClient } from "../rvfi/client.ts";
 import { reading } from "./check-arithmetic.ts";
 import { choiceOption, UsageError, type Command } from "./command.ts";
-
-const ENGINES = ["interpreter", "translator", "eager"] as const satisfies EngineName[];
 
 function mismatchText({ sequence, step, instruction, field, theirs, ours }: Mismatch): string {
   return `${sequence} #${step} ${instruction}: ${field}: theirs ${theirs}, ours ${ours}\n`;
@@ -69,7 +67,7 @@ export const replayCommand: Command = {
     if (file === undefined) throw new UsageError("no file given");
     if (more.length > 0) throw new UsageError("one file at a time");
     const mode = choiceOption(input, "mode", REPLAY_MODES);
-    const engine = choiceOption(input, "engine", ENGINES);
+    const engine = choiceOption(input, "engine", ENGINE_NAMES);
     const address = input.values["connect"];
     if (address !== undefined && input.values["engine"] !== undefined) throw new UsageError("--engine has no meaning with --connect");
     const to = address === undefined ? undefined : addressOf(String(address));

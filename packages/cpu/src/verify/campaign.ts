@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import * as fc from "fast-check";
-import type { EngineName } from "../abi.ts";
+import { ENGINE_NAMES, type EngineName } from "../abi.ts";
 import type { Case } from "./case.ts";
 import { arbCase, type Options } from "./generate.ts";
 import { referenceOf, report, subjectOf, type Setting } from "./report.ts";
@@ -86,7 +86,7 @@ export function settingsOf(args: readonly string[]): Settings | undefined {
         : wholeNumber("programs", values.programs, 1, Number.MAX_SAFE_INTEGER),
     minutes,
     seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : wholeNumber("seed", values.seed, 0, 2 ** 32 - 1),
-    engine: oneOf<EngineName>("engine", values.engine ?? "interpreter", ["interpreter", "translator", "eager"]),
+    engine: oneOf<EngineName>("engine", values.engine ?? "interpreter", ENGINE_NAMES),
     mode: oneOf("mode", values.mode ?? "all", [...MODES, "all"]),
     rounds: wholeNumber("rounds", values.rounds ?? "5", 2, 100_000),
     relocation: values["no-relocation"] !== true,

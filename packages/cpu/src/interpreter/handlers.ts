@@ -4,7 +4,7 @@
  */
 import type { Clause } from "../isa/clause.ts";
 import { encodingOf } from "../isa/encoding.ts";
-import { Semantics, type Expr, type RegField, type Stmt } from "../isa/ir.ts";
+import { expressionsOf, partsOf, Semantics, type Expr, type RegField, type Stmt } from "../isa/ir.ts";
 import { PAIRS } from "./pairs.ts";
 
 /**
@@ -88,27 +88,11 @@ function shapeOf(clause: Clause): ClauseShape {
   const expr = (e: Expr): void => {
     if (e.k === "x") uses[e.field].read = true;
     else if (e.k === "f") uses[e.field].float = true;
-    else if (e.k === "unary") expr(e.a);
-    else if (e.k === "binary") {
-      expr(e.a);
-      expr(e.b);
-    } else if (e.k === "fma") {
-      expr(e.a);
-      expr(e.b);
-      expr(e.c);
-    } else if (e.k === "select") {
-      expr(e.cond);
-      expr(e.a);
-      expr(e.b);
-    }
+    partsOf(e).forEach(expr);
   };
   const list = (statements: readonly Stmt[], top: boolean): void => {
     for (const s of statements) {
-      if ("value" in s) expr(s.value);
-      if ("address" in s) expr(s.address);
-      if ("cond" in s) expr(s.cond);
-      if ("target" in s) expr(s.target);
-      if (s.k === "call") s.args.forEach(expr);
+      expressionsOf(s).forEach(expr);
       if (s.k === "setX") uses[s.field].written = true;
       if (s.k === "setF") uses[s.field].float = true;
       if (s.k === "if") {

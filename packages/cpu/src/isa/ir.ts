@@ -169,6 +169,32 @@ export type Stmt =
   | { readonly k: "ecall" }
   | { readonly k: "fenceI" };
 
+/** The expressions that an expression is made of, from the left. */
+export function partsOf(e: Expr): readonly Expr[] {
+  switch (e.k) {
+    case "unary":
+      return [e.a];
+    case "binary":
+      return [e.a, e.b];
+    case "select":
+      return [e.cond, e.a, e.b];
+    case "fma":
+      return [e.a, e.b, e.c];
+    default:
+      return [];
+  }
+}
+/** The expressions of a statement itself; those of the lists in an `if` are not among them. */
+export function expressionsOf(s: Stmt): readonly Expr[] {
+  if (s.k === "call") return s.args;
+  const found: Expr[] = [];
+  if ("address" in s) found.push(s.address);
+  if ("value" in s) found.push(s.value);
+  if ("cond" in s) found.push(s.cond);
+  if ("target" in s) found.push(s.target);
+  return found;
+}
+
 const COMPARISONS = /\.(eq|ne|lt|gt|le|ge)(_[su])?$|\.eqz$/u;
 
 /** Result type of a WebAssembly operator by its name. */

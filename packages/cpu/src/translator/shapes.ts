@@ -1,7 +1,7 @@
 /** What the translator must know of each clause, derived from its meaning. */
 import type { Clause } from "../isa/clause.ts";
 import type { FunctionType } from "../wasm/module.ts";
-import { Semantics, type AccessSize, type Expr, type RegField, type Stmt } from "../isa/ir.ts";
+import { expressionsOf, partsOf, Semantics, type AccessSize, type Expr, type RegField, type Stmt } from "../isa/ir.ts";
 
 /** How an instruction is translated. */
 export const Kind = {
@@ -112,31 +112,17 @@ function shapeOf(clause: Clause): Shape {
   const expr = (e: Expr): void => {
     if (e.k === "x") readsX |= FIELD_BIT[e.field];
     else if (e.k === "f") readsF |= FIELD_BIT[e.field];
-    else if (e.k === "unary") expr(e.a);
-    else if (e.k === "binary") {
-      // Division traps in WebAssembly where clauses guard it.
-      if (/div|rem/u.test(e.op)) pure = false;
-      expr(e.a);
-      expr(e.b);
-    } else if (e.k === "fma") {
-      expr(e.a);
-      expr(e.b);
-      expr(e.c);
-    } else if (e.k === "select") {
-      expr(e.cond);
-      expr(e.a);
-      expr(e.b);
-    } else if (e.k === "state") {
+    // Division traps in WebAssembly where clauses guard it.
+    else if (e.k === "binary" && /div|rem/u.test(e.op)) pure = false;
+    else if (e.k === "state") {
       if (e.field === "instret") kind = Kind.Interpret;
       if (e.field === "fflags") readsFlags = true;
     }
+    partsOf(e).forEach(expr);
   };
   const list = (statements: readonly Stmt[], top: boolean): void => {
     for (const s of statements) {
-      if ("value" in s) expr(s.value);
-      if ("address" in s) expr(s.address);
-      if ("cond" in s) expr(s.cond);
-      if ("target" in s) expr(s.target);
+      expressionsOf(s).forEach(expr);
       if (s.k !== "let" && s.k !== "setX") pure = false;
       switch (s.k) {
         case "assign":
@@ -174,7 +160,6 @@ function shapeOf(clause: Clause): Shape {
           mayLeave = true;
           break;
         case "call":
-          s.args.forEach(expr);
           // One case of several: the interpreter does it, from the start.
           if (s.mayTrap && !s.changesPc && !top) {
             mayLeave = true;

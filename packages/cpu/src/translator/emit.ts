@@ -1,5 +1,5 @@
 /** Writes a region as one WebAssembly function: registers in locals, loops as loops. */
-import { ACTIVE_HART, F, PAGE_SLOTS, SLOT_POOL, TRANSLATION, X } from "../machine/layout.ts";
+import { ACTIVE_HART, F, TRANSLATION, X } from "../machine/layout.ts";
 import { Code, type Label } from "../wasm/code.ts";
 import { CheckPlan } from "./checks.ts";
 import { InstructionEmitter, type Surroundings } from "./emit-instruction.ts";
@@ -9,6 +9,7 @@ import type { Instructions } from "./instructions.ts";
 import { analyse, checksFuel } from "./liveness.ts";
 import { End, target, type Block, type Edge, type Region } from "./region.ts";
 import { Kind } from "./shapes.ts";
+import { pushSlot } from "./slots.ts";
 
 /** Deepest nesting of guest calls on the WebAssembly stack; a deeper call leaves all frames and starts again. */
 export const MAX_DEPTH = 200;
@@ -264,31 +265,9 @@ class RegionEmitter {
     c.get(DEPTH);
     const known = this.#s.functionAt(pc);
     if (known !== undefined) return c.returnCall(known);
-    this.#slot(() => c.i32(pc | 0));
+    pushSlot(c, this.#i.address, () => c.i32(pc | 0));
     c.returnCallIndirect(this.#s.type);
   }
-  /** Pushes the number in the table of the function at the architectural pc that is pushed. */
-  #slot(pc: () => void): void {
-    const c = this.#c;
-    pc();
-    c.i32(0);
-    c.memory("i32.load", TRANSLATION.codeBase);
-    c.op("i32.add");
-    c.tee(this.#i.address);
-    c.i32(12);
-    c.op("i32.shr_u");
-    c.i32(2);
-    c.op("i32.shl");
-    c.memory("i32.load", PAGE_SLOTS);
-    c.get(this.#i.address);
-    c.i32(4094);
-    c.op("i32.and");
-    c.i32(1);
-    c.op("i32.shl");
-    c.op("i32.add");
-    c.memory("i32.load", SLOT_POOL);
-  }
-
   #end(block: Block, pending: number): void {
     const c = this.#c;
     const code = this.#code;
@@ -322,7 +301,7 @@ class RegionEmitter {
         c.get(COUNTER);
         c.get(this.#next);
         c.get(DEPTH);
-        this.#slot(() => c.get(this.#next));
+        pushSlot(c, this.#i.address, () => c.get(this.#next));
         return c.returnCallIndirect(this.#s.type);
       case End.Interpret:
         this.#count(pending - 1);
@@ -469,7 +448,7 @@ class RegionEmitter {
     c.op("i32.add");
     const known = callee < 0 ? undefined : this.#s.functionAt(callee);
     if (known === undefined) {
-      this.#slot(pc);
+      pushSlot(c, this.#i.address, pc);
       c.callIndirect(this.#s.type);
     } else c.call(known);
     c.set(PC);

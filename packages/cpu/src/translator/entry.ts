@@ -1,12 +1,13 @@
 /** The WebAssembly that translated code is entered by, and what it calls. */
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
 import { Exit, PAGE_SIZE } from "../abi.ts";
-import { GUEST, PAGE_SLOTS, SLOT_POOL, TRANSLATION } from "../machine/layout.ts";
+import { GUEST, TRANSLATION } from "../machine/layout.ts";
 import { loadState, storeState } from "../interpreter/slow-paths.ts";
 import { Code } from "../wasm/code.ts";
 import { ModuleBuilder } from "../wasm/module.ts";
 import { SLACK } from "./checks.ts";
 import { RESERVE } from "./emit.ts";
+import { pushSlot } from "./slots.ts";
 import { TRANSLATED } from "./unit.ts";
 
 /** What the module exports. */
@@ -94,23 +95,7 @@ function enter(type: number): Code {
   c.set(pc);
   const out = c.block();
   const loop = c.loop();
-  c.get(pc);
-  c.i32(0);
-  c.memory("i32.load", TRANSLATION.codeBase);
-  c.op("i32.add");
-  c.tee(address);
-  c.i32(12);
-  c.op("i32.shr_u");
-  c.i32(2);
-  c.op("i32.shl");
-  c.memory("i32.load", PAGE_SLOTS);
-  c.get(address);
-  c.i32(4094);
-  c.op("i32.and");
-  c.i32(1);
-  c.op("i32.shl");
-  c.op("i32.add");
-  c.memory("i32.load", SLOT_POOL);
+  pushSlot(c, address, () => c.get(pc));
   c.tee(slot);
   c.op("i32.eqz");
   c.brIf(out);

@@ -1,0 +1,27 @@
+/** How generated code finds the function that stands for a pc. */
+import { PAGE_SLOTS, SLOT_POOL, TRANSLATION } from "../machine/layout.ts";
+import type { Code } from "../wasm/code.ts";
+
+/**
+ * Pushes the number in the table of the function at the architectural pc that `pc` pushes (i32); that of slot 0 if nothing is translated there. `address`: a
+ * local (i32) that it may use.
+ */
+export function pushSlot(c: Code, address: number, pc: () => void): void {
+  pc();
+  c.i32(0);
+  c.memory("i32.load", TRANSLATION.codeBase);
+  c.op("i32.add");
+  c.tee(address);
+  c.i32(12);
+  c.op("i32.shr_u");
+  c.i32(2);
+  c.op("i32.shl");
+  c.memory("i32.load", PAGE_SLOTS);
+  c.get(address);
+  c.i32(4094);
+  c.op("i32.and");
+  c.i32(1);
+  c.op("i32.shl");
+  c.op("i32.add");
+  c.memory("i32.load", SLOT_POOL);
+}

@@ -189,6 +189,23 @@ const FIELDS = {
   storeSpan: "i64",
 } as const;
 
+/** Fields that only machines with machine and supervisor mode use, besides the privilege itself. 0 after a reset. */
+export const PRIVILEGED_FIELDS: readonly StateField[] = [
+  "mcounteren",
+  "scounteren",
+  "mstatus",
+  "medeleg",
+  "mideleg",
+  "mie",
+  "mip",
+  "mcause",
+  "mtval",
+  "mscratch",
+  "scause",
+  "stval",
+  "sscratch",
+];
+
 /** Name of a scalar field of the state block. */
 export type StateField = keyof typeof FIELDS;
 

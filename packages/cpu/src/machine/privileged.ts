@@ -2,14 +2,13 @@
  * Traps of a machine with the option `privileged`: how an exception or interrupt enters its handler (RISC-V privileged specification; CHERI ISAv9,
  * "Exceptions"), and a hart that takes its own traps. Trap return is in isa/privileged.ts.
  */
-import { Cause, Exit, type ExitCode } from "../abi.ts";
+import { Cause, Exit, OTYPE_UNSEALED, type ExitCode } from "../abi.ts";
 import { MASK64, otypeOf } from "../capability/encoding.ts";
 import { root, toRaw } from "../capability/operations.ts";
 import { rawNull, rawSetAddress, type Raw } from "../capability/raw.ts";
-import { OTYPE_UNSEALED } from "../abi.ts";
 import { enterTrap, nextInterrupt, Privilege, type PrivilegeLevel } from "../isa/status.ts";
 import type { Hart } from "./hart.ts";
-import { readScr, Scr, State, writeScr, type StateField } from "./layout.ts";
+import { PRIVILEGED_FIELDS, readScr, Scr, State, stateType, writeScr, type StateField } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 
 /** Bit 63 of mcause. */
@@ -75,21 +74,11 @@ export class PrivilegedHart {
     }
     hart.setF(0, 0n);
     hart.fcsr = 0;
-    const zeros: StateField[] = [
-      "mstatus",
-      "medeleg",
-      "mideleg",
-      "mie",
-      "mip",
-      "mcause",
-      "mtval",
-      "mscratch",
-      "scause",
-      "stval",
-      "sscratch",
-    ];
-    for (const field of zeros) this.#set(field, 0n);
-    for (const field of ["mcounteren", "scounteren", "stop"] as const) view.setInt32(hart.base + State[field], 0, true);
+    for (const field of PRIVILEGED_FIELDS) {
+      if (stateType(field) === "i64") this.#set(field, 0n);
+      else view.setInt32(hart.base + State[field], 0, true);
+    }
+    view.setInt32(hart.base + State.stop, 0, true);
     this.#set("reservation", -1n);
     this.#setPrivilege(Privilege.Machine);
     const all = root();

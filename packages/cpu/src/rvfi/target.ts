@@ -6,7 +6,7 @@ import { root, toRaw } from "../capability/operations.ts";
 import { createDecoded, createDecoder, type Decoder, type Mode } from "../isa/decode.ts";
 import { allClauses } from "../isa/index.ts";
 import { Privilege } from "../isa/status.ts";
-import { F, readRegister, readScr, Scr, State, stateType, type StateField } from "../machine/layout.ts";
+import { F, PRIVILEGED_FIELDS, readRegister, readScr, Scr, State, stateType, type StateField } from "../machine/layout.ts";
 import { createMachine, type Machine } from "../machine/machine.ts";
 import type { Observer } from "../machine/observer.ts";
 import { PrivilegedHart } from "../machine/privileged.ts";
@@ -36,27 +36,7 @@ export interface TargetOptions {
 const ADDRESS_CAUSES: ReadonlySet<number> = new Set([Cause.LoadAccess, Cause.StoreAccess]);
 
 /** Fields of the state block that instructions can see. */
-const VISIBLE: readonly StateField[] = [
-  "pc",
-  "frm",
-  "fflags",
-  "reservation",
-  "instret",
-  "privilege",
-  "mcounteren",
-  "scounteren",
-  "mstatus",
-  "medeleg",
-  "mideleg",
-  "mie",
-  "mip",
-  "mcause",
-  "mtval",
-  "mscratch",
-  "scause",
-  "stval",
-  "sscratch",
-];
+const VISIBLE: readonly StateField[] = ["pc", "frm", "fflags", "reservation", "instret", "privilege", ...PRIVILEGED_FIELDS];
 
 interface Block {
   readonly view: DataView;

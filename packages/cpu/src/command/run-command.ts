@@ -1,5 +1,5 @@
 /** `cvm-cpu run`: runs programs and says how they ended. */
-import type { EngineName } from "../abi.ts";
+import { ENGINE_NAMES, type EngineName } from "../abi.ts";
 import { choiceOption, integerOption, UsageError, type Command, type Input, type Io } from "./command.ts";
 import type { Machine } from "../machine/machine.ts";
 import { DEFAULT_MAX_INSTRUCTIONS, runElf, type RunResult } from "./run.ts";
@@ -9,18 +9,28 @@ interface Timed extends RunResult {
 }
 
 function runFile(file: string, input: Input, io: Io): Timed {
-  const engine = choiceOption<EngineName>(input, "engine", ["interpreter", "translator", "eager"]);
+  const engine = choiceOption<EngineName>(input, "engine", ENGINE_NAMES);
   const maxInstructions = integerOption(input, "max-instructions", 1, Number.MAX_SAFE_INTEGER) ?? DEFAULT_MAX_INSTRUCTIONS;
   const elf = io.readFile(file);
   const start = performance.now();
   const write = (descriptor: number, bytes: Uint8Array): void => (descriptor === 2 ? io.err : io.out)(bytes);
-  const ended = (machine: Machine): void => translation(machine, input, io);
+  const place = dumpedPlace(input);
+  const ended = (machine: Machine): void => translation(machine, place, input, io);
   const result = runElf(elf, write, { engine, maxInstructions, ended });
   return { ...result, milliseconds: performance.now() - start };
 }
 
+/** Where the WebAssembly is wanted of, if anywhere. */
+function dumpedPlace(input: Input): number | undefined {
+  const text = input.values["dump-wasm"];
+  if (typeof text !== "string") return undefined;
+  const pc = text === "" ? Number.NaN : Number(text);
+  if (!Number.isSafeInteger(pc) || pc < 0) throw new UsageError(`--dump-wasm needs a pc, for example 0x10180, not "${text}"`);
+  return pc;
+}
+
 /** What the translator did, and the WebAssembly that it made of a place, if they are wanted. */
-function translation({ translator }: Machine, input: Input, io: Io): void {
+function translation({ translator }: Machine, pc: number | undefined, input: Input, io: Io): void {
   if (input.values["stats"] === true && translator !== undefined) {
     const { units, instructions, bytes, milliseconds, links, unlinks, flushes, outOfFuel, missed, left } = translator.stats;
     io.err(
@@ -28,10 +38,7 @@ function translation({ translator }: Machine, input: Input, io: Io): void {
         `came back: out of fuel ${outOfFuel}, to code that is not translated ${missed}, to an instruction for the interpreter ${left}\n`,
     );
   }
-  const place = input.values["dump-wasm"];
-  if (typeof place !== "string") return;
-  const pc = Number(place);
-  if (!Number.isSafeInteger(pc) || pc < 0) throw new UsageError(`--dump-wasm needs a pc, for example 0x10180, not "${place}"`);
+  if (pc === undefined) return;
   const binary = translator?.binaryAt(pc);
   if (binary === undefined) return io.err(`cvm-cpu: nothing was translated at 0x${pc.toString(16)}\n`);
   const file = `pc_${pc.toString(16)}.wasm`;

@@ -294,8 +294,8 @@ describe.each(WAYS)("guests that change their code, %s", (_, way) => {
           expect(twins.interpreted.hart.trapCause).toBe(Cause.FetchPage);
           twins.each(({ machine }) => machine.protect(BASE + page, PAGE, ALL));
           expect(run()).toBe(Exit.Ecall);
-          // The bytes are the same: nothing is translated a second time, but what the first turns reached new.
-          if (turn > 1) expect(stats.units).toBe(units);
+          // The bytes are the same: nothing is translated a second time, but what the first trap made new; after 20 visits also what the second turn reaches often enough.
+          if (turn > (way.translateAfter === 20 ? 1 : 0)) expect(stats.units).toBe(units);
         }
       }
     }

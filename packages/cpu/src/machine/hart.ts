@@ -64,24 +64,26 @@ export class Hart implements HartPort {
     this.fuelLeft -= slice - this.#get("fuel");
     return code;
   }
-  #select(translator: Translator): void {
-    translator.select(this.#unsigned(this.base + State.pcBase), this.#unsigned(this.base + State.codeSpan));
-  }
   /** Translated code where there is some, the interpreter elsewhere. */
   #runTranslated(translator: Translator): number {
-    this.#select(translator);
+    translator.select(this.base);
     for (;;) {
       // What is too little for translated code is left to the interpreter, which stops exactly.
-      const slice = Math.min(this.fuelLeft, SLICE + RESERVE);
+      const slice = Math.min(this.fuelLeft, translator.slice);
       let code = translator.run(slice);
-      if (code !== UNUSABLE) this.fuelLeft -= slice - this.#get("fuel");
+      if (code !== UNUSABLE) {
+        const used = slice - this.#get("fuel");
+        this.fuelLeft -= used;
+        translator.used(used);
+      }
       if (code === Exit.Fuel && this.fuelLeft <= RESERVE) {
         translator.observe(false);
         code = this.#interpret();
         translator.observe(true);
         if (code !== Exit.Fuel && code < AGAIN) return code;
-        this.#select(translator);
-      } else if (code !== Exit.Fuel && this.fuelLeft > 0) {
+        translator.select(this.base);
+      } else if (code === Exit.Fuel) translator.sampled(this.pc);
+      else if (this.fuelLeft > 0) {
         if (translator.eager) code = this.#interpretOne(translator, code);
         else if (code === NOT_TRANSLATED && translator.missed(this.pc)) code = TRANSLATED;
         else {
@@ -98,7 +100,7 @@ export class Hart implements HartPort {
         }
         if (code !== Exit.Fuel && code < AGAIN) return code;
         // PCC may be another one.
-        this.#select(translator);
+        translator.select(this.base);
       }
       if (this.#stop) return Exit.Stopped;
       if (this.fuelLeft <= 0) return Exit.Fuel;

@@ -159,6 +159,7 @@ export class Machine implements MachinePort {
         status: !this.#options.privileged,
         sparing: this.#options.engine === "translator" && options.translateAfter === undefined,
         after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,
+        ...(this.#options.engine === "eager" ? { specialiseAfter: 0 } : {}),
         checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads, ...checks },
       });
       this.#memory.translator = this.translator;

@@ -26,6 +26,8 @@ type Facts = Int16Array;
 const Bounds = 0;
 const Loads = 2;
 const Stores = 4;
+/** Accesses at offsets below this are checked from offset 0 on. */
+const NEAR = 512;
 /** Larger offsets are forgotten. */
 const FAR = 16_000;
 
@@ -250,7 +252,8 @@ export class CheckPlan {
     }
     let lowest = Math.min(0, from);
     let stores = store;
-    let lo = from;
+    // From the register itself on: what is at lower offsets, or reached from it in later blocks, is proved too.
+    let lo = from < NEAR ? Math.min(0, from) : from;
     let hi = to;
     if (this.#options.merge) {
       const later = this.#later;

@@ -23,8 +23,20 @@ import type { Instructions } from "./instructions.ts";
 import type { Block } from "./region.ts";
 import type { Shape } from "./shapes.ts";
 
+/** Where a process's code and data are, for units that are made for one place alone. Both start with a page. */
+export interface Place {
+  readonly codeBase: number;
+  readonly codeSpan: number;
+  readonly dataBase: number;
+  readonly dataLimit: number;
+  /** Address in the pool of slots of what stands for a pc of the code; undefined if that may change. */
+  readonly slotAddress: (pc: number) => number | undefined;
+}
+
 /** What functions of a unit find around them. */
 export interface Surroundings {
+  /** Undefined: the unit runs at any place. */
+  readonly place: Place | undefined;
   /** Index of the type (counter, pc, depth) → (counter, pc). */
   readonly type: number;
   readonly intrinsic: (name: string) => number;
@@ -47,7 +59,7 @@ export class InstructionEmitter {
   /** Locals for the time of one instruction: an i32 and an i64. */
   readonly address: number;
   readonly wide: number;
-  /** Locals that hold the absolute address of offset 0, the limit of offsets, and the floating-point flags; -1 if they are not needed. */
+  /** Locals that hold the absolute address of offset 0, the limit of offsets, and the floating-point flags; -1 if they are not needed or known. */
   readonly #base: number;
   readonly #limit: number;
   readonly #flags: number;
@@ -73,8 +85,9 @@ export class InstructionEmitter {
         flags ||= shape.readsFlags;
       }
     }
-    this.#base = memory ? c.local("i32") : -1;
-    this.#limit = memory ? c.local("i64") : -1;
+    const anywhere = memory && surroundings.place === undefined;
+    this.#base = anywhere ? c.local("i32") : -1;
+    this.#limit = anywhere ? c.local("i64") : -1;
     this.#flags = flags ? c.local("i32") : -1;
     this.address = c.local("i32");
     this.wide = c.local("i64");
@@ -113,6 +126,7 @@ export class InstructionEmitter {
     const c = this.#c;
     c.i64(this.#siteValue);
     condition();
+    c.unlikely();
     c.brIf(this.#site!);
     c.drop();
   }
@@ -341,22 +355,36 @@ export class InstructionEmitter {
   // ---- memory
   #offset(shape: Shape | undefined): number {
     const access = shape?.access;
-    if (access === undefined || !access.imm) return GUEST;
-    const imm = this.#code.imm[this.bindings.index]!;
+    if (access === undefined) return GUEST;
+    const imm = access.imm ? this.#code.imm[this.bindings.index]! : 0;
+    const { place } = this.#s;
+    if (place !== undefined) return GUEST + place.dataBase + imm;
     return imm >= 0 ? GUEST + imm : GUEST;
   }
-  /** Pushes rs1 (+ imm, if that is negative) as an absolute address; rs1 itself is known to be inside DDC. */
+  /** Pushes what {@link #offset} is added to: rs1, which is known to be inside DDC, as an absolute address, with a negative immediate. */
   #accessAddress(imm: boolean): void {
     const c = this.#c;
     c.get(this.x[this.#register("rs1")]!);
     c.op("i32.wrap_i64");
+    if (this.#s.place !== undefined) return;
     const offset = imm ? this.#code.imm[this.bindings.index]! : 0;
     if (offset < 0) {
       c.i32(offset);
       c.op("i32.add");
     }
-    c.get(this.#base);
-    c.op("i32.add");
+    this.#addBase();
+  }
+  /** Makes the offset on the stack an absolute address. */
+  #addBase(): void {
+    const { place } = this.#s;
+    if (place === undefined) this.#c.get(this.#base);
+    else this.#c.i32(place.dataBase | 0);
+    this.#c.op("i32.add");
+  }
+  #pushLimit(): void {
+    const { place } = this.#s;
+    if (place === undefined) this.#c.get(this.#limit);
+    else this.#c.i64(place.dataLimit);
   }
   /** Where loads do not look at pages, the first one must be outside of what is compared: it is never mapped. */
   get #bias(): number {
@@ -378,7 +406,7 @@ export class InstructionEmitter {
     if (testBounds) {
       this.leaveIf(() => {
         this.#sum(register, bounds - this.#bias);
-        c.get(this.#limit);
+        this.#pushLimit();
         c.op("i64.ge_u");
       });
     }
@@ -387,13 +415,12 @@ export class InstructionEmitter {
       this.leaveIf(() => {
         c.get(this.x[register]!);
         c.op("i32.wrap_i64");
-        c.get(this.#base);
-        c.op("i32.add");
+        if (this.#base >= 0) this.#addBase();
         if (pages.from !== 0) {
           c.i32(pages.from);
           c.op("i32.add");
         }
-        this.#pageState(pages.store);
+        this.#pageState(pages.store, (this.#s.place?.dataBase ?? 0) / PAGE_SIZE);
       });
     }
   }
@@ -402,8 +429,7 @@ export class InstructionEmitter {
     const c = this.#c;
     c.get(this.x[register]!);
     c.op("i32.wrap_i64");
-    c.get(this.#base);
-    c.op("i32.add");
+    this.#addBase();
     c.i32(from);
     c.op("i32.add");
     c.set(this.address);
@@ -414,6 +440,7 @@ export class InstructionEmitter {
     const c = this.#c;
     c.get(this.address);
     this.#pageState(store);
+    c.unlikely();
     c.if();
     this.leaveIf(() => {
       c.get(this.address);
@@ -442,12 +469,12 @@ export class InstructionEmitter {
     }
     c.end();
   }
-  /** Pushes what is not 0 if the page of the address on the stack, or the next one, does not allow the access. */
-  #pageState(store: boolean): void {
+  /** Pushes what is not 0 if the page of the address on the stack, or the next one, does not allow the access. Pages count from `firstPage`. */
+  #pageState(store: boolean, firstPage = 0): void {
     const c = this.#c;
     c.i32(12);
     c.op("i32.shr_u");
-    c.memory("i64.load8_u", PAGE_FAST);
+    c.memory("i64.load8_u", PAGE_FAST + firstPage);
     const bits = (store ? Fast.StoreSlow : 0) | (this.#s.checks.loads ? Fast.LoadSlow : 0);
     c.i64(bits);
     c.op("i64.and");
@@ -465,13 +492,12 @@ export class InstructionEmitter {
         c.i64(-this.#bias);
         c.op("i64.add");
       }
-      c.get(this.#limit);
+      this.#pushLimit();
       c.op("i64.ge_u");
     });
     c.get(this.wide);
     c.op("i32.wrap_i64");
-    c.get(this.#base);
-    c.op("i32.add");
+    this.#addBase();
     c.set(this.address);
     if (aligned && size > 1) {
       this.leaveIf(() => {

@@ -6,10 +6,10 @@ import { InstructionEmitter, type Surroundings } from "./emit-instruction.ts";
 import { constant } from "./fold.ts";
 import { order } from "./graph.ts";
 import type { Instructions } from "./instructions.ts";
-import { analyse, checksFuel } from "./liveness.ts";
+import { analyse, checksFuel, mostFuel } from "./liveness.ts";
 import { End, target, type Block, type Edge, type Region } from "./region.ts";
 import { Kind } from "./shapes.ts";
-import { pushSlot } from "./slots.ts";
+import { pushSlot, pushSlotAt } from "./slots.ts";
 
 /** Deepest nesting of guest calls on the WebAssembly stack; a deeper call leaves all frames and starts again. */
 export const MAX_DEPTH = 200;
@@ -21,7 +21,7 @@ export const MAX_DEPTH = 200;
  */
 export const RESERVE = 64;
 const FUEL = 2 ** 32;
-/** Most edges of a region that use fuel without a look at it. */
+/** Most fuel that a way through a region may use without a look at it. */
 const UNCHECKED = 48;
 
 const COUNTER = 0;
@@ -55,9 +55,7 @@ class RegionEmitter {
     this.#s = surroundings;
     this.#entry = region.entry;
     this.#order = order(region, surroundings.unrolled);
-    let unchecked = 0;
-    for (const block of this.#order) for (const edge of block.edges) if (edge.fuel) unchecked++;
-    this.#everyEdge = unchecked > UNCHECKED;
+    this.#everyEdge = mostFuel(this.#order) > UNCHECKED;
     this.#plan = new CheckPlan(code, this.#order, surroundings.checks);
     analyse(code, this.#order, { leaves: (block, position) => this.#leaves(block, position), everyEdge: this.#everyEdge });
     this.#i = new InstructionEmitter(this.#c, code, this.#order, surroundings);
@@ -70,6 +68,7 @@ class RegionEmitter {
     c.get(COUNTER);
     c.i64(0);
     c.op("i64.ge_s");
+    c.unlikely();
     c.if();
     c.get(COUNTER);
     c.i32((this.#entry + 1) | 0);
@@ -229,6 +228,7 @@ class RegionEmitter {
     c.get(COUNTER);
     c.i64(0);
     c.op("i64.ge_s");
+    c.unlikely();
     c.if();
     this.#spillAll(block);
     c.get(COUNTER);
@@ -257,6 +257,14 @@ class RegionEmitter {
     else if (to.merge) c.br(this.#merges.get(to)!);
     else this.#tree(to, flush ? 0 : pending);
   }
+  /** Pushes the number of the function at a pc, or at that in #next if it is -1. */
+  #slot(pc: number): void {
+    const c = this.#c;
+    const { place } = this.#s;
+    const known = place !== undefined && pc >= 0 && pc < place.codeSpan ? place.slotAddress(pc) : undefined;
+    if (known !== undefined) pushSlotAt(c, known);
+    else pushSlot(c, this.#i.address, () => (pc < 0 ? c.get(this.#next) : c.i32(pc | 0)), place?.codeBase);
+  }
   /** Goes on at a known pc outside of the region. Registers are written back. */
   #tailCall(pc: number): void {
     const c = this.#c;
@@ -265,7 +273,7 @@ class RegionEmitter {
     c.get(DEPTH);
     const known = this.#s.functionAt(pc);
     if (known !== undefined) return c.returnCall(known);
-    pushSlot(c, this.#i.address, () => c.i32(pc | 0));
+    this.#slot(pc);
     c.returnCallIndirect(this.#s.type);
   }
   #end(block: Block, pending: number): void {
@@ -288,6 +296,7 @@ class RegionEmitter {
         c.get(this.#next);
         c.i32(back.pc | 0);
         c.op("i32.ne");
+        c.unlikely();
         c.if();
         this.#count(pending + FUEL);
         this.#return(block);
@@ -301,7 +310,7 @@ class RegionEmitter {
         c.get(COUNTER);
         c.get(this.#next);
         c.get(DEPTH);
-        pushSlot(c, this.#i.address, () => c.get(this.#next));
+        this.#slot(-1);
         return c.returnCallIndirect(this.#s.type);
       case End.Interpret:
         this.#count(pending - 1);
@@ -356,8 +365,11 @@ class RegionEmitter {
     this.#i.finish(index);
     this.#i.leaveIf(() => {
       c.get(this.#i.wide);
-      c.i32(0);
-      c.memory("i64.load", TRANSLATION.codeSpan);
+      if (this.#s.place !== undefined) c.i64(this.#s.place.codeSpan);
+      else {
+        c.i32(0);
+        c.memory("i64.load", TRANSLATION.codeSpan);
+      }
       c.op("i64.ge_u");
     });
     c.get(this.#i.wide);
@@ -436,6 +448,7 @@ class RegionEmitter {
     c.get(DEPTH);
     c.i32(MAX_DEPTH);
     c.op("i32.ge_u");
+    c.unlikely();
     c.if();
     c.get(COUNTER);
     pc();
@@ -448,7 +461,7 @@ class RegionEmitter {
     c.op("i32.add");
     const known = callee < 0 ? undefined : this.#s.functionAt(callee);
     if (known === undefined) {
-      pushSlot(c, this.#i.address, pc);
+      this.#slot(callee);
       c.callIndirect(this.#s.type);
     } else c.call(known);
     c.set(PC);
@@ -456,6 +469,7 @@ class RegionEmitter {
     c.get(PC);
     c.i32(back.pc | 0);
     c.op("i32.ne");
+    c.unlikely();
     c.if();
     c.get(COUNTER);
     c.get(PC);

@@ -44,6 +44,19 @@ function usable(c: Code, unusable: () => void): void {
   c.op("i64.lt_u");
   c.op("i32.or");
   unless();
+  // What was selected, which units may have been made for.
+  loadState(c, "dataBase");
+  c.i32(0);
+  c.memory("i64.load32_u", TRANSLATION.dataBase);
+  c.op("i64.ne");
+  loadState(c, "loadLength");
+  c.i64(SLACK + PAGE_SIZE);
+  c.op("i64.sub");
+  c.i32(0);
+  c.memory("i64.load", TRANSLATION.dataLimit);
+  c.op("i64.ne");
+  c.op("i32.or");
+  unless();
   loadState(c, "pcBase");
   loadState(c, "codeLo");
   c.op("i64.ne");
@@ -74,15 +87,6 @@ function enter(type: number): Code {
     c.i32(UNUSABLE);
     c.return();
   });
-  c.i32(0);
-  loadState(c, "ddcAddress");
-  c.op("i32.wrap_i64");
-  c.memory("i32.store", TRANSLATION.dataBase);
-  c.i32(0);
-  loadState(c, "loadLength");
-  c.i64(SLACK + PAGE_SIZE);
-  c.op("i64.sub");
-  c.memory("i64.store", TRANSLATION.dataLimit);
   c.i64(RESERVE);
   c.get(0);
   c.op("i64.extend_i32_u");

@@ -66,16 +66,10 @@ function unroll(region: Region, component: ReadonlySet<Block>, head: Block, room
   const backEdges = members.flatMap(({ edges }) => edges.filter(({ to }) => to === head));
   let open = backEdges;
   for (let copy = 1; copy < copies; copy++) {
-    const next = new Map(members.map((block): [Block, Block] => [block, new Block(block.pc)]));
+    const next = new Map(members.map((block): [Block, Block] => [block, copyBlock(block)]));
     for (const edge of open) edge.to = next.get(head);
     open = [];
     for (const [from, to] of next) {
-      to.ins = from.ins;
-      to.last = from.last;
-      to.end = from.end;
-      to.callee = from.callee;
-      to.hammock = from.hammock;
-      to.path = from.path;
       to.edges = from.edges.map((edge): Edge => {
         const isBack = edge.to !== undefined && backEdges.includes(edge);
         const made: Edge = { ...edge, to: isBack ? head : edge.to === undefined ? undefined : (next.get(edge.to) ?? edge.to) };
@@ -88,11 +82,73 @@ function unroll(region: Region, component: ReadonlySet<Block>, head: Block, room
   return size * (copies - 1);
 }
 
-/** Gives each loop that has several entries a dispatch block as its only one. Returns where the region starts. */
+function copyBlock(from: Block): Block {
+  const to = new Block(from.pc);
+  to.ins = from.ins;
+  to.last = from.last;
+  to.end = from.end;
+  to.callee = from.callee;
+  to.hammock = from.hammock;
+  to.path = from.path;
+  return to;
+}
+
+/** Most instructions of a copy that gives a loop a single entry. */
+const SPLIT = 150;
+
+/**
+ * Gives a loop with several entries one: what comes in elsewhere goes through a copy of the blocks from there to the head. Returns the number of instructions that were
+ * copied, or undefined if that would be more than `room`.
+ */
+function split(region: Region, component: ReadonlySet<Block>, entries: ReadonlySet<Block>, start: Block, room: number): { head: Block; size: number } | undefined {
+  let best: { head: Block; copied: Set<Block>; size: number } | undefined;
+  for (const head of entries) {
+    if (entries.has(start) && component.has(start) && head !== start) continue;
+    const copied = new Set<Block>();
+    const work = [...entries].filter((entry) => entry !== head);
+    let size = 0;
+    for (let block = work.pop(); block !== undefined; block = work.pop()) {
+      if (block === head || copied.has(block) || !component.has(block)) continue;
+      copied.add(block);
+      size += block.count + block.hammock.length;
+      for (const { to } of block.edges) if (to !== undefined) work.push(to);
+    }
+    if (best === undefined || size < best.size) best = { head, copied, size };
+  }
+  if (best === undefined || best.size > Math.min(room, SPLIT)) return undefined;
+  const { head, copied, size } = best;
+  const copies = new Map([...copied].map((block): [Block, Block] => [block, copyBlock(block)]));
+  for (const block of region.blocks) {
+    if (component.has(block)) continue;
+    for (const edge of block.edges) if (edge.to !== undefined && edge.to !== head && entries.has(edge.to)) edge.to = copies.get(edge.to);
+  }
+  for (const [from, to] of copies) {
+    to.edges = from.edges.map((edge): Edge => ({ ...edge, to: edge.to === undefined ? undefined : (copies.get(edge.to) ?? edge.to) }));
+    region.blocks.push(to);
+  }
+  return { head, size };
+}
+
+/** The blocks that are reached; others are dropped. */
+function reachable(region: Region, start: Block): Set<Block> {
+  const found = new Set([start]);
+  for (const block of found) {
+    for (const edge of block.edges) {
+      const to = target(edge);
+      if (to !== undefined) found.add(to);
+    }
+  }
+  region.blocks = [...found];
+  return found;
+}
+
+/** Gives each loop that has several entries a single one: by copies, or a dispatch block where they would be large. Returns where the region starts. */
 function dispatchLoops(region: Region, unrolled: number): Block {
   const { head } = region;
   let room = unrolled;
+  let copies = unrolled;
   let start = head;
+  let again = false;
   const fix = (nodes: ReadonlySet<Block>): void => {
     for (const component of cycles(nodes)) {
       const entries = new Set<Block>();
@@ -105,6 +161,15 @@ function dispatchLoops(region: Region, unrolled: number): Block {
         }
       }
       const inner = new Set(component);
+      if (entries.size > 1 && ![...component].some(({ end, edges }) => end === End.Dispatch || edges.some(({ via }) => via !== undefined))) {
+        const done = split(region, component, entries, start, copies);
+        if (done !== undefined) {
+          copies -= done.size;
+          entries.clear();
+          entries.add(done.head);
+          again = true;
+        }
+      }
       if (entries.size > 1) {
         const dispatch = new Block(-1);
         dispatch.end = End.Dispatch;
@@ -130,7 +195,11 @@ function dispatchLoops(region: Region, unrolled: number): Block {
       if (inner.size > 0) fix(inner);
     }
   };
-  fix(new Set(region.blocks));
+  // Copies have loops of their own, where the loop that they are of has inner ones.
+  for (let turn = 0; turn === 0 || (again && turn < 4); turn++) {
+    again = false;
+    fix(reachable(region, start));
+  }
   return start;
 }
 

@@ -15,6 +15,23 @@ export function checksFuel(block: Block, edge: Edge, everyEdge: boolean): boolea
   return (to !== undefined && to.rpo <= block.rpo) || (everyEdge && edge.fuel);
 }
 
+/** Most fuel that is used on a way between two looks at it, where only edges back to heads of loops and calls look. */
+export function mostFuel(order: readonly Block[]): number {
+  const before = new Int32Array(order.length);
+  let most = 0;
+  for (const block of order) {
+    for (const edge of block.edges) {
+      const used = before[block.rpo]! + (edge.fuel ? 1 : 0);
+      most = Math.max(most, used);
+      const to = target(edge);
+      if (to === undefined || to.rpo <= block.rpo || block.end === End.Call) continue;
+      before[to.rpo] = Math.max(before[to.rpo]!, used);
+    }
+  }
+  // A call or a return at the end uses one more.
+  return most + 1;
+}
+
 /** True if some way out of the region is at the end of the block. */
 function exits(block: Block, everyEdge: boolean): boolean {
   if (block.end >= End.Call && block.end !== End.Dispatch) return true;

@@ -4,12 +4,14 @@ import type { Code } from "../wasm/code.ts";
 
 /**
  * Pushes the number in the table of the function at the architectural pc that `pc` pushes (i32); that of slot 0 if nothing is translated there. `address`: a
- * local (i32) that it may use.
+ * local (i32) that it may use. `codeBase`: where the code is; undefined: read it.
  */
-export function pushSlot(c: Code, address: number, pc: () => void): void {
+export function pushSlot(c: Code, address: number, pc: () => void, codeBase?: number): void {
   pc();
-  c.i32(0);
-  c.memory("i32.load", TRANSLATION.codeBase);
+  if (codeBase === undefined) {
+    c.i32(0);
+    c.memory("i32.load", TRANSLATION.codeBase);
+  } else c.i32(codeBase | 0);
   c.op("i32.add");
   c.tee(address);
   c.i32(12);
@@ -24,4 +26,10 @@ export function pushSlot(c: Code, address: number, pc: () => void): void {
   c.op("i32.shl");
   c.op("i32.add");
   c.memory("i32.load", SLOT_POOL);
+}
+
+/** The same for a pc whose slot's place is known. */
+export function pushSlotAt(c: Code, slotAddress: number): void {
+  c.i32(0);
+  c.memory("i32.load", SLOT_POOL + slotAddress);
 }

@@ -18,15 +18,19 @@ import {
   SLOT_BLOCK_BYTES,
   SLOT_BLOCKS,
   SLOT_POOL,
+  State,
   TRANSLATION,
 } from "../machine/layout.ts";
 import type { Pages } from "../machine/pages.ts";
 import { engine, type WasmMemory, type WasmTable } from "../wasm/engine.ts";
+import { RESERVE } from "./emit.ts";
 import { entryModule, type EntryExports } from "./entry.ts";
 import { Instructions } from "./instructions.ts";
+import type { Place } from "./emit-instruction.ts";
+import { SLACK } from "./checks.ts";
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
 import { Kind, shapesOf } from "./shapes.ts";
-import { translate, type Range, type Unit, type UnitOptions } from "./unit.ts";
+import { translate, type Range, type Size, type Unit, type UnitOptions } from "./unit.ts";
 
 export interface TranslatorOptions extends UnitOptions {
   /** How often the interpreter goes to a place before it is translated; 0: what can be translated is never interpreted. */
@@ -37,11 +41,19 @@ export interface TranslatorOptions extends UnitOptions {
   readonly capacity: number;
   /** Not more than a share of the time is spent on translating. */
   readonly sparing: boolean;
+  /** How often code is found running when {@link SAMPLE} fuel has been used, before it is translated again, larger and for its place alone; 0: at once. */
+  readonly specialiseAfter: number;
+  readonly specialised: Size;
 }
 
 export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status" | "sparing"> = {
   limits: { instructions: 400, blocks: 120, inline: 60, inlineTotal: 600, inlineDepth: 3, unrolled: 200, hammock: 3 },
   batch: 250,
+  specialiseAfter: 24,
+  specialised: {
+    limits: { instructions: 1500, blocks: 300, inline: 100, inlineTotal: 1500, inlineDepth: 3, unrolled: 400, hammock: 3 },
+    batch: 1500,
+  },
   capacity: 128 * 1024 * 1024,
   checks: { merge: true, bounds: true, pages: true, loads: true, exact: new Set() },
 };
@@ -53,6 +65,8 @@ export interface TranslatorStats {
   missed: number;
   left: number;
   units: number;
+  /** Units among them that were made for one place. */
+  specialised: number;
   instructions: number;
   bytes: number;
   /** Milliseconds spent on translating, compiling and instantiating. */
@@ -72,14 +86,28 @@ interface Loaded extends Unit {
   readonly slots: readonly number[];
   /** Where it is linked, by base. */
   readonly links: Map<number, Link>;
+  /** How often it was found running. */
+  samples: number;
 }
+/** A process's window: where its code and data are. */
 interface Context {
   readonly base: number;
   readonly span: number;
+  readonly dataBase: number;
+  readonly dataLength: number;
+  /** Its data changed while code was the same: no unit is made for it alone. */
+  readonly varies: boolean;
 }
 
 /** Visits after which a place is looked at: there may be a translation of it already. */
 const LOOK = 250;
+/**
+ * Fuel between two looks at what is running. V8 replaces a running function only when it is called again, so it is little at first (16,384 transfers are about
+ * 0.1 ms); but frames of guest calls are lost at each, so it doubles, up to {@link MOST_SAMPLE}, after {@link STEADY} looks without a new unit.
+ */
+const SAMPLE = 16_384;
+const MOST_SAMPLE = 1 << 20;
+const STEADY = 48;
 const MOST_VISITED = 20_000;
 /** How often an access leaves to the interpreter before its unit is translated again, how often others did that are seen to then, and how many places are kept in mind. */
 const LEAVES = 4000;
@@ -98,6 +126,7 @@ const MOST_SAVED = 60;
 const MISS_WEIGHT = 8;
 /** More than any count of {@link HEAT}: nothing gets hot. */
 const NEVER = 0x2_0000;
+const LIMIT_SLACK = BigInt(SLACK + PAGE_SIZE);
 
 export class Translator {
   readonly stats: TranslatorStats = {
@@ -105,6 +134,7 @@ export class Translator {
     missed: 0,
     left: 0,
     units: 0,
+    specialised: 0,
     instructions: 0,
     bytes: 0,
     milliseconds: 0,
@@ -133,7 +163,10 @@ export class Translator {
   /** Links by absolute page. */
   readonly #links: Map<number, Link[]> = new Map();
   readonly #contexts: Map<number, Context> = new Map();
-  #context: Context = { base: 0, span: 0 };
+  #context: Context = { base: 0, span: 0, dataBase: 0, dataLength: 0, varies: false };
+  #sample: number = SAMPLE;
+  #toSample: number = SAMPLE;
+  #steady = 0;
   /** How often code left at a pc, and where accesses are checked exactly since. */
   readonly #leaves: Map<number, number> = new Map();
   readonly #exact: Set<number> = new Set();
@@ -178,6 +211,10 @@ export class Translator {
   get eager(): boolean {
     return this.#options.after === 0;
   }
+  /** Most fuel of the next run of translated code: then it is looked at what runs. */
+  get slice(): number {
+    return Math.max(1, this.#toSample) + RESERVE;
+  }
   /** Runs translated code from pc of the active hart on. */
   run(fuel: number): number {
     const code = this.#entry.enter(fuel);
@@ -202,25 +239,37 @@ export class Translator {
   }
 
   /**
-   * Code of the hart that is about to run: pc 0 is at the absolute address `base`; pcs below `span` may be executed. Windows that overlap
+   * Code and data of the hart whose state is at `hart` and that is about to run: its pc 0, pcs that may be executed, what DDC gives access to. Windows of code that overlap
    * others replace them, so that a slot has one meaning.
    */
-  select(base: number, span: number): void {
-    if (base === this.#context.base && span === this.#context.span) return;
+  select(hart: number): void {
+    const base = this.#number(hart + State.pcBase);
+    const span = this.#number(hart + State.codeSpan);
+    const dataBase = this.#number(hart + State.dataBase);
+    const dataLength = this.#number(hart + State.loadLength);
+    const now = this.#context;
+    if (base === now.base && span === now.span && dataBase === now.dataBase && dataLength === now.dataLength) return;
     let context = this.#contexts.get(base);
-    if (context?.span !== span) {
+    if (context === undefined || context.span !== span || context.dataBase !== dataBase || context.dataLength !== dataLength) {
+      let varies = false;
       for (const other of this.#contexts.values()) {
-        if (base < other.base + other.span && other.base < base + span) {
-          this.unlinkRange(other.base, other.span);
-          this.#contexts.delete(other.base);
-        }
+        if (base >= other.base + other.span || other.base >= base + span) continue;
+        const same = other.base === base && other.span === span;
+        varies ||= same;
+        if (!same || !other.varies) this.unlinkRange(other.base, other.span);
+        this.#contexts.delete(other.base);
       }
-      context = { base, span };
+      context = { base, span, dataBase, dataLength, varies };
       if (span > 0) this.#contexts.set(base, context);
     }
     this.#context = context;
     this.#view.setUint32(TRANSLATION.codeBase, base, true);
     this.#view.setBigUint64(TRANSLATION.codeSpan, BigInt(span), true);
+    this.#view.setUint32(TRANSLATION.dataBase, dataBase, true);
+    this.#view.setBigUint64(TRANSLATION.dataLimit, this.#view.getBigUint64(hart + State.loadLength, true) - LIMIT_SLACK, true);
+  }
+  #number(at: number): number {
+    return this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
   }
 
   // ---- translating
@@ -282,31 +331,76 @@ export class Translator {
     const { base, span } = this.#context;
     if (pc >= span) return false;
     if (this.#slotAt(base + pc) !== 0) return true;
-    // A unit has an entry for each region, and a region an instruction; each entry may need a block of slots.
-    if (this.stats.bytes + this.#all.size * UNIT_BYTES > this.#options.capacity || this.#nextBlock + this.#options.batch >= SLOT_BLOCKS)
-      this.flush();
+    if (this.#full) this.flush();
     if (this.#linkKnown(pc)) return true;
     const first = this.#fetch(pc);
     if (first === undefined || this.#refused.get(base + pc) === first) return false;
+    if (this.#make(pc, this.#options.specialiseAfter === 0)) return true;
+    if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
+    this.#refused.set(base + pc, first);
+    return false;
+  }
+  /** Fuel was used, beyond what {@link sampled} tells. */
+  used(fuel: number): void {
+    this.#toSample -= fuel;
+  }
+  /** {@link slice} was used up at a pc. */
+  sampled(pc: number): void {
+    this.#toSample = this.#sample;
+    if (++this.#steady % STEADY === 0) this.#sample = Math.min(MOST_SAMPLE, 2 * this.#sample);
+    const { base } = this.#context;
+    for (const { unit, base: at } of this.#links.get(Math.floor((base + pc) / PAGE_SIZE)) ?? []) {
+      if (at !== base || unit.place !== undefined || !unit.ranges.some(({ from, to }) => from <= pc && pc < to)) continue;
+      unit.samples++;
+      if (unit.samples < this.#options.specialiseAfter) continue;
+      // The function that the pc is in comes last before it.
+      let entry = unit.entries[0]!;
+      for (const other of unit.entries) if (other <= pc && (other > entry || entry > pc)) entry = other;
+      if (this.#slotAt(base + entry) !== unit.slots[unit.entries.indexOf(entry)]) continue;
+      unit.samples = 0;
+      if (!this.#full) this.#make(entry, true);
+      return;
+    }
+  }
+  /** The selected process's place; undefined if no unit can be made for it alone. */
+  #place(): Place | undefined {
+    const { base, span, dataBase, dataLength, varies } = this.#context;
+    const dataLimit = dataLength - SLACK - PAGE_SIZE;
+    if (varies || base % PAGE_SIZE !== 0 || dataBase % PAGE_SIZE !== 0 || dataBase + dataLength > 2 ** 32) return undefined;
+    return { codeBase: base, codeSpan: span, dataBase, dataLimit, slotAddress: (pc) => this.#knownSlotAddress(base + pc) };
+  }
+  /** There is no room for another unit. It has an entry for each region, and a region an instruction; each entry may need a block of slots. */
+  get #full(): boolean {
+    const { capacity, batch, specialised } = this.#options;
+    const entries = Math.max(batch, specialised.batch);
+    return this.stats.bytes + this.#all.size * UNIT_BYTES > capacity || this.#nextBlock + entries >= SLOT_BLOCKS;
+  }
+  /** Translates and links what starts at a pc. */
+  #make(pc: number, special: boolean): boolean {
     const start = performance.now();
     if (!this.#affordable(start)) return false;
+    const { base, span } = this.#context;
+    const place = special ? this.#place() : undefined;
     this.#code.reset({ fetch: (at) => this.#fetch(at), reached: (at) => this.#options.after === 0 || this.#reached(base + at) });
     const unit = translate(
       this.#code,
       pc,
-      this.#options,
+      { ...(special ? this.#options.specialised : this.#options), checks: this.#options.checks, place },
       ({ from, to }) => this.#bytes.subarray(GUEST + base + from, GUEST + base + to),
-      (callee) => callee < span && this.#slotAt(base + callee) === 0 && !this.#units.has(callee),
+      (callee) =>
+        callee < span &&
+        (special && this.#options.after > 0 ? this.#slotAt(base + callee) !== 0 : this.#slotAt(base + callee) === 0 && !this.#units.has(callee)),
     );
     if (unit === undefined || unit.maxTarget >= span) {
-      if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
-      this.#refused.set(base + pc, first);
       this.#spend(start);
       return false;
     }
     const loaded = this.#load(unit);
     this.#link(loaded);
     this.stats.units++;
+    this.#sample = SAMPLE;
+    this.#steady = 0;
+    if (place !== undefined) this.stats.specialised++;
     this.stats.instructions += unit.instructions;
     this.stats.bytes += unit.binary.length;
     this.#spend(start);
@@ -350,7 +444,7 @@ export class Translator {
       this.#table.set(slot, instance.exports[`f${index}`]);
       return slot;
     });
-    const loaded: Loaded = { ...unit, slots, links: new Map() };
+    const loaded: Loaded = { ...unit, slots, links: new Map(), samples: 0 };
     this.#all.add(loaded);
     for (const pc of unit.entries) {
       const versions = this.#units.get(pc);
@@ -365,8 +459,13 @@ export class Translator {
   // ---- linking
   /** The process has the unit's bytes where the unit has them, and may execute them. */
   #equal(unit: Unit): boolean {
-    const { base, span } = this.#context;
+    const { base, span, dataBase, dataLength } = this.#context;
+    const { place } = unit;
     if (unit.maxTarget >= span) return false;
+    if (place !== undefined) {
+      if (place.codeBase !== base || place.codeSpan !== span || place.dataBase !== dataBase) return false;
+      if (place.dataLimit !== dataLength - SLACK - PAGE_SIZE) return false;
+    }
     let at = 0;
     for (const { from, to } of unit.ranges) {
       if (to > span) return false;
@@ -380,7 +479,8 @@ export class Translator {
   #slotAt(address: number): number {
     return this.#view.getInt32(SLOT_POOL + this.#pageSlots[Math.floor(address / PAGE_SIZE)]! + (address & 4094) * 2, true);
   }
-  #setSlot(address: number, slot: number): void {
+  /** Where the slot of an address is in the pool, from now on until {@link flush}. */
+  #slotAddress(address: number): number {
     const page = Math.floor(address / PAGE_SIZE);
     let block = this.#pageSlots[page]!;
     if (block === 0) {
@@ -388,7 +488,13 @@ export class Translator {
       this.#bytes.fill(0, SLOT_POOL + block, SLOT_POOL + block + SLOT_BLOCK_BYTES);
       this.#pageSlots[page] = block;
     }
-    this.#view.setInt32(SLOT_POOL + block + (address & 4094) * 2, slot, true);
+    return block + (address & 4094) * 2;
+  }
+  #knownSlotAddress(address: number): number | undefined {
+    return this.#pageSlots[Math.floor(address / PAGE_SIZE)] === 0 ? undefined : this.#slotAddress(address);
+  }
+  #setSlot(address: number, slot: number): void {
+    this.#view.setInt32(SLOT_POOL + this.#slotAddress(address), slot, true);
     this.#mark(address, slot !== 0);
   }
   /** Shows the interpreter that there is a translation. Records that are decoded later are marked then. */

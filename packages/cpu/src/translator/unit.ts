@@ -3,17 +3,22 @@ import { engine, type WasmModule } from "../wasm/engine.ts";
 import { ModuleBuilder, type FunctionType } from "../wasm/module.ts";
 import { GUEST } from "../machine/layout.ts";
 import { emitRegion } from "./emit.ts";
-import type { Surroundings } from "./emit-instruction.ts";
+import type { Place, Surroundings } from "./emit-instruction.ts";
 import type { Instructions } from "./instructions.ts";
 import { findRegion, Inlining, type Limits, type Region } from "./region.ts";
 
 export const TRANSLATED: FunctionType = { params: ["i64", "i32", "i32"], result: ["i64", "i32"] };
 
-export interface UnitOptions {
+export interface Size {
   readonly limits: Limits;
   /** Called functions are translated with it until it has this many instructions. */
   readonly batch: number;
+}
+
+export interface UnitOptions extends Size {
   readonly checks: Surroundings["checks"];
+  /** The unit is for this place alone. */
+  readonly place?: Place | undefined;
 }
 
 /** A range of architectural pcs. */
@@ -34,6 +39,8 @@ export interface Unit {
   readonly maxTarget: number;
   readonly instructions: number;
   readonly intrinsics: readonly string[];
+  /** It runs there only; undefined: anywhere. */
+  readonly place: Place | undefined;
 }
 
 /** Ranges of the instructions of regions, merged. */
@@ -110,6 +117,7 @@ export function translate(
   const functions = new Map<number, number>();
   for (const region of regions) functions.set(region.entry, builder.declare(TRANSLATED));
   const surroundings: Surroundings = {
+    place: options.place,
     type,
     intrinsic: (name) => intrinsics.get(name)!,
     functionAt: (pc) => functions.get(pc),
@@ -142,5 +150,6 @@ export function translate(
     maxTarget,
     instructions,
     intrinsics: [...intrinsics.keys()],
+    place: options.place,
   };
 }

@@ -65,14 +65,20 @@ function mirrors(): string[] {
   return [...new Set(debian)].map((uri) => uri.replace(/\/$/u, ""));
 }
 
-interface Apt {
+/** Where that release's source packages may come from: lines for sources.list, to be tried in turn. */
+export function sourceLines(): string[] {
+  const key = KEYRINGS.find((path) => existsSync(path));
+  return key === undefined ? [] : mirrors().flatMap((uri) => SUITES.map((suite) => `deb-src [signed-by=${key}] ${uri} ${suite} main`));
+}
+
+export interface Apt {
   readonly folder: string;
   readonly config: string;
 }
 
 /** A private apt: its own lists, cache and configuration; the host's are not touched, its proxies and time-outs are kept. */
-function privateApt(): Apt {
-  const folder = join(Folder.cache(), `apt-${RELEASE}-${ARCHITECTURE}`);
+export function privateApt(name: string = `${RELEASE}-${ARCHITECTURE}`): Apt {
+  const folder = join(Folder.cache(), `apt-${name}`);
   for (const name of ["state/lists/partial", "cache/archives/partial", "etc", "etc/preferences.d"])
     mkdirSync(join(folder, name), { recursive: true });
   writeFileSync(join(folder, "state", "status"), "");
@@ -100,16 +106,18 @@ function privateApt(): Apt {
   return { folder, config };
 }
 
-async function runApt(
+export async function runApt(
   apt: Apt,
   args: readonly string[],
   onLine: (line: string) => void = () => {},
+  cwd?: string,
 ): Promise<{ readonly status: number; readonly output: string }> {
   return new Promise((resolve, reject) => {
     // LC_ALL: messages are matched below. The configuration file given here is read after the host's own.
     const child = spawn("apt-get", ["-q", ...args], {
       env: { ...process.env, APT_CONFIG: apt.config, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" },
       stdio: ["ignore", "pipe", "pipe"],
+      ...(cwd === undefined ? {} : { cwd }),
     });
     let output = "";
     const collect = (chunk: Buffer): void => {

@@ -1,0 +1,53 @@
+/** What is run unless modules are named. */
+
+/** Of CPython's regression tests: those that ask most of an operating system. */
+export const PYTHON_MODULES: readonly string[] = [
+  "test_json",
+  "test_hashlib",
+  "test_threading",
+  "test_subprocess",
+  "test_os",
+  "test_posix",
+  "test_signal",
+  "test_select",
+  "test_epoll",
+  "test_poll",
+  "test_selectors",
+  "test_socket",
+  "test_mmap",
+  "test_fcntl",
+  "test_time",
+  "test_sqlite3",
+  "test_zlib",
+  "test_pty",
+  "test_resource",
+  "test_tempfile",
+  "test_shutil",
+  "test_math",
+  "test_float",
+  "test_fork1",
+  "test_queue",
+  "test_ssl",
+  "test_httpservers",
+  "test_io",
+  "test_fileio",
+  "test_posixpath",
+  "test_asyncio.test_events",
+  "test_asyncio.test_subprocess",
+  "test_concurrent_futures",
+  "test_multiprocessing_fork",
+];
+
+/** Short ones that still reach processes, signals, files, terminals and events. */
+export const PYTHON_SMALL: readonly string[] = [
+  "test_epoll",
+  "test_fileio",
+  "test_mmap",
+  "test_poll",
+  "test_pty",
+  "test_resource",
+  "test_select",
+  "test_time",
+];
+
+export const REDIS_SMALL: readonly string[] = ["unit/keyspace", "unit/pubsub", "unit/scan", "unit/type/incr", "unit/type/string"];

@@ -1,0 +1,67 @@
+/** CPython's regression tests, each module in a cVM of its own. */
+import { cvm, ensureImage, run, type Ended } from "./machine.ts";
+import { parsePython } from "./python-output.ts";
+import type { ModuleResult } from "./result.ts";
+import type { Settings } from "./arguments.ts";
+
+const IMAGE = "suite-python";
+/** The tests, and what a Debian system has that they start or read. */
+const PACKAGES = [
+  "python3.13",
+  "python3",
+  "libpython3.13-testsuite",
+  "bash",
+  "coreutils",
+  "dash",
+  "libc-bin",
+  "ca-certificates",
+  "media-types",
+  "netbase",
+  "openssl",
+  "procps",
+  "tar",
+  "tzdata",
+];
+const ENVIRONMENT = ["-e", "LANG=C.UTF-8"];
+
+function resultOf(module: string, ended: Ended): ModuleResult {
+  const { complete, last, ...counts } = parsePython(ended.output);
+  const broken = ended.timedOut ? "timed out" : complete ? undefined : `ended with ${ended.status}`;
+  return {
+    suite: "python",
+    module,
+    ...counts,
+    seconds: ended.seconds,
+    ...(broken === undefined ? {} : { broken: last === undefined ? broken : `${broken} after ${last} began` }),
+  };
+}
+
+/** Runs modules in turn; tells each result when it is there. */
+export async function runPython(
+  modules: readonly string[],
+  settings: Settings,
+  say: (text: string) => void,
+  tell: (result: ModuleResult) => void,
+): Promise<void> {
+  await ensureImage(IMAGE, PACKAGES, say);
+  for (const module of modules) {
+    say(`python ${module}`);
+    const name = module.replaceAll(/[._]/gu, "-");
+    const args = ["run", "--rm", "--name", name, "-m", settings.memory, ...ENVIRONMENT, IMAGE, "python3.13", "-m", "test", "-v", module];
+    const ended = await cvm(args, { timeout: settings.timeout, keep: `python-${module}.txt` });
+    if (ended.timedOut) await cvm(["rm", "-f", name]);
+    const result = resultOf(module, ended);
+    if (settings.native === undefined) tell(result);
+    else tell(await beside(result, settings.native, settings.timeout));
+  }
+}
+
+/** Leaves of a result's failures those that the same module on this machine does not have. */
+async function beside(result: ModuleResult, python: string, timeout: number): Promise<ModuleResult> {
+  const native = resultOf(
+    result.module,
+    await run(python, ["-m", "test", "-v", result.module], { timeout, keep: `native-${result.module}.txt`, env: { LANG: "C.UTF-8" } }),
+  );
+  const also = new Set(native.failed);
+  return { ...result, failed: result.failed.map((name) => (also.has(name) ? `${name} (here too)` : name)) };
+}

@@ -1,0 +1,84 @@
+/** Redis's own Tcl suite on this machine, against a server in a cVM. */
+import { createConnection } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { cvm, cvmOk, ensureImage, freePort, run } from "./machine.ts";
+import { parseRedisSuite } from "./redis-output.ts";
+import type { ModuleResult } from "./result.ts";
+import type { Settings } from "./arguments.ts";
+import { findProgram } from "../bench/places.ts";
+import { ensureSource } from "./source.ts";
+
+const IMAGE = "suite-redis";
+const NAME = "redis";
+const PACKAGES = ["redis-server", "redis-tools"];
+/** What the suite wants of a server that it did not start. */
+const OPTIONS = [
+  "--protected-mode",
+  "no",
+  "--save",
+  "",
+  "--enable-protected-configs",
+  "yes",
+  "--enable-debug-command",
+  "yes",
+  "--enable-module-command",
+  "yes",
+];
+const UP_MS = 60_000;
+/** All of it. */
+const SUITE_SECONDS = 4 * 3600;
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ port, host: "127.0.0.1" }, () => socket.write("PING\r\n"));
+    socket.on("data", () => {
+      resolve(true);
+      socket.destroy();
+    });
+    socket.on("error", () => resolve(false));
+    socket.setTimeout(1000, () => socket.destroy());
+    socket.on("close", () => resolve(false));
+  });
+}
+
+/** Runs units (all when none are named) in one go; tells their results at the end. */
+export async function runRedis(
+  units: readonly string[],
+  settings: Settings,
+  say: (text: string) => void,
+  tell: (result: ModuleResult) => void,
+): Promise<void> {
+  if (findProgram("tclsh8.6") === undefined) throw new Error("the suite needs tclsh8.6 here: apt-get install tcl");
+  const folder = await ensureSource("redis", say);
+  await ensureImage(IMAGE, PACKAGES, say);
+  const port = await freePort();
+  await cvm(["rm", "-f", NAME]);
+  await cvmOk(["run", "-d", "--name", NAME, "-m", settings.memory, "-p", `127.0.0.1:${port}:6379`, IMAGE, "redis-server", ...OPTIONS]);
+  try {
+    const deadline = Date.now() + UP_MS;
+    while (!(await answers(port))) {
+      if (Date.now() > deadline) throw new Error(`redis does not answer at port ${port}: see "cvm logs ${NAME}"`);
+      await sleep(100);
+    }
+    const single = units.flatMap((unit) => ["--single", unit]);
+    const ended = await run("sh", ["runtest", "--host", "127.0.0.1", "--port", String(port), ...single], {
+      timeout: SUITE_SECONDS,
+      cwd: folder,
+      keep: "redis.txt",
+      env: { TERM: "dumb" },
+      onLine: (line) => {
+        if (line.startsWith("Testing ")) say(`redis ${line.slice("Testing ".length)}`);
+      },
+    });
+    const results = parseRedisSuite(ended.output);
+    if (results.length === 0) throw new Error(`the suite did not start: ${ended.output.trim().slice(-500)}`);
+    for (const { unit, seconds, ...counts } of results) {
+      const broken = seconds !== undefined ? undefined : ended.timedOut ? "timed out" : "did not come to its end";
+      // Files of which all is for servers of the suite's own have no line.
+      if (counts.run === 0 && broken === undefined) continue;
+      tell({ suite: "redis", module: unit, ...counts, seconds: seconds ?? 0, ...(broken === undefined ? {} : { broken }) });
+    }
+  } finally {
+    await cvm(["rm", "-f", NAME]);
+  }
+}

@@ -5,7 +5,7 @@ import { S } from "./constants.ts";
 import type { Dentry, DirectoryEntry, Inode } from "./node.ts";
 import { BaseFile } from "./open-file.ts";
 import { mountInfoText, mountsText } from "./proc.ts";
-import { SyntheticDirectory, SyntheticLink, SyntheticText, type Attributes, type SyntheticFs } from "./synthetic.ts";
+import { SyntheticDirectory, SyntheticLink, SyntheticText, type Attributes, type Listing, type SyntheticFs } from "./synthetic.ts";
 import type { VirtualFiles } from "./vfs.ts";
 
 /** USER_HZ: ticks a second of times in /proc/PID/stat. */
@@ -43,12 +43,22 @@ type Name = (typeof NAMES)[number];
 const LINKS: ReadonlySet<string> = new Set<Name>(["exe", "cwd", "root"]);
 const DIRECTORIES: ReadonlySet<string> = new Set<Name>(["fd", "fdinfo", "task", "ns"]);
 
+/** /proc/PID itself: an open one stands for its process, as a pidfd does; one of a thread (`process` null) does not. */
+export class ProcessDirectory extends SyntheticDirectory {
+  readonly process: Process | null;
+  constructor(fs: SyntheticFs, process: Process | null, listing: Listing, attributes: Attributes) {
+    super(fs, listing, attributes);
+    this.process = process;
+  }
+}
+
 export function processDirectory(fs: SyntheticFs, vfs: VirtualFiles, kernel: Kernel, process: Process, thread?: Thread): Inode {
   const owner = { uid: process.credentials.euid, gid: process.credentials.egid };
   const base = (thread?.id ?? process.pid) * 256 + (thread === undefined ? 0 : 128);
   const names = thread === undefined ? NAMES : NAMES.filter((name) => name !== "task");
-  return new SyntheticDirectory(
+  return new ProcessDirectory(
     fs,
+    thread === undefined ? process : null,
     {
       get(name) {
         const index = NAMES.indexOf(name as Name);

@@ -23,7 +23,9 @@ import {
   UNBLOCKABLE,
   type SignalAction,
 } from "../kernel/signals.ts";
-import type { Syscall } from "../kernel/types.ts";
+import { BaseFile } from "../files/open-file.ts";
+import { ProcessDirectory } from "../files/proc-process.ts";
+import type { OpenFile, Syscall } from "../kernel/types.ts";
 import {
   call,
   fd,
@@ -149,6 +151,13 @@ function putStack(context: LinuxContext, sp: number): Uint8Array {
   view.setInt32(8, (stack.flags & SS_DISABLE) !== 0 ? SS_DISABLE : onAlternateStack(context.thread, sp) ? SS_ONSTACK : 0, true);
   writeU64(view, 16, stack.size);
   return bytes;
+}
+
+/** Whom a descriptor stands for: a pidfd, or /proc/PID. */
+function processOf(file: OpenFile): LinuxProcess | undefined {
+  if (file instanceof PidFile) return file.process;
+  const inode = file instanceof BaseFile && file.entry !== null && file.kind === "directory" ? file.entry.inode : null;
+  return inode instanceof ProcessDirectory && inode.process !== null ? (inode.process as LinuxProcess) : undefined;
 }
 
 export const signalSyscalls: readonly Syscall[] = [
@@ -290,11 +299,12 @@ export const signalSyscalls: readonly Syscall[] = [
     (context, [number, sent, bytes, flags]) => {
       const file = context.process.fds.get(number as number);
       if (flags !== 0 || (sent as number) < 0 || (sent as number) > SIGNALS) return -E.INVAL;
-      if (!(file instanceof PidFile)) return -E.BADF;
-      if (file.process.ended && !context.kernel.processes.has(file.process.pid)) return -E.SRCH;
-      if (!may(context, file.process, sent as number)) return -E.PERM;
+      const target = file === undefined ? undefined : processOf(file);
+      if (target === undefined) return -E.BADF;
+      if (target.ended && !context.kernel.processes.has(target.pid)) return -E.SRCH;
+      if (!may(context, target, sent as number)) return -E.PERM;
       sendSignal(
-        file.process,
+        target,
         sent as number,
         bytes === null
           ? signalInfo({ code: Code.USER, pid: context.process.pid, uid: context.process.credentials.uid })

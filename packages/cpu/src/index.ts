@@ -9,5 +9,19 @@ export * as capability from "./capability/index.ts";
 export { Interpreter, standardInterpreter } from "./interpreter/interpreter.ts";
 export * from "./assembler/index.ts";
 export { allClauses } from "./isa/index.ts";
+export {
+  decodeUnit,
+  encodeUnit,
+  HEAD_BYTES,
+  hashHead,
+  headsOf,
+  MAX_CANDIDATES,
+  MAX_UNIT_BYTES,
+  type Candidate,
+  type StoredUnit,
+  type UnitCode,
+  type Units,
+  type UnitStore,
+} from "./translator/store.ts";
 export { createDecoder, type Decoder } from "./isa/decode.ts";
 export { runElf, type RunResult } from "./command/run.ts";

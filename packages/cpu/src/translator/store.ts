@@ -115,8 +115,7 @@ const WASM = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const NAME = /^[A-Za-z_][\w.]*$/u;
 
 /** Bytes of an encoded unit at most. */
-export const MAX_UNIT_BYTES: number =
-  HEADER + MAX_RANGES * 10 + MAX_ENTRIES * 6 + MAX_INTRINSICS * (MAX_NAME + 1) + MAX_CODE + MAX_BINARY;
+export const MAX_UNIT_BYTES: number = HEADER + MAX_RANGES * 10 + MAX_ENTRIES * 6 + MAX_INTRINSICS * (MAX_NAME + 1) + MAX_CODE + MAX_BINARY;
 
 /** A unit as bytes; undefined if it is larger than units may be ({@link decodeUnit} takes back all others). */
 export function encodeUnit(unit: StoredUnit): Uint8Array<ArrayBuffer> | undefined {
@@ -136,7 +135,8 @@ export function encodeUnit(unit: StoredUnit): Uint8Array<ArrayBuffer> | undefine
     view.setUint16(at, Math.floor(pc / 2 ** 32), true);
     at += 2;
   };
-  for (const value of [MAGIC, length, binary.length, bytes.length, ranges.length, entries.length, intrinsics.length, instructions]) put(value);
+  for (const value of [MAGIC, length, binary.length, bytes.length, ranges.length, entries.length, intrinsics.length, instructions])
+    put(value);
   putPc(maxTarget);
   for (const { from, to } of ranges) {
     putPc(from);

@@ -29,3 +29,8 @@ function ensure(path: string): string {
   mkdirSync(path, { recursive: true, mode: 0o700 });
   return path;
 }
+
+/** Stored translations. Not made here: a home that can only be read is no reason to fail. */
+export function translationsFolder(): string {
+  return join(cvmHome(), "translations");
+}

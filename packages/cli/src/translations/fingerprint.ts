@@ -1,7 +1,6 @@
 /** What a translation depends on beside its code: units of another fingerprint are never looked at. */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { arch, release } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { version } from "../version.ts";
@@ -33,6 +32,6 @@ let sources: Buffer | undefined;
  */
 export function fingerprintOf(variant: string): Buffer {
   sources ??= hashOfSources();
-  const about = [FORMAT, version, process.version, process.versions.v8, process.platform, arch(), release(), variant];
+  const about = [FORMAT, version, process.versions.v8, process.platform, process.arch, variant];
   return createHash("sha256").update(sources).update(JSON.stringify(about)).digest();
 }

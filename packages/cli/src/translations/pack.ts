@@ -3,6 +3,7 @@
  * what it is and where its body is, with the body's hash; the keys of the entries; then the bodies, which are read when they are wanted.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { HEAD_BYTES } from "@cvm/cpu";
 
 const MAGIC = "cvm-pack";
 /** Magic, counts of units and keys, bytes of the file, 8 spare, HMAC-SHA256. */
@@ -81,7 +82,8 @@ export function encodeFront(
 
 /** Bytes of the index after a header, if the header can be one of a file of this size. */
 export function indexBytes(header: Buffer, fileBytes: number): number | undefined {
-  if (header.length !== HEADER_BYTES || header.toString("latin1", 0, 8) !== MAGIC || header.readDoubleLE(16) !== fileBytes) return undefined;
+  if (header.length !== HEADER_BYTES || header.toString("latin1", 0, 8) !== MAGIC || header.readDoubleLE(16) !== fileBytes)
+    return undefined;
   const units = header.readUInt32LE(8);
   const bytes = units * UNIT_BYTES + header.readUInt32LE(12) * HEAD_RECORD_BYTES;
   return units <= MAX_UNITS && bytes <= MAX_INDEX_BYTES && HEADER_BYTES + bytes <= fileBytes ? bytes : undefined;
@@ -101,6 +103,7 @@ export function decodeFront(
   if (!timingSafeEqual(expected, header.subarray(SIGNED_BYTES))) return undefined;
   const count = header.readUInt32LE(8);
   const heads = index.subarray(count * UNIT_BYTES);
+  for (let at = 0; at < heads.length; at += HEAD_RECORD_BYTES) if (heads.readUInt32LE(at + 12) > HEAD_BYTES) return undefined;
   const bodies = HEADER_BYTES + index.length;
   const units: PlacedUnit[] = [];
   for (let at = 0; at < count * UNIT_BYTES; at += UNIT_BYTES) {

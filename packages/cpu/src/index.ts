@@ -18,6 +18,7 @@ export {
   MAX_CANDIDATES,
   MAX_UNIT_BYTES,
   type Candidate,
+  type Head,
   type StoredUnit,
   type UnitCode,
   type Units,

@@ -8,6 +8,8 @@
 
 /** The processor's register `time` counts this many ticks in a millisecond of performance.now(). */
 export { TICKS_PER_MS } from "@cvm/cpu/abi";
+/** How text of programs crosses: see `string` below. */
+export { decodeText, encodeText } from "./text.ts";
 
 export type Awaitable<T> = T | PromiseLike<T>;
 
@@ -54,7 +56,7 @@ export type Length = { readonly arg: string; readonly times?: number; readonly m
  * - `int` number (32-bit signed), `uint` (32-bit unsigned), `long` (64-bit signed as a number), `ulong`: number
  * - `fd` number (32-bit signed); prints `AT_FDCWD` for -100
  * - `address`: number, never followed by the gate
- * - `path`, `string`: string (UTF-8), or null for a null pointer when `nullable`, else -EFAULT
+ * - `path`, `string`: string ({@link decodeText}), or null for a null pointer when `nullable`, else -EFAULT
  * - `strings`: string[] (argv, envp), null pointer → []
  * - `in`: Uint8Array of `length` bytes (null when null pointer and nullable): a lent view, valid until the handler returns.
  * - `out`: number, the capacity in bytes (null when null pointer and nullable)

@@ -3,6 +3,7 @@ import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
 import { Limits } from "./abi.ts";
 import { emptyAuthority, readAuthority } from "./authority.ts";
 import { Errno } from "./errors.ts";
+import { decodeText } from "./text.ts";
 
 /** Offset and length of each buffer: two numbers each. */
 export type Vector = Float64Array;
@@ -16,7 +17,6 @@ export class GuestMemory {
   readonly #authority: Authority = emptyAuthority();
   /** Whose authority it is. Whoever lets a hart run, or changes its DDC, takes it anew. */
   entered: HartPort | null = null;
-  readonly #decoder: InstanceType<typeof TextDecoder> = new TextDecoder("utf-8", { ignoreBOM: true });
 
   constructor(machine: MachinePort) {
     this.#machine = machine;
@@ -100,7 +100,7 @@ export class GuestMemory {
       const end = view.indexOf(0);
       // A copy: text decoders refuse views of shared memory.
       chunks.push(view.slice(0, end < 0 ? length : end));
-      if (end >= 0) return this.#decoder.decode(chunks.length === 1 ? chunks[0] : concatenate(chunks));
+      if (end >= 0) return decodeText(chunks.length === 1 ? chunks[0]! : concatenate(chunks));
       total += length;
     }
     return -Errno.ENAMETOOLONG;

@@ -1,5 +1,5 @@
 /** Places a program in a new address space: segments, stack with arguments and auxiliary vector, vDSO. */
-import type { ProcessOp } from "@cvm/monitor/abi";
+import { encodeText, type ProcessOp } from "@cvm/monitor/abi";
 import { Registers, REGISTER_BYTES, X } from "../kernel/registers.ts";
 import { LOWEST, PAGE, roundDown, roundUp, STACK_BYTES, VVAR, type AddressSpace } from "../kernel/address-space.ts";
 import type { Credentials, VfsFile } from "../kernel/types.ts";
@@ -163,10 +163,9 @@ function buildStack(
   auxv: (readonly [number, number])[],
   random: Uint8Array,
 ): { pointer: number; bytes: Uint8Array } {
-  const encoder = new TextEncoder();
   let total = 0;
   const encode = (text: string): Uint8Array => {
-    const bytes = encoder.encode(text);
+    const bytes = encodeText(text);
     total += bytes.length + 1;
     if (bytes.length >= LONGEST_STRING || total > MOST_STRINGS)
       throw new ExecError("arguments-too-long", `${program.name}: arguments and environment are too long`);

@@ -1,4 +1,5 @@
 /** Headers of ELF files: System V gABI chapters 4 and 5, RISC-V psABI. */
+import { decodeText } from "@cvm/monitor/abi";
 import { ExecError } from "./exec-error.ts";
 
 export const HEADER_BYTES = 64;
@@ -96,7 +97,7 @@ export function parseElf(source: ElfSource, path: string): Elf {
       if (offset + fileBytes > size) fail("truncated", "the interpreter's name is cut off");
       const name = source.pread(offset, fileBytes);
       if (name[name.length - 1] !== 0) fail("bad-header", "the interpreter's name has no end");
-      interpreter = new TextDecoder().decode(name.subarray(0, name.indexOf(0)));
+      interpreter = decodeText(name.subarray(0, name.indexOf(0)));
     }
     if (kind !== PT_LOAD || memoryBytes === 0) continue;
     if (fileBytes > memoryBytes) fail("bad-segments", `segment ${index} has more bytes in the file than in memory`);

@@ -1,4 +1,5 @@
 /** From a path to what must be loaded: scripts (`#!`), the program, its interpreter. */
+import { decodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import type { CallContext, VfsFile } from "../kernel/types.ts";
 import { ExecError } from "./exec-error.ts";
@@ -76,7 +77,7 @@ function scriptLine(bytes: Uint8Array, path: string): { interpreter: string; arg
   if (newline < 0 && bytes.length === SCRIPT_LINE && !/^#![ \t]*[^ \t]+[ \t]/.test(Buffer.from(bytes).toString("latin1"))) {
     throw new ExecError("not-elf", `${path}: the first line is too long`);
   }
-  const [, interpreter, argument] = /^[ \t]*([^ \t]+)[ \t]*(.*?)[ \t]*$/.exec(new TextDecoder().decode(bytes.subarray(2, end))) ?? [];
+  const [, interpreter, argument] = /^[ \t]*([^ \t]+)[ \t]*(.*?)[ \t]*$/.exec(decodeText(bytes.subarray(2, end))) ?? [];
   if (interpreter === undefined) throw new ExecError("not-elf", `${path}: the first line names no interpreter`);
   return { interpreter, argument: argument ?? "" };
 }

@@ -1,4 +1,5 @@
 /** inotify(7): events of files that this cVM changes. */
+import { encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import { Poll } from "../kernel/types.ts";
 import { O } from "./constants.ts";
@@ -70,7 +71,7 @@ export class InotifyFile extends BaseFile {
   #queue(watch: number, mask: number, cookie: number, name: string): void {
     if (this.#events.length > QUEUE) return;
     const overflow = this.#events.length === QUEUE;
-    const text = overflow ? Buffer.alloc(0) : Buffer.from(name);
+    const text = overflow ? Buffer.alloc(0) : encodeText(name);
     const length = text.length === 0 ? 0 : (text.length + 16) & ~15;
     const bytes = new Uint8Array(16 + length);
     const view = new DataView(bytes.buffer);

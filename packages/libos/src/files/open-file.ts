@@ -1,4 +1,5 @@
 /** What all open files have in common, and files and directories of the tree. */
+import { encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext, type OpenFile, type Stat, type VfsFile } from "../kernel/types.ts";
 import { WaitQueue } from "../kernel/wait.ts";
@@ -225,8 +226,6 @@ export class PathFile extends EntryFile {
 /** Entries that one getdents64 returns at most: their inode numbers may each cost a look at the host. */
 const ENTRIES_PER_CALL = 512;
 
-const encoder = new TextEncoder();
-
 export class DirectoryFile extends EntryFile {
   readonly kind = "directory";
   /** Taken at the first read and again after a rewind. */
@@ -274,7 +273,7 @@ export class DirectoryFile extends EntryFile {
     let used = 0;
     for (let count = 0; count < ENTRIES_PER_CALL && this.#position < entries.length; count++) {
       const entry = entries[this.#position]!;
-      const name = encoder.encode(entry.name);
+      const name = encodeText(entry.name);
       const length = (19 + name.length + 1 + 7) & ~7;
       if (used + length > bytes.length) break;
       const ino = entry.ino !== 0 ? entry.ino : directory.inode.entryNumber(directory, entry.name, this.#context);

@@ -1,4 +1,5 @@
 /** /proc/PID. */
+import { decodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import type { CallContext, Kernel, OpenFile, Process, Thread } from "../kernel/types.ts";
 import { S } from "./constants.ts";
@@ -117,8 +118,7 @@ function entry(
         () => `${thread?.name ?? process.name}\n`,
         { ...attributes, mode: 0o644 },
         (bytes) => {
-          const comm = Buffer.from(bytes)
-            .toString("utf8")
+          const comm = decodeText(bytes)
             .replace(/[\n\0].*$/s, "")
             .slice(0, 15);
           if (thread !== undefined) thread.name = comm;

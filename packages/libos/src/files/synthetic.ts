@@ -1,4 +1,5 @@
 /** Files whose contents are made up when they are read: /proc, /sys and some of /etc. */
+import { encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext, type OpenFile, type Stat } from "../kernel/types.ts";
 import { Limit, O, S } from "./constants.ts";
@@ -180,7 +181,7 @@ class TextFile extends EntryFile {
     if (this.#bytes === null || position === 0) {
       const produced = this.#text.produce(context);
       if (typeof produced === "number") return produced;
-      this.#bytes = typeof produced === "string" ? Buffer.from(produced) : produced;
+      this.#bytes = typeof produced === "string" ? encodeText(produced) : produced;
     }
     const bytes = this.#bytes.slice(position, position + max);
     if (offset === null) this.#position = position + bytes.length;

@@ -1,4 +1,5 @@
 /** A file system in memory: /dev, /dev/shm and memfd_create. */
+import { encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import type { Stat, VfsFile } from "../kernel/types.ts";
 import { Limit, S } from "./constants.ts";
@@ -106,7 +107,7 @@ export class TmpInode extends Inode implements Content {
       uid: this.#uid,
       gid: this.#gid,
       rdev: this.#rdev,
-      size: this.type === S.IFLNK ? Buffer.byteLength(this.#target) : this.isDirectory ? this.#children!.size * 20 + 40 : this.#size,
+      size: this.type === S.IFLNK ? encodeText(this.#target).length : this.isDirectory ? this.#children!.size * 20 + 40 : this.#size,
       blksize: 4096,
       blocks: this.#chunks.size * (CHUNK / 512),
       atime: this.#atime,

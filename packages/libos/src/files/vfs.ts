@@ -1,4 +1,5 @@
 /** The mounted tree of one cVM: path resolution (path_resolution(7)) and what changes names. */
+import { encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import type { CallContext, FsContext, OpenFile, Stat, Vfs, VfsFile } from "../kernel/types.ts";
 import { Access, Limit, O, Rename, S, TMPFILE_BIT } from "./constants.ts";
@@ -138,7 +139,7 @@ export class VirtualFiles implements Vfs {
         name = "";
         continue;
       }
-      if (part.length > Limit.name / 4 && Buffer.byteLength(part) > Limit.name) return -E.NAMETOOLONG;
+      if (part.length > Limit.name / 4 && encodeText(part).length > Limit.name) return -E.NAMETOOLONG;
       let last = true;
       for (let i = index; i < parts.length; i++)
         if (parts[i] !== "") {

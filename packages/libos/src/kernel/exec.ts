@@ -1,5 +1,5 @@
 /** Programs: the first one of a console, and execve. */
-import { PENDING, type Awaitable, type ProcessOp, type SyscallOutcome } from "@cvm/monitor/abi";
+import { PENDING, type Awaitable, type ProcessOp, type SyscallOutcome, decodeText, encodeText } from "@cvm/monitor/abi";
 import { ExecError } from "../elf/exec-error.ts";
 import { loadProgram } from "../elf/load.ts";
 import { openProgram, type Program } from "../elf/program.ts";
@@ -52,9 +52,7 @@ function load(
 }
 
 function take(process: LinuxProcess, thread: LinuxThread, program: Program, env: readonly string[], memory: AddressSpace): void {
-  const name = Buffer.from(program.name.slice(program.name.lastIndexOf("/") + 1))
-    .subarray(0, 15)
-    .toString();
+  const name = decodeText(encodeText(program.name.slice(program.name.lastIndexOf("/") + 1)).subarray(0, 15));
   process.memory = memory;
   process.executable = program.path;
   process.argv = program.argv;

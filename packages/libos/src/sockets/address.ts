@@ -1,4 +1,5 @@
 /** Socket addresses: struct sockaddr_in, sockaddr_un. IPv4 addresses are unsigned 32-bit numbers, 127.0.0.1 is 0x7f000001. */
+import { decodeText, encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import { AF } from "./constants.ts";
 
@@ -75,7 +76,7 @@ export function parseUnix(bytes: Uint8Array): UnixAddress | number {
   if (bytes.length === 2) return { kind: "unnamed" };
   if (bytes[2] === 0) return { kind: "abstract", name: Buffer.from(bytes.subarray(3)).toString("latin1") };
   const end = bytes.indexOf(0, 2);
-  return { kind: "path", path: Buffer.from(bytes.subarray(2, end < 0 ? bytes.length : end)).toString() };
+  return { kind: "path", path: decodeText(bytes.subarray(2, end < 0 ? bytes.length : end)) };
 }
 
 /** As getsockname returns it: a path with its NUL. */
@@ -84,7 +85,7 @@ export function formatUnix(address: UnixAddress): Uint8Array {
     address.kind === "unnamed"
       ? Buffer.alloc(0)
       : address.kind === "path"
-        ? Buffer.from(`${address.path}\0`)
+        ? encodeText(`${address.path}\0`)
         : Buffer.from(`\0${address.name}`, "latin1");
   const bytes = new Uint8Array(2 + name.length);
   bytes[0] = AF.UNIX;

@@ -1,4 +1,5 @@
 /** Who runs here and on what: credentials, names, limits of the machine, scheduling, random numbers. */
+import { decodeText, encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import type { LinuxContext } from "../kernel/process.ts";
 import type { Credentials, Syscall, SyscallOutcome } from "../kernel/types.ts";
@@ -26,7 +27,7 @@ const UTS_FIELD = 65;
 const LARGEST_RANDOM = 1_048_576;
 
 function field(bytes: Uint8Array, index: number, text: string): void {
-  bytes.set(new TextEncoder().encode(text).subarray(0, UTS_FIELD - 1), index * UTS_FIELD);
+  bytes.set(encodeText(text).subarray(0, UTS_FIELD - 1), index * UTS_FIELD);
 }
 function u32(...values: number[]): Uint8Array {
   const bytes = new Uint8Array(values.length * 4);
@@ -123,7 +124,7 @@ function prctl(context: LinuxContext, option: number, argument: number): Syscall
       const set = (bytes: Uint8Array | null): number => {
         if (bytes === null) return -E.FAULT;
         const end = bytes.indexOf(0);
-        thread.name = Buffer.from(bytes.subarray(0, Math.min(15, end < 0 ? bytes.length : end))).toString();
+        thread.name = decodeText(bytes.subarray(0, Math.min(15, end < 0 ? bytes.length : end)));
         if (thread.id === process.pid) process.name = thread.name;
         return 0;
       };
@@ -131,7 +132,7 @@ function prctl(context: LinuxContext, option: number, argument: number): Syscall
     }
     case Pr.GET_NAME: {
       const bytes = new Uint8Array(16);
-      bytes.set(new TextEncoder().encode(thread.name).subarray(0, 15));
+      bytes.set(encodeText(thread.name).subarray(0, 15));
       return put(bytes);
     }
     case Pr.SET_PDEATHSIG:
@@ -210,7 +211,7 @@ function hwprobe(context: LinuxContext, pairs: Uint8Array, flags: number): Sysca
 }
 
 function readName(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString();
+  return decodeText(bytes);
 }
 
 export const systemSyscalls: readonly Syscall[] = [

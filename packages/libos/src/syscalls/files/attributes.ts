@@ -1,4 +1,5 @@
 /** What files are: stat in all forms, access, mode, owner, times, size, extended attributes, file systems. */
+import { encodeText } from "@cvm/monitor/abi";
 import { Access, AT, O, S } from "../../files/constants.ts";
 import { nowNanoseconds, permission, type Dentry } from "../../files/node.ts";
 import { canWrite } from "../../files/open-file.ts";
@@ -204,7 +205,7 @@ function listXattr(context: CallContext, target: Target | number, size: number):
     const names = [...(entry.inode.xattrs()?.keys() ?? [])].filter(
       (name) => !name.startsWith("trusted.") || context.process.credentials.euid === 0,
     );
-    const value = Buffer.from(names.map((name) => `${name}\0`).join(""));
+    const value = encodeText(names.map((name) => `${name}\0`).join(""));
     if (size === 0) return value.length;
     return value.length > size ? -E.RANGE : answer(value.length, 1, value);
   });

@@ -1,4 +1,5 @@
 /** Names and directories: making, linking, moving, removing and listing them; the working directory. */
+import { encodeText } from "@cvm/monitor/abi";
 import { AT, O, S } from "../../files/constants.ts";
 import { permission } from "../../files/node.ts";
 import { E } from "../../kernel/errno.ts";
@@ -31,7 +32,7 @@ function readlink(context: CallContext, directory: number, name: string, size: n
   }
   const target = entry.inode.readlink(context);
   if (typeof target === "number") return target;
-  const value = new Uint8Array(Buffer.from(target)).subarray(0, size);
+  const value = encodeText(target).subarray(0, size);
   return answer(value.length, 2, value);
 }
 
@@ -145,7 +146,7 @@ export const nameSyscalls: readonly Syscall[] = [
       const { root } = context.process.fs;
       let shown = entry.path();
       if (root !== "/") shown = shown === root ? "/" : shown.startsWith(`${root}/`) ? shown.slice(root.length) : `(unreachable)${shown}`;
-      const value = Buffer.from(`${shown}\0`);
+      const value = encodeText(`${shown}\0`);
       return value.length > num(size) ? -E.RANGE : answer(value.length, 0, value);
     },
   },

@@ -1,6 +1,7 @@
 /* TCP and UDP on the loopback: half-close, nonblocking connect, SO_ERROR, backlog, MSG_PEEK, ephemeral ports, options. */
 #include "guest.h"
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -279,6 +280,53 @@ static void connecting(void) {
   close(fds[1]);
 }
 
+/* What a connection says of its peer when it is over. */
+static void endings(void) {
+  struct sockaddr_in peer;
+  socklen_t size = sizeof peer;
+  char text[64] = "";
+  int fds[2];
+  pair(fds);
+  shutdown(fds[1], SHUT_WR);
+  recv(fds[0], text, 1, 0);
+  result("a peer that sends no more is still the peer", getpeername(fds[0], (void *)&peer, &size), 0);
+  result("shutdown of the other direction", shutdown(fds[0], SHUT_WR), 0);
+  recv(fds[1], text, 1, 0);
+  fails("then there is none", getpeername(fds[0], (void *)&peer, &size), ENOTCONN);
+  fails("on either side", getpeername(fds[1], (void *)&peer, &size), ENOTCONN);
+  fails("nor anything to shut down", shutdown(fds[0], SHUT_RDWR), ENOTCONN);
+  result("reading finds the end", recv(fds[0], text, 1, 0), 0);
+  close(fds[0]);
+  close(fds[1]);
+
+  pair(fds);
+  send(fds[1], "before", 6, 0);
+  setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+  close(fds[1]);
+  result("a reset is told", ready(fds[0], POLLHUP, 2000) & (POLLHUP | POLLERR), POLLHUP | POLLERR);
+  fails("its peer is gone", getpeername(fds[0], (void *)&peer, &size), ENOTCONN);
+  result("getsockname stays", getsockname(fds[0], (void *)&peer, &size), 0);
+  result("bytes that came before can be read", recv(fds[0], text, sizeof text, 0), 6);
+  fails("then the reset is found", recv(fds[0], text, 1, 0), ECONNRESET);
+  result("and then the end", recv(fds[0], text, 1, 0), 0);
+  close(fds[0]);
+}
+
+/* Interfaces can be asked for by any socket. */
+static void interfaces(void) {
+  unsigned index = if_nametoindex("lo");
+  truth("the loopback has a number", index > 0);
+  char name[IF_NAMESIZE] = "";
+  truth("and by it its name", if_indextoname(index, name) != NULL && strcmp(name, "lo") == 0);
+  fails("no such interface", if_nametoindex("nothing0") == 0 ? -1 : 0, ENODEV);
+  struct ifreq request = {0};
+  strcpy(request.ifr_name, "lo");
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  result("SIOCGIFFLAGS of a Unix socket", ioctl(fd, SIOCGIFFLAGS, &request), 0);
+  truth("up and loopback", (request.ifr_flags & (IFF_UP | IFF_LOOPBACK)) == (IFF_UP | IFF_LOOPBACK));
+  close(fd);
+}
+
 static void datagrams(void) {
   struct sockaddr_in name = local(0), peer;
   socklen_t size = sizeof peer;
@@ -329,6 +377,8 @@ int main(void) {
   signal(SIGPIPE, SIG_IGN);
   streams();
   connecting();
+  endings();
+  interfaces();
   datagrams();
   names();
   return guest_end();

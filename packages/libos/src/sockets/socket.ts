@@ -6,6 +6,8 @@ import { E } from "../kernel/errno.ts";
 import type { CallContext, OpenFile, Stat } from "../kernel/types.ts";
 import type { WaitQueue } from "../kernel/wait.ts";
 import { AF, FIONREAD, SIGPIPE, SO, SOCK, SOL, TCP, TIOCOUTQ } from "./constants.ts";
+import { interfaceIoctl } from "./interfaces.ts";
+import type { CvmNetwork } from "./network.ts";
 import { SocketOptions } from "./options.ts";
 
 /** struct ucred. */
@@ -120,14 +122,15 @@ export abstract class SocketFile extends BaseFile {
     return -E.PIPE;
   }
 
-  override ioctl(request: number, _argument: number, _input: Uint8Array | null, _context: CallContext): IoctlResult {
+  override ioctl(request: number, _argument: number, input: Uint8Array | null, context: CallContext): IoctlResult {
     switch (request) {
       case FIONREAD:
         return this.listening ? -E.INVAL : { result: 0, output: int32(this.available()) };
       case TIOCOUTQ:
         return { result: 0, output: int32(0) };
       default:
-        return -E.NOTTY;
+        // Interfaces can be asked for by a socket of any family.
+        return interfaceIoctl((context.kernel.network as CvmNetwork).address, request, input);
     }
   }
 

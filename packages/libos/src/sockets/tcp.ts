@@ -1,6 +1,5 @@
 /** AF_INET stream sockets: tcp(7). */
 import { Limits, type Awaitable } from "@cvm/monitor/abi";
-import type { IoctlResult } from "../files/open-file.ts";
 import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { whenReady } from "../kernel/ready.ts";
@@ -8,7 +7,6 @@ import { Poll, type CallContext } from "../kernel/types.ts";
 import { ANY, BROADCAST, familyOf, formatDotted, formatInet, isMulticast, parseInet } from "./address.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { AF, IPPROTO, MSG, SHUT, SO, SOCK, SOL, SOMAXCONN } from "./constants.ts";
-import { interfaceIoctl } from "./interfaces.ts";
 import type { CvmNetwork } from "./network.ts";
 import type { SocketOptions } from "./options.ts";
 import { EMPTY, SocketFile, type Ancillary, type Received } from "./socket.ts";
@@ -109,7 +107,12 @@ export class TcpSocket extends SocketFile {
     return formatInet(this.localHost, this.localPort);
   }
   remoteAddress(): Uint8Array | number {
-    return this.#state === State.CONNECTED ? formatInet(this.#remoteHost, this.#remotePort) : -E.NOTCONN;
+    return this.#isOpen ? formatInet(this.#remoteHost, this.#remotePort) : -E.NOTCONN;
+  }
+
+  /** Connected, and at least one direction is open: what ended on both sides, or was reset, has no peer. */
+  get #isOpen(): boolean {
+    return this.#state === State.CONNECTED && !(this.#ended && this.#writeShut);
   }
 
   // ------------------------------------------------------------------ listening
@@ -338,10 +341,6 @@ export class TcpSocket extends SocketFile {
 
   // ------------------------------------------------------------------ data
 
-  override ioctl(request: number, argument: number, input: Uint8Array | null, context: CallContext): IoctlResult {
-    const result = super.ioctl(request, argument, input, context);
-    return result === -E.NOTTY ? interfaceIoctl(this.#network.address, request, input) : result;
-  }
   available(): number {
     return this.#queue.length;
   }
@@ -466,7 +465,7 @@ export class TcpSocket extends SocketFile {
       this.#fail(E.CONNRESET);
       return 0;
     }
-    if (this.#state !== State.CONNECTED) return -E.NOTCONN;
+    if (!this.#isOpen) return -E.NOTCONN;
     if (how !== SHUT.WR) this.#readShut = true;
     if (how !== SHUT.RD && !this.#writeShut) {
       this.#writeShut = true;

@@ -1,12 +1,10 @@
 /** AF_INET datagram sockets: udp(7). Datagrams go between sockets of the cVM; outside there is none to reach. */
 import { Change } from "../events/epoll.ts";
-import type { IoctlResult } from "../files/open-file.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
 import { ANY, BROADCAST, familyOf, formatInet, isMulticast, parseInet, type InetAddress } from "./address.ts";
 import { AF, IPPROTO, MSG, SHUT, SO, SOCK, SOL } from "./constants.ts";
 import { answerNames, DNS_ADDRESS, DNS_PORT } from "./dns.ts";
-import { interfaceIoctl } from "./interfaces.ts";
 import type { CvmNetwork } from "./network.ts";
 import { EMPTY, SocketFile, type Ancillary, type Received } from "./socket.ts";
 
@@ -74,10 +72,6 @@ export class UdpSocket extends SocketFile {
     return 0;
   }
 
-  override ioctl(request: number, argument: number, input: Uint8Array | null, context: CallContext): IoctlResult {
-    const result = super.ioctl(request, argument, input, context);
-    return result === -E.NOTTY ? interfaceIoctl(this.#network.address, request, input) : result;
-  }
   available(): number {
     return this.#queue[0]?.bytes.length ?? 0;
   }

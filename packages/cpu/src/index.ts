@@ -3,6 +3,7 @@ export * from "./abi.ts";
 export { createMachine } from "./machine/machine.ts";
 export type { Observer } from "./machine/observer.ts";
 export { PrivilegedHart, type TrapTaken } from "./machine/privileged.ts";
+export { capCheckName, capRegisterName, trapName } from "./machine/causes.ts";
 export { dumpGeneralRegisters, dumpRegisters } from "./machine/dump.ts";
 export { MemorySharing, type SharedObject, type SharedPiece, type Sharer } from "./machine/sharing.ts";
 export * as capability from "./capability/index.ts";

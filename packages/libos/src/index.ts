@@ -1,10 +1,13 @@
 /** Linux for riscv64 as a library OS: one instance per cVM. */
 import {
   PENDING,
+  OUT_OF_MEMORY,
   type Fault,
   type HostCalls,
   type LibosOptions,
   type LibraryOs,
+  type ProcessId,
+  type ProcessOp,
   type ProgramOptions,
   type SyscallCall,
   type SyscallOutcome,
@@ -23,7 +26,8 @@ import { LinuxKernel } from "./kernel/kernel.ts";
 import { startProgram } from "./kernel/exec.ts";
 import { endProcess } from "./kernel/lifecycle.ts";
 import { defaultLimits, LinuxProcess, LinuxThread, Rlimit } from "./kernel/process.ts";
-import { isPromise } from "./kernel/ready.ts";
+import { largest } from "./kernel/out-of-memory.ts";
+import { isPromise, whenReady } from "./kernel/ready.ts";
 import { Code, Sig, signalInfo } from "./kernel/signals.ts";
 import { createNetwork } from "./sockets/network.ts";
 import { TracedCall, unknownLine } from "./strace.ts";
@@ -32,6 +36,8 @@ import { syscallTable } from "./syscalls/index.ts";
 export { ExecError, type ExecErrorCode } from "./elf/exec-error.ts";
 export type { Support, Syscall } from "./kernel/types.ts";
 export { syscallTable } from "./syscalls/index.ts";
+
+type FaultAnswer = { readonly ops: readonly ProcessOp[] | null; readonly signal: number };
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
@@ -96,6 +102,16 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     }
   };
 
+  /** Ends a process whose thread faulted: the answer to that. The monitor ends it itself; what else ends with it is asked for here. */
+  const end = (process: LinuxProcess, space: ProcessId, signal: number): FaultAnswer => {
+    const shared = process.memory.users > 1;
+    const ending = endProcess(process, { code: 0, signal });
+    const others = ending.filter((op) => shared || op.op !== "endProcess" || op.process !== space);
+    if (shared) return { ops: others, signal };
+    if (others.length > 0) void host.operate(others);
+    return { ops: null, signal };
+  };
+
   const plain = (call: SyscallCall): SyscallOutcome => kernel.syscall(call);
   const traced = (call: SyscallCall): SyscallOutcome => {
     const row = kernel.row(call.number);
@@ -139,16 +155,16 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
       const thread = kernel.threads.get(fault.thread);
       if (thread === undefined) return { ops: null, signal: Sig.KILL };
       const { process } = thread;
+      if (fault.cause === OUT_OF_MEMORY) {
+        return whenReady(largest(kernel, process), (victim) =>
+          victim === process
+            ? end(process, fault.process, Sig.KILL)
+            : { ops: endProcess(victim, { code: 0, signal: Sig.KILL }), signal: 0 },
+        );
+      }
       const { signal, code, address } = faultSignal(process.memory, fault);
       const ops = deliverFault(thread, fault.registers, signal, signalInfo({ code, address }));
-      if (ops !== null) return { ops, signal };
-      const shared = process.memory.users > 1;
-      const ending = endProcess(process, { code: 0, signal });
-      // The monitor ends the faulting process itself; what else ends with it is asked for here.
-      const others = ending.filter((op) => shared || op.op !== "endProcess" || op.process !== fault.process);
-      if (shared) return { ops: others, signal };
-      if (others.length > 0) void host.operate(others);
-      return { ops: null, signal };
+      return ops === null ? end(process, fault.process, signal) : { ops, signal };
     },
     consoleInput: (console, bytes) => kernel.consoles.get(console)?.input(bytes),
     consoleResize: (console, columns, rows) => kernel.consoles.get(console)?.resize(columns, rows),

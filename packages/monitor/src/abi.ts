@@ -166,7 +166,7 @@ export type SyscallOutcome = number | SyscallReply | typeof PENDING;
  *   result of `operate` or of the call; from `interrupted` it becomes a StoreAccess fault of the thread; from `fault` it ends the cVM.
  */
 export type ProcessOp =
-  /** Makes pages usable: zeroed first unless `keep`; then `bytes`, if given, at the start. Prot bits of @cvm/cpu/abi. Page-aligned. */
+  /** Makes pages usable: zeroed first unless `keep`, and without memory until they are stored to; then `bytes`, if given, at the start. Prot bits of @cvm/cpu/abi. Page-aligned. */
   | {
       readonly op: "map";
       readonly process: ProcessId;
@@ -178,7 +178,7 @@ export type ProcessOp =
     }
   | { readonly op: "protect"; readonly process: ProcessId; readonly address: number; readonly length: number; readonly prot: number }
   | { readonly op: "unmap"; readonly process: ProcessId; readonly address: number; readonly length: number }
-  /** Zeroes mapped pages (MADV_DONTNEED). */
+  /** Zeroes mapped pages and gives their memory back (MADV_DONTNEED); they show no object any more. */
   | { readonly op: "zero"; readonly process: ProcessId; readonly address: number; readonly length: number }
   /**
    * Mapped pages show `object` (a number > 0 of the library OS's choice) from byte `offset` of it on: whoever else shows the same bytes sees the
@@ -224,6 +224,13 @@ export interface Endpoint {
 export interface HostCalls {
   /** Reserves a region of at least `bytes` (rounded up so that its bounds are exact). A handle > 0, or -12 (ENOMEM). `thread` 0. */
   createProcess(bytes: number): Awaitable<ProcessId>;
+  /**
+   * Makes a process's region at least `bytes` long, perhaps at another base: offsets stay the same. The length that it has then, or -12 (ENOMEM)
+   * with nothing changed.
+   */
+  grow(process: ProcessId, bytes: number): Awaitable<number>;
+  /** How many bytes of memory each process uses: pages that hold something, or that it stored to (counted in blocks of 64 KiB). */
+  usage(): Awaitable<readonly (readonly [process: ProcessId, bytes: number])[]>;
   /** Copies `thread`'s process (mapped pages, protections) into a new region; the new thread has the same registers with a0 = 0 and pc after the ecall, and starts only with {@link start}. */
   fork(thread: ThreadId, childThread: ThreadId): Awaitable<ProcessId>;
   /** Lets a forked child run. */
@@ -259,6 +266,12 @@ export interface HostCalls {
 }
 
 // ------------------------------------------------------------------ events: monitor → library OS
+
+/**
+ * Cause of a fault (one for custom use) when a thread stored to a page for which its cVM has no memory left. With operations as the answer it tries
+ * again: the library OS has then ended a process.
+ */
+export const OUT_OF_MEMORY = 24;
 
 /** A synchronous exception of a thread, as the monitor saw it. */
 export interface Fault {

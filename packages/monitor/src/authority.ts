@@ -37,14 +37,28 @@ export function sealWith(authority: Capability, region: Region, code: boolean): 
 }
 
 /**
- * What a capability into `from` becomes in a copy of that region at another base. Both regions have the same length and alignment, so that
- * bounds stay exact. One that points elsewhere stays as it is, an integer too.
+ * What a capability into `from` becomes in a copy of that region at another base, which is as long or longer and aligned for that, so that
+ * bounds stay exact. One to all of the region is one to all of the other. One that points elsewhere stays as it is, an integer too.
  */
 export function rebase(capability: Capability, from: Region, to: Region): Capability {
   const { base, top } = capability;
-  if (!capability.tag || base < BigInt(from.base) || top > BigInt(from.base + from.length)) return capability;
-  const delta = BigInt(to.base - from.base);
-  return { ...capability, address: BigInt.asUintN(64, capability.address + delta), base: base + delta, top: top + delta };
+  const [first, end] = [BigInt(from.base), BigInt(from.base + from.length)];
+  if (!capability.tag || base < first || top > end) return capability;
+  const delta = BigInt(to.base) - first;
+  const longer = base === first && top === end ? BigInt(to.length - from.length) : 0n;
+  return { ...capability, address: BigInt.asUintN(64, capability.address + delta), base: base + delta, top: top + delta + longer };
+}
+
+/** {@link rebase} of all that a hart holds. */
+export function rebaseRegisters(hart: HartPort, from: Region, to: Region): void {
+  const { pc } = hart;
+  hart.ddc = rebase(hart.ddc, from, to);
+  hart.pcc = rebase(hart.pcc, from, to);
+  hart.pc = pc;
+  for (let register = 1; register < 32; register++) {
+    const capability = hart.getCapability(register);
+    if (capability.tag) hart.setCapability(register, rebase(capability, from, to));
+  }
 }
 
 /** Hands out otypes: each one once, so that what a dead cVM sealed is never unsealed by another. */

@@ -3,7 +3,7 @@ import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "./abi.ts";
 import { Limits } from "./abi.ts";
 import type { Otypes } from "./authority.ts";
-import { CapabilityTable, rebase, sealingAuthority, sealWith } from "./authority.ts";
+import { CapabilityTable, rebaseRegisters, sealingAuthority, sealWith } from "./authority.ts";
 import type { CompiledSyscall } from "./declarations.ts";
 import type { Pages } from "./pages.ts";
 import { Process, Thread, ThreadState } from "./process.ts";
@@ -23,7 +23,7 @@ export interface Host {
 
 /** Memory that a cVM may use, in bytes. */
 export interface Budget {
-  /** Mapped pages of all processes. */
+  /** Used pages of all processes. */
   readonly memory: number;
   /** Address ranges of all processes. */
   readonly addresses: number;
@@ -48,7 +48,7 @@ export class Compartment {
   syscalls: readonly (CompiledSyscall | undefined)[] = [];
   /** The one call object of this cVM, filled anew for each call. */
   readonly call: { process: number; thread: number; number: number; args: SyscallValue[]; registers: Uint8Array | undefined };
-  /** Bytes of mapped memory. */
+  /** Bytes of the pages that its processes use. */
   charged: number = 0;
   addressBytes: number = 0;
   syscallCount: number = 0;
@@ -92,14 +92,31 @@ export class Compartment {
   /** A copy of `parent`'s memory in a region of its own; null when there is no room. */
   forkProcess(parent: Process): Process | null {
     const { base, length } = parent.region;
-    const { pages } = this.host;
-    const charge = pages.charged(base, length);
-    if (this.charged + charge > this.budget.memory) return null;
+    const { pages, sharing } = this.host;
+    if (this.charged + parent.charged > this.budget.memory) return null;
     const child = this.createProcess(length);
     if (child === null) return null;
-    this.host.sharing.fork(parent.shared, child.shared, child.region.base - base, () => pages.duplicate(base, child.region.base, length));
-    this.charged += charge;
+    sharing.fork(parent.shared, child.shared, child.region.base - base, () => pages.duplicate(base, child.region.base, length));
+    child.charge(parent.charged);
     return child;
+  }
+
+  /** Makes a process's region at least `bytes` long, where it is or at another base; false when there is no room, or not for this cVM. */
+  growProcess(process: Process, bytes: number): boolean {
+    const { region, shared } = process;
+    const { regions, pages, sharing } = this.host;
+    if (bytes <= region.length) return true;
+    if (this.addressBytes + bytes - region.length > this.budget.addresses) return false;
+    const to = regions.extend(region, bytes) ?? regions.allocate(bytes);
+    if (to === null) return false;
+    process.place(to);
+    this.addressBytes += to.length - region.length;
+    if (to.base === region.base) return true;
+    pages.duplicate(region.base, to.base, region.length);
+    sharing.move(shared, to.base - region.base);
+    pages.unmap(region.base, region.length);
+    regions.free(region);
+    return true;
   }
 
   /** Adds a thread in state New; the caller has chosen a free id and sets DDC, PCC and registers. */
@@ -133,8 +150,8 @@ export class Compartment {
     const { base, length } = process.region;
     const { pages, regions, sharing } = this.host;
     sharing.cut(process.shared, base, base + length);
-    this.charged -= pages.charged(base, length);
-    pages.release(base, length);
+    process.charge(-process.charged);
+    pages.unmap(base, length);
     regions.free(process.region);
     this.addressBytes -= length;
   }
@@ -158,17 +175,8 @@ export class Compartment {
 
   /** Gives `hart` the registers of `parent`, capabilities into the parent's region moved to the child's. */
   copyRegisters(parent: Thread, process: Process, hart: HartPort): void {
-    const from = parent.process.region;
-    const to = process.region;
-    const { pc } = parent.hart;
     hart.copyFrom(parent.hart);
-    hart.ddc = rebase(parent.hart.ddc, from, to);
-    hart.pcc = rebase(parent.hart.pcc, from, to);
-    hart.pc = pc;
-    for (let register = 1; register < 32; register++) {
-      const capability = hart.getCapability(register);
-      if (capability.tag) hart.setCapability(register, rebase(capability, from, to));
-    }
+    rebaseRegisters(hart, parent.process.region, process.region);
   }
 }
 

@@ -7,27 +7,10 @@ import { MonitorError } from "./errors.ts";
 
 export type ArgumentKind = ArgumentDeclaration["kind"];
 
-const KINDS: ReadonlySet<string> = new Set<ArgumentKind>([
-  "int",
-  "uint",
-  "long",
-  "ulong",
-  "fd",
-  "address",
-  "path",
-  "string",
-  "strings",
-  "in",
-  "out",
-  "inout",
-  "iovIn",
-  "iovOut",
-  "msgIn",
-  "msgOut",
-  "addressOut",
-  "addressLength",
-]);
 const NEEDS_LENGTH: ReadonlySet<string> = new Set<ArgumentKind>(["in", "out", "inout", "iovIn", "iovOut"]);
+const NUMBERS: readonly ArgumentKind[] = ["int", "uint", "long", "ulong", "fd", "address", "addressLength"];
+const OTHERS: readonly ArgumentKind[] = ["path", "string", "strings", "msgIn", "msgOut", "addressOut"];
+const KINDS: ReadonlySet<string> = new Set([...NEEDS_LENGTH, ...NUMBERS, ...OTHERS]);
 
 export interface CompiledArgument {
   readonly name: string;

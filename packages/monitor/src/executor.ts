@@ -1,6 +1,7 @@
 import type { HartPort } from "@cvm/cpu/abi";
-import { Cause, Exit } from "@cvm/cpu/abi";
+import { Cause, Exit, GRANULE_SIZE } from "@cvm/cpu/abi";
 import type { Awaitable, Fault } from "./abi.ts";
+import { OUT_OF_MEMORY } from "./abi.ts";
 import { isInteger, isPromise, isRecord, messageOf } from "./check.ts";
 import type { Compartment } from "./compartment.ts";
 import { Errno } from "./errors.ts";
@@ -53,6 +54,11 @@ export class Executor {
     const { sharing } = compartment.host;
     let calls = 0;
     for (;;) {
+      if (thread.starved) {
+        thread.starved = false;
+        this.fault(compartment, thread, { cause: OUT_OF_MEMORY, value: 0 });
+        if (thread.state !== ThreadState.Running) return false;
+      }
       if (thread.interrupt) {
         this.#interrupt(compartment, thread);
         if (thread.state !== ThreadState.Running) return false;
@@ -64,7 +70,10 @@ export class Executor {
         if (thread.state !== ThreadState.Running) return false;
         if (++calls % CALLS_PER_LOOK === 0 && this.#clock.now() >= until) return false;
       } else if (exit === Exit.Trap) {
-        this.fault(compartment, thread, { cause: hart.trapCause, value: hart.trapValue });
+        const { trapCause: cause, trapValue: value } = hart;
+        // The longest access may reach into the next page.
+        const given = cause === Cause.StorePage ? thread.process.use(value, GRANULE_SIZE) : 0;
+        if (given <= 0) this.fault(compartment, thread, given < 0 ? { cause: OUT_OF_MEMORY, value } : { cause, value });
         if (thread.state !== ThreadState.Running || this.#clock.now() >= until) return false;
       } else return exit === Exit.Fuel;
     }

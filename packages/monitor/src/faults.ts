@@ -1,6 +1,17 @@
-import { allClauses, capNames, capability as c, createDecoder, disassemble, dumpGeneralRegisters, intNames, scrName } from "@cvm/cpu";
+import {
+  allClauses,
+  capability as c,
+  capCheckName,
+  capRegisterName,
+  createDecoder,
+  disassemble,
+  dumpGeneralRegisters,
+  intNames,
+  trapName,
+} from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
-import { CapCause, CapReg, Cause } from "@cvm/cpu/abi";
+import { CapReg, Cause } from "@cvm/cpu/abi";
+import { OUT_OF_MEMORY } from "./abi.ts";
 import type { Compartment } from "./compartment.ts";
 import type { Process, Thread } from "./process.ts";
 
@@ -29,45 +40,6 @@ export interface FaultReport {
   readonly registers: readonly bigint[];
   readonly text: string;
 }
-
-const CAUSES: Readonly<Record<number, string>> = {
-  [Cause.FetchMisaligned]: "instruction address misaligned",
-  [Cause.FetchAccess]: "instruction access fault",
-  [Cause.IllegalInstruction]: "illegal instruction",
-  [Cause.Breakpoint]: "breakpoint",
-  [Cause.LoadMisaligned]: "load address misaligned",
-  [Cause.LoadAccess]: "load access fault",
-  [Cause.StoreMisaligned]: "store address misaligned",
-  [Cause.StoreAccess]: "store access fault",
-  [Cause.FetchPage]: "instruction page fault",
-  [Cause.LoadPage]: "load page fault",
-  [Cause.StorePage]: "store page fault",
-  [Cause.LoadCapPage]: "capability load page fault",
-  [Cause.StoreCapPage]: "capability store page fault",
-  [Cause.Cheri]: "capability fault",
-};
-
-const CHECKS: Readonly<Record<number, string>> = {
-  [CapCause.None]: "none",
-  [CapCause.Length]: "bounds",
-  [CapCause.Tag]: "tag",
-  [CapCause.Seal]: "seal",
-  [CapCause.Type]: "object type",
-  [CapCause.UserDef]: "user-defined permission",
-  [CapCause.UnalignedBase]: "alignment of base",
-  [CapCause.Global]: "global permission",
-  [CapCause.PermitExecute]: "execute permission",
-  [CapCause.PermitLoad]: "load permission",
-  [CapCause.PermitStore]: "store permission",
-  [CapCause.PermitLoadCap]: "load-capability permission",
-  [CapCause.PermitStoreCap]: "store-capability permission",
-  [CapCause.PermitStoreLocalCap]: "store-local-capability permission",
-  [CapCause.PermitSeal]: "seal permission",
-  [CapCause.AccessSystemRegs]: "access to system registers",
-  [CapCause.PermitCInvoke]: "invoke permission",
-  [CapCause.PermitUnseal]: "unseal permission",
-  [CapCause.SetCid]: "set-compartment permission",
-};
 
 /** The disassembler of the machine's own instructions. */
 export function createDisassembler(): Disassemble {
@@ -121,15 +93,8 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
   let faulted: Capability | null = null;
   if (cause === Cause.Cheri) {
     const number = Math.floor(value / 32) % 64;
-    check = CHECKS[value % 32] ?? `code ${value % 32}`;
-    register =
-      number === CapReg.Pcc
-        ? "PCC"
-        : number === CapReg.Ddc
-          ? "DDC"
-          : number < 32
-            ? capNames[number]!
-            : (scrName(number - 32)?.toUpperCase() ?? `special register ${number - 32}`);
+    check = capCheckName(value % 32);
+    register = capRegisterName(number);
     faulted = number === CapReg.Pcc ? hart.pcc : number === CapReg.Ddc ? hart.ddc : number < 32 ? hart.getCapability(number) : null;
   }
   const registers = intNames.map((_, i) => (i === 0 ? 0n : BigInt.asUintN(64, hart.getX(i))));
@@ -141,7 +106,7 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
     instruction,
     disassembly,
     cause,
-    causeName: CAUSES[cause] ?? `cause ${cause}`,
+    causeName: cause === OUT_OF_MEMORY ? "the memory of the cVM is used up" : trapName(cause),
     value,
     check,
     register,

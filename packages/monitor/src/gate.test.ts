@@ -227,7 +227,7 @@ describe("outputs", () => {
 
   test("to a page that is not there or read-only are EFAULT before the handler runs", () => {
     expect(call(buffer("out"), [DATA_END, 4])).toEqual({ result: EFAULT, seen: null });
-    machine.protect(process.region.base + DATA, PAGE_SIZE, Prot.Read);
+    new Operations().apply(cvm, [{ op: "protect", process: 1, address: DATA, length: PAGE_SIZE, prot: Prot.Read }], null);
     expect(call(buffer("out"), [DATA, 4]).result).toBe(EFAULT);
     expect(call(buffer("out", true), [0, 4]).seen).toEqual([null, 4]);
   });
@@ -240,6 +240,18 @@ describe("outputs", () => {
     expect(thread.hart.getInt(10)).toBe(EFAULT);
     expect(thread.state).toBe(ThreadState.Runnable);
     expect(peek(DATA, 4)).toEqual([0, 0, 0, 0]);
+  });
+
+  test("to pages that were not used before take memory; without memory they are EFAULT, and the thread is known to starve", () => {
+    expect(cvm.charged).toBe(0);
+    expect(call(buffer("out"), [DATA + 100, 4], answer(fill(4))).result).toBe(7);
+    expect([cvm.charged, process.charged, peek(DATA + 100, 4)]).toEqual([DATA_END - DATA, DATA_END - DATA, [1, 2, 3, 4]]);
+    new Operations().apply(cvm, [{ op: "zero", process: 1, address: DATA, length: DATA_END - DATA }], null);
+    process.charge(REGION);
+    expect(call(buffer("out"), [DATA, 4], answer(fill(4))).result).toBe(EFAULT);
+    expect([thread.starved, peek(DATA, 1)]).toEqual([true, [0]]);
+    // What was not stored to can be read all the same.
+    expect(call(buffer("in"), [DATA, 4]).seen).toEqual([Uint8Array.of(0, 0, 0, 0), 4]);
   });
 
   test("over the end of what is mapped are EFAULT, though the start is writable", () => {

@@ -36,6 +36,8 @@ export class Gate {
   readonly #memory: GuestMemory;
   readonly #operations: Operations;
   readonly #events: GateEvents;
+  /** Why an argument could not be marshalled, negative; 0 while all could. */
+  #error: number = 0;
 
   constructor(memory: GuestMemory, operations: Operations, events: GateEvents) {
     this.#memory = memory;
@@ -48,7 +50,7 @@ export class Gate {
     const { hart, process } = thread;
     const memory = this.#memory;
     compartment.syscallCount++;
-    memory.enter(hart);
+    memory.enter(thread);
     hart.pc += 4;
     // After a crossing the callee's calls are the callee's: they are not made in the name of the thread's own process.
     if (!memory.runsIn(process.region.base, process.region.length)) {
@@ -77,12 +79,11 @@ export class Gate {
         thread.raw[i] = hart.getInt(A0 + i);
         thread.room[i] = -1;
       }
-      for (let i = 0; i < declared.length; i++) {
-        const error = this.#marshal(thread, declaration, declared[i]!, i, values);
-        if (error !== 0) {
-          hart.setInt(A0, error);
-          return;
-        }
+      this.#error = 0;
+      for (let i = 0; i < declared.length && this.#error === 0; i++) values[i] = this.#marshal(thread, declaration, i);
+      if (this.#error !== 0) {
+        hart.setInt(A0, this.#error);
+        return;
       }
       call.args = values;
       call.registers = declaration.registers ? hart.saveRegisters() : undefined;
@@ -142,6 +143,11 @@ export class Gate {
     if ((thread.state as number) === ThreadState.Pending) compartment.makeRunnable(thread);
   }
 
+  /** A process's memory was moved: nothing that is known of pointers holds. */
+  moved(): void {
+    this.#memory.entered = null;
+  }
+
   #badAnswer(compartment: Compartment, thread: Thread): void {
     this.#events.problem(compartment, `system call (${thread.call?.name ?? "unknown"}) was answered with something that is no answer`);
     thread.hart.setInt(A0, -Errno.EIO);
@@ -173,132 +179,105 @@ export class Gate {
     if (answer.out !== undefined && thread.process === process) {
       // Others may have called since.
       compartment.host.sharing.enter(process.shared);
-      if (this.#memory.entered !== hart) this.#memory.enter(hart);
+      if (this.#memory.entered !== thread) this.#memory.enter(thread);
       for (const output of answer.out) if (!this.#store(thread, output)) result = -Errno.EFAULT;
     }
     if (!thread.replaced) hart.setInt(A0, result);
   }
 
-  /** Puts argument `i` into `args`; 0 or a negative errno. */
-  #marshal(thread: Thread, declaration: CompiledSyscall, argument: CompiledArgument, i: number, args: SyscallValue[]): number {
+  /** What the handler gets for argument `i`; null with {@link Gate.#error} set when there is an error. */
+  #marshal(thread: Thread, declaration: CompiledSyscall, i: number): SyscallValue {
     const memory = this.#memory;
+    const argument = declaration.arguments[i]!;
     const raw = thread.raw[i]!;
     switch (argument.kind) {
       case "int":
       case "fd":
-        args[i] = raw | 0;
-        return 0;
+        return raw | 0;
       case "uint":
-        args[i] = raw >>> 0;
-        return 0;
+        return raw >>> 0;
       case "long":
-        args[i] = raw;
-        return 0;
+        return raw;
       case "ulong":
       case "address":
       case "addressLength":
-        args[i] = raw < 0 ? raw + TWO64 : raw;
-        return 0;
+        return raw < 0 ? raw + TWO64 : raw;
       case "path":
       case "string": {
-        if (raw === 0 && argument.nullable) {
-          args[i] = null;
-          return 0;
-        }
-        const text = memory.string(raw, Limits.stringBytes);
-        if (typeof text === "number") return text;
-        args[i] = text;
-        return 0;
+        const text = raw === 0 && argument.nullable ? null : memory.string(raw, Limits.stringBytes);
+        return typeof text === "number" ? this.#fail(text) : text;
       }
       case "strings": {
         const strings = memory.strings(raw);
-        if (typeof strings === "number") return strings;
-        args[i] = strings;
-        return 0;
+        return typeof strings === "number" ? this.#fail(strings) : strings;
       }
       case "in":
       case "inout":
       case "out":
-        return this.#marshalBuffer(thread, declaration, argument, i, args);
+        return this.#marshalBuffer(thread, declaration, argument, i);
       case "iovIn":
       case "iovOut": {
         const vector = memory.vector(raw, lengthOf(thread, declaration, argument));
-        if (typeof vector === "number") return vector;
-        if (argument.kind === "iovOut") {
-          save(thread, i, { kind: "vector", vector });
-          args[i] = vectorLength(vector);
-          return 0;
-        }
-        const bytes = memory.gather(vector);
-        if (bytes === null) return -Errno.EFAULT;
-        args[i] = bytes;
-        return 0;
+        if (typeof vector === "number") return this.#fail(vector);
+        if (argument.kind === "iovIn") return memory.gather(vector) ?? this.#fail(-Errno.EFAULT);
+        save(thread, i, { kind: "vector", vector });
+        return vectorLength(vector);
       }
       case "msgIn":
       case "msgOut":
-        return this.#marshalMessage(thread, argument.kind === "msgIn", i, args);
+        return this.#marshalMessage(thread, argument.kind === "msgIn", i);
       case "addressOut": {
         const lengthPointer = thread.raw[i + 1]!;
-        args[i] = null;
-        if (raw === 0) return 0;
+        if (raw === 0) return null;
         const capacity = memory.readU32(lengthPointer);
-        if (capacity < 0) return -Errno.EFAULT;
-        if (capacity > 0x7fff_ffff) return -Errno.EINVAL;
+        if (capacity < 0 || capacity > 0x7fff_ffff) return this.#fail(capacity < 0 ? -Errno.EFAULT : -Errno.EINVAL);
         save(thread, i, { kind: "address", capacity, lengthPointer });
-        args[i] = capacity;
-        return 0;
+        return capacity;
       }
     }
   }
 
-  #marshalBuffer(thread: Thread, declaration: CompiledSyscall, argument: CompiledArgument, i: number, args: SyscallValue[]): number {
+  #fail(errno: number): null {
+    this.#error = errno;
+    return null;
+  }
+
+  #marshalBuffer(thread: Thread, declaration: CompiledSyscall, argument: CompiledArgument, i: number): SyscallValue {
     const memory = this.#memory;
     const raw = thread.raw[i]!;
-    if (raw === 0 && argument.nullable) {
-      args[i] = null;
-      return 0;
-    }
+    if (raw === 0 && argument.nullable) return null;
     const length = Math.min(lengthOf(thread, declaration, argument), Limits.transferBytes);
-    if (argument.kind === "out") {
-      // The first byte only: a program may pass a larger size than it has, as long as the answer is small.
-      if (length > 0 && memory.resolve(raw, 1, true) < 0) return -Errno.EFAULT;
-      thread.room[i] = length;
-      args[i] = length;
-      return 0;
-    }
-    const bytes = argument.kind === "in" ? memory.lend(raw, length) : memory.copy(raw, length);
-    if (bytes === null) return -Errno.EFAULT;
-    if (argument.kind === "inout") thread.room[i] = length;
-    args[i] = bytes;
-    return 0;
+    if (argument.kind !== "in") thread.room[i] = length;
+    if (argument.kind === "in") return memory.lend(raw, length) ?? this.#fail(-Errno.EFAULT);
+    if (argument.kind === "inout") return memory.copy(raw, length) ?? this.#fail(-Errno.EFAULT);
+    // The first byte only: a program may pass a larger size than it has, as long as the answer is small.
+    return length > 0 && memory.resolve(raw, 1, true) < 0 ? this.#fail(-Errno.EFAULT) : length;
   }
 
   /** struct msghdr: name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48; 56 bytes. */
-  #marshalMessage(thread: Thread, input: boolean, i: number, args: SyscallValue[]): number {
+  #marshalMessage(thread: Thread, input: boolean, i: number): SyscallValue {
     const memory = this.#memory;
     const header = thread.raw[i]!;
-    if (memory.resolve(header, 56, !input) < 0 || memory.resolve(header, 56, false) < 0) return -Errno.EFAULT;
+    if (memory.resolve(header, 56, !input) < 0 || memory.resolve(header, 56, false) < 0) return this.#fail(-Errno.EFAULT);
     const name = memory.readU64(header);
     const nameLength = name === 0 ? 0 : memory.readU32(header + 8);
-    if (nameLength > 0x7fff_ffff) return -Errno.EINVAL;
+    if (nameLength > 0x7fff_ffff) return this.#fail(-Errno.EINVAL);
     const nameCapacity = Math.min(nameLength, NAME_MOST);
     const vector = memory.vector(memory.readU64(header + 16), memory.readU64(header + 24));
-    if (typeof vector === "number") return vector;
+    if (typeof vector === "number") return this.#fail(vector);
     const control = memory.readU64(header + 32);
     const controlLength = control === 0 ? 0 : memory.readU64(header + 40);
     if (!input) {
       const controlCapacity = Math.min(controlLength, CONTROL_MOST);
       save(thread, i, { kind: "message", header, name, nameCapacity, control, controlCapacity, vector });
-      args[i] = { nameCapacity, dataCapacity: vectorLength(vector), controlCapacity } satisfies MessageOut;
-      return 0;
+      return { nameCapacity, dataCapacity: vectorLength(vector), controlCapacity } satisfies MessageOut;
     }
-    if (controlLength > CONTROL_MOST) return -Errno.ENOBUFS;
+    if (controlLength > CONTROL_MOST) return this.#fail(-Errno.ENOBUFS);
     const nameBytes = name === 0 ? null : memory.copy(name, nameCapacity);
     const data = memory.gather(vector);
     const controlBytes = memory.copy(control, controlLength);
-    if (data === null || controlBytes === null || (name !== 0 && nameBytes === null)) return -Errno.EFAULT;
-    args[i] = { name: nameBytes, data, control: controlBytes, flags: memory.readU32(header + 48) } satisfies MessageIn;
-    return 0;
+    if (data === null || controlBytes === null || (name !== 0 && nameBytes === null)) return this.#fail(-Errno.EFAULT);
+    return { name: nameBytes, data, control: controlBytes, flags: memory.readU32(header + 48) } satisfies MessageIn;
   }
 
   /** Writes one output, cut at what the caller has room for; false on a fault. Outputs for arguments that take none are dropped. */

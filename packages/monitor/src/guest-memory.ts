@@ -1,8 +1,9 @@
-import type { Authority, HartPort, MachinePort } from "@cvm/cpu/abi";
+import type { Authority, MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
 import { Limits } from "./abi.ts";
 import { emptyAuthority, readAuthority } from "./authority.ts";
 import { Errno } from "./errors.ts";
+import type { Thread } from "./process.ts";
 import { decodeText } from "./text.ts";
 
 /** Offset and length of each buffer: two numbers each. */
@@ -16,16 +17,16 @@ export class GuestMemory {
   readonly #machine: MachinePort;
   readonly #authority: Authority = emptyAuthority();
   /** Whose authority it is. Whoever lets a hart run, or changes its DDC, takes it anew. */
-  entered: HartPort | null = null;
+  entered: Thread | null = null;
 
   constructor(machine: MachinePort) {
     this.#machine = machine;
   }
 
-  /** Takes the authority of `hart` as it is now. */
-  enter(hart: HartPort): void {
-    this.entered = hart;
-    readAuthority(hart, this.#authority);
+  /** Takes the authority of a thread's hart as it is now. */
+  enter(thread: Thread): void {
+    this.entered = thread;
+    readAuthority(thread.hart, this.#authority);
   }
 
   /** True when the code that runs lies in [base, base + length). */
@@ -36,7 +37,8 @@ export class GuestMemory {
 
   /**
    * The absolute address of `length` bytes at `offset`, or -1. Checked: tag, seal, permission and bounds of DDC; then that every page
-   * touched allows it. No value of the two numbers, NaN included, passes without lying inside.
+   * touched allows it; pages of the thread's process that were not used before are given to it. No value of the two numbers, NaN included,
+   * passes without lying inside.
    */
   resolve(offset: number, length: number, write: boolean): number {
     const { ddcAddress, ddcBase, loadLength, storeLength } = this.#authority;
@@ -44,7 +46,11 @@ export class GuestMemory {
     const end = start + length;
     if (!(length >= 0 && start >= ddcBase && end <= ddcBase + (write ? storeLength : loadLength) && end <= this.#machine.memoryBytes))
       return -1;
-    return this.#machine.allows(start, length, write ? Prot.Write : Prot.Read) ? start : -1;
+    if (this.#machine.allows(start, length, write ? Prot.Write : Prot.Read)) return start;
+    if (!write || this.entered === null) return -1;
+    const given = this.entered.process.use(start, length);
+    if (given < 0) this.entered.starved = true;
+    return given > 0 && this.#machine.allows(start, length, Prot.Write) ? start : -1;
   }
 
   /** A copy; null on a fault. */

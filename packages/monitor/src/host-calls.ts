@@ -48,6 +48,20 @@ export function createHostCalls(
       return compartment.createProcess(bytes)?.id ?? -Errno.ENOMEM;
     },
 
+    grow(id, bytes) {
+      const process = compartment.processes.get(id);
+      if (process === undefined || !isInteger(bytes, 1)) {
+        compartment.refuse("grow: no such process, or not a size");
+        return -Errno.ENOMEM;
+      }
+      gate.moved();
+      return compartment.growProcess(process, bytes) ? process.region.length : -Errno.ENOMEM;
+    },
+
+    usage() {
+      return Array.from(compartment.processes.values(), ({ id, charged }) => [id, charged] as const);
+    },
+
     fork(id, childId) {
       const parent = compartment.threads.get(id);
       if (parent === undefined || !isHandle(childId) || compartment.threads.has(childId)) {

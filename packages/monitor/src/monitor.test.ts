@@ -1,10 +1,11 @@
 import { capability } from "@cvm/cpu";
+import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
 import { afterEach, describe, expect, test } from "vitest";
-import { PENDING } from "./abi.ts";
+import { OUT_OF_MEMORY, PENDING } from "./abi.ts";
 import { CALL_CAPABILITY } from "./gate.ts";
 import type { Monitor } from "./monitor.ts";
 import { createMonitor } from "./monitor.ts";
-import type { ToyCall, ToyConfig } from "./test-support/toy.ts";
+import type { Toy, ToyCall, ToyConfig } from "./test-support/toy.ts";
 import { CODE, DATA, registerOf, registers, smallMachine, STACK, toyCvm } from "./test-support/toy.ts";
 
 const WRITE: ToyCall = {
@@ -404,6 +405,80 @@ describe("capabilities by number", () => {
     await started;
     expect(cvm.grant(capability.derive(capability.root(), 0x1000, 16, 4))).toBe(1);
     expect(await made.heard.ended).toEqual([0, 0b0111, 0]);
+  });
+});
+
+describe("memory", () => {
+  /** Stores to every page of DATA that it reads as zero, and exits with how many there were. */
+  const program = `
+    li s0, ${DATA}
+    li s1, ${DATA + 0x20000}
+    li s2, 0
+    li t2, 4096
+    next: ld t0, 8(s0)
+    bnez t0, full
+    addi t0, t0, 5
+    sd t0, 8(s0)
+    addi s2, s2, 1
+    add s0, s0, t2
+    bne s0, s1, next
+    full: mv a0, s2
+    li a7, 93
+    ecall`;
+  const reserve = (toy: Toy): void => {
+    const started = toy.start.bind(toy);
+    toy.start = async () => {
+      await started();
+      const { process } = toy;
+      void toy.host.operate([{ op: "map", process, address: DATA, length: 0x20000, prot: Prot.Read | Prot.Write }]);
+    };
+  };
+
+  test("is given at the first store to each page, and the program does not notice", async () => {
+    const used: number[] = [];
+    const { exit, toy } = await run({
+      program,
+      setUp: (made) => {
+        reserve(made);
+        const { host } = made;
+        const exited: typeof host.exited = (...args) => {
+          used.push((host.usage() as [number, number][])[0]![1]);
+          host.exited(...args);
+        };
+        (made as { host: typeof host }).host = { ...host, exited };
+      },
+    });
+    expect(exit).toEqual([0, 32, 0]);
+    expect(toy().faults).toEqual([]);
+    expect(used).toEqual([0x20000 + PAGE_SIZE]);
+  });
+
+  test("that is used up is a fault of its own kind; when some is given back the store is done", async () => {
+    const { exit, toy } = await run({
+      memoryBytes: 0x10000,
+      program,
+      setUp: (made) => {
+        reserve(made);
+        made.fault = (fault) => {
+          made.faults.push(fault);
+          const length = fault.value - (fault.value % PAGE_SIZE) - DATA;
+          return { ops: [{ op: "zero", process: fault.process, address: DATA, length }], signal: 0 };
+        };
+      },
+    });
+    expect(exit).toEqual([0, 32, 0]);
+    expect(toy().faults.map(({ cause, value }) => [cause, value])).toEqual([
+      [OUT_OF_MEMORY, DATA + 15 * PAGE_SIZE + 8],
+      [OUT_OF_MEMORY, DATA + 30 * PAGE_SIZE + 8],
+    ]);
+    expect(toy().faults[0]!.report).toContain("the memory of the cVM is used up");
+  });
+
+  test("that is used up ends the process when its library OS says so, and nobody else", async () => {
+    const { exit, heard, cvm } = await run({ memoryBytes: 0x10000, program, setUp: reserve });
+    expect(exit).toEqual([0, 0, 11]);
+    expect(heard.faults.map(({ cause }) => cause)).toEqual([OUT_OF_MEMORY]);
+    expect(cvm.inspect()).toMatchObject({ processes: 0, memory: 0, addresses: 0 });
   });
 });
 

@@ -123,17 +123,32 @@ describe("refused without effect:", () => {
     expect(mine.processes.size).toBe(1);
   });
 
-  test("more memory than the budget, -ENOMEM", () => {
-    expect(apply(map(PAGE_SIZE, 256 << 10), map(512 << 10, PAGE_SIZE))).toBe(-12);
+  test("more content than the budget, -ENOMEM", () => {
+    const full = { bytes: new Uint8Array(256 << 10).fill(1) };
+    const one = { bytes: new Uint8Array([1]) };
+    expect(apply(map(PAGE_SIZE, 256 << 10, RW, full), map(512 << 10, PAGE_SIZE, RW, one))).toBe(-12);
     expect(mine.charged).toBe(0);
-    expect(apply(map(PAGE_SIZE, 256 << 10))).toBe(0);
-    expect(apply(map(512 << 10, PAGE_SIZE))).toBe(-12);
-    // Address range without access costs nothing.
-    expect(apply(map(512 << 10, 64 << 10, 0))).toBe(0);
-    expect(apply({ op: "protect", process: 1, address: 512 << 10, length: PAGE_SIZE, prot: RW })).toBe(-12);
+    // Pages without content cost nothing.
+    expect(apply(map(PAGE_SIZE, 256 << 10, RW, full), map(512 << 10, 64 << 10))).toBe(0);
+    expect(mine.charged).toBe(256 << 10);
+    const write = { op: "write", process: 1, address: (512 << 10) + 4090, bytes: new Uint8Array(12) };
+    const copy = { op: "copy", process: 1, from: PAGE_SIZE, to: 512 << 10, length: 16 };
+    const share = { op: "share", process: 1, address: 512 << 10, length: PAGE_SIZE, object: 1, offset: 0 };
+    for (const op of [write, copy, share, map(512 << 10, PAGE_SIZE, RW, one), { ...write, ifMapped: true }]) expect(apply(op)).toBe(-12);
     expect(apply({ op: "unmap", process: 1, address: PAGE_SIZE, length: 64 << 10 })).toBe(0);
-    expect(apply({ op: "protect", process: 1, address: 512 << 10, length: PAGE_SIZE, prot: RW })).toBe(0);
-    expect(mine.charged).toBe((192 << 10) + PAGE_SIZE);
+    expect(apply(write)).toBe(0);
+    expect([mine.charged, process.charged]).toEqual([(192 << 10) + 2 * PAGE_SIZE, (192 << 10) + 2 * PAGE_SIZE]);
+    mine.endProcess(process);
+    expect(mine.charged).toBe(0);
+  });
+
+  test("a list cannot count a page that it gives back twice", () => {
+    const half = { bytes: new Uint8Array(128 << 10).fill(1) };
+    expect(apply(map(PAGE_SIZE, 128 << 10, RW, half))).toBe(0);
+    const again = map(PAGE_SIZE, 384 << 10, RW, half);
+    expect(apply(again, again, map((256 << 10) + PAGE_SIZE, 128 << 10, RW, half))).toBe(0);
+    expect(mine.charged).toBe(256 << 10);
+    expect(apply(map(512 << 10, PAGE_SIZE, RW, { bytes: new Uint8Array(1) }))).toBe(-12);
   });
 
   test("a write to what is not mapped, -EFAULT; with ifMapped it is left out", () => {
@@ -176,6 +191,19 @@ describe("carried out:", () => {
     const child = mine.forkProcess(process)!;
     expect(apply({ op: "protect", process: child.id, address: PAGE_SIZE, length: PAGE_SIZE, prot: Prot.Read })).toBe(0);
     expect(machine.readU8(child.region.base + PAGE_SIZE)).toBe(9);
+  });
+
+  test("what an earlier operation of the list took away is not written", () => {
+    expect(
+      apply(
+        map(PAGE_SIZE, 2 * PAGE_SIZE, RW, { bytes: new Uint8Array([7]) }),
+        { op: "unmap", process: 1, address: 2 * PAGE_SIZE, length: PAGE_SIZE },
+        { op: "write", process: 1, address: 2 * PAGE_SIZE, bytes: new Uint8Array([8]) },
+        { op: "copy", process: 1, from: PAGE_SIZE, to: 2 * PAGE_SIZE, length: 16 },
+        { op: "share", process: 1, address: 2 * PAGE_SIZE, length: PAGE_SIZE, object: 1, offset: 0 },
+      ),
+    ).toBe(0);
+    expect([read(2 * PAGE_SIZE, 1), mine.charged, process.shared.pieces]).toEqual([[0], PAGE_SIZE, []]);
   });
 
   test("unmapped pages come back zeroed, to anybody", () => {
@@ -236,4 +264,142 @@ test("address range has a budget, and sizes that are none are refused", () => {
   expect(mine.createProcess(8 << 20)).toBeNull();
   expect(mine.createProcess(2 ** 53)).toBeNull();
   expect(mine.createProcess(1 << 20)).not.toBeNull();
+});
+
+describe("pages that were not used before", () => {
+  const at = (offset: number): number => process.region.base + offset;
+  const BLOCK = 64 << 10;
+
+  test("are zeros to read, and the first store gives them with those around it that are alike", () => {
+    expect(apply(map(BLOCK, BLOCK), map(2 * BLOCK, BLOCK, Prot.Read), map(3 * BLOCK, BLOCK, 0))).toBe(0);
+    expect([machine.allows(at(BLOCK), BLOCK, Prot.Read), machine.allows(at(BLOCK), 1, Prot.Write), mine.charged]).toEqual([true, false, 0]);
+    expect(process.use(at(BLOCK) + 5 * PAGE_SIZE + 9, 8)).toBe(PAGE_SIZE);
+    expect([machine.allows(at(BLOCK), BLOCK, RW), mine.charged, process.charged]).toEqual([true, BLOCK, BLOCK]);
+    // Not a second time, not what may not be written, not what is not mapped, not what is elsewhere.
+    for (const address of [at(BLOCK), at(2 * BLOCK), at(3 * BLOCK), at(4 * BLOCK), foreign.region.base + PAGE_SIZE, 0, 2 ** 40])
+      expect(process.use(address, 8)).toBe(0);
+    expect(process.use(at(2 * BLOCK) - 4, 8)).toBe(0);
+    expect(mine.charged).toBe(BLOCK);
+  });
+
+  test("over the border of two blocks both are given", () => {
+    expect(apply(map(BLOCK, 2 * BLOCK))).toBe(0);
+    expect(process.use(at(2 * BLOCK) - 4, 8)).toBe(2 * PAGE_SIZE);
+    expect(mine.charged).toBe(2 * BLOCK);
+  });
+
+  test("near the limit come one by one, and then not at all", () => {
+    expect(apply(map(BLOCK, 2 * BLOCK), map(512 << 10, 64 * PAGE_SIZE))).toBe(0);
+    expect(apply({ op: "write", process: 1, address: 512 << 10, bytes: new Uint8Array(62 * PAGE_SIZE) })).toBe(0);
+    expect(process.use(at(BLOCK), 8)).toBe(PAGE_SIZE);
+    expect(process.use(at(BLOCK) + 3 * PAGE_SIZE, 8)).toBe(PAGE_SIZE);
+    expect(process.use(at(BLOCK) + PAGE_SIZE, 8)).toBe(-1);
+    expect(mine.charged).toBe(256 << 10);
+    expect(apply({ op: "zero", process: 1, address: 512 << 10, length: PAGE_SIZE })).toBe(0);
+    expect(process.use(at(BLOCK) + PAGE_SIZE, 8)).toBe(PAGE_SIZE);
+  });
+
+  test("come back with mprotect, and after MADV_DONTNEED they are as new", () => {
+    expect(apply(map(BLOCK, BLOCK), { op: "write", process: 1, address: BLOCK, bytes: new Uint8Array([5]) })).toBe(0);
+    expect(mine.charged).toBe(PAGE_SIZE);
+    const protect = (prot: number): object => ({ op: "protect", process: 1, address: BLOCK, length: BLOCK, prot });
+    expect(apply(protect(0), protect(RW))).toBe(0);
+    expect([machine.allows(at(BLOCK), 1, RW), machine.allows(at(BLOCK) + PAGE_SIZE, 1, Prot.Write)]).toEqual([true, false]);
+    expect(apply({ op: "zero", process: 1, address: BLOCK, length: BLOCK })).toBe(0);
+    expect([read(BLOCK, 1), mine.charged, machine.allows(at(BLOCK), 1, Prot.Write)]).toEqual([[0], 0, false]);
+    expect(process.use(at(BLOCK), 8)).toBe(PAGE_SIZE);
+  });
+
+  test("a child has none of them either, and counts what its parent used", () => {
+    expect(apply(map(BLOCK, 2 * BLOCK), { op: "write", process: 1, address: BLOCK, bytes: new Uint8Array([5]) })).toBe(0);
+    const child = mine.forkProcess(process)!;
+    expect([child.charged, mine.charged]).toEqual([PAGE_SIZE, 2 * PAGE_SIZE]);
+    const there = child.region.base + BLOCK;
+    expect([machine.readU8(there), machine.allows(there, 1, RW), machine.allows(there + PAGE_SIZE, 1, Prot.Write)]).toEqual([
+      5,
+      true,
+      false,
+    ]);
+    process.charge((256 << 10) - 2 * PAGE_SIZE);
+    expect(mine.forkProcess(process)).toBeNull();
+  });
+});
+
+describe("a region that grows", () => {
+  const start = (): void => {
+    expect(
+      apply(map(PAGE_SIZE, 2 * PAGE_SIZE, RW, { bytes: new Uint8Array([1, 2, 3]) }), map(8 * PAGE_SIZE, PAGE_SIZE, 0), {
+        op: "thread",
+        process: process.id,
+        thread: 1,
+        registers,
+      }),
+    ).toBe(0);
+  };
+
+  test("moves when others are behind it: memory, protections and capabilities go along, offsets stay", () => {
+    start();
+    const from = process.region;
+    const { hart } = mine.threads.get(1)!;
+    hart.pc = 0x1234;
+    const at = process.ddc.base + 0x1000n;
+    const inner = { ...process.ddc, address: at + 4n, base: at, top: at + 16n };
+    hart.setCapability(5, inner);
+    hart.setCapability(6, foreign.ddc);
+    hart.setCapability(7, process.ddc);
+    expect(mine.growProcess(process, 2 << 20)).toBe(true);
+    expect(process.region.length).toBe(2 << 20);
+    const delta = BigInt(process.region.base - from.base);
+    expect(delta).not.toBe(0n);
+    expect([hart.ddc, hart.pcc.base, hart.pcc.top, hart.pc]).toEqual([process.ddc, process.ddc.base, process.ddc.top, 0x1234]);
+    expect(hart.getCapability(5)).toEqual({ ...inner, address: at + 4n + delta, base: at + delta, top: at + 16n + delta });
+    expect(hart.getCapability(6)).toEqual(foreign.ddc);
+    expect(hart.getCapability(7)).toEqual(process.ddc);
+    expect(read(PAGE_SIZE, 4)).toEqual([1, 2, 3, 0]);
+    const { base } = process.region;
+    expect([machine.allows(base + PAGE_SIZE, 1, RW), machine.allows(base + 2 * PAGE_SIZE, 1, Prot.Write)]).toEqual([true, false]);
+    expect([host.pages.mapped(base + 8 * PAGE_SIZE, 1), host.pages.mapped(base + 9 * PAGE_SIZE, 1)]).toEqual([true, false]);
+    // Nothing is left where it was, and the place is free.
+    expect([machine.readU8(from.base + PAGE_SIZE), machine.allows(from.base, from.length, Prot.Read)]).toEqual([0, false]);
+    expect(other.createProcess(1 << 20)!.region.base).toBe(from.base);
+    expect([mine.charged, mine.addressBytes]).toEqual([PAGE_SIZE, 2 << 20]);
+    expect(apply(map((2 << 20) - PAGE_SIZE, PAGE_SIZE))).toBe(0);
+  });
+
+  test("stays when what follows is free; what a thread gave up it does not get back", () => {
+    const last = mine.createProcess(1 << 20)!;
+    const { base } = last.region;
+    apply({ op: "thread", process: last.id, thread: 9, registers });
+    const { hart } = mine.threads.get(9)!;
+    const narrow = { ...last.ddc, top: last.ddc.base + 0x1000n };
+    hart.ddc = narrow;
+    expect(mine.growProcess(last, 3 << 20)).toBe(true);
+    expect([last.region.base, last.region.length]).toEqual([base, 3 << 20]);
+    expect(hart.ddc).toEqual(narrow);
+    expect(mine.growProcess(last, 1 << 20)).toBe(true);
+    expect(last.region.length).toBe(3 << 20);
+  });
+
+  test("is refused without effect when there is no room, or not for this cVM", () => {
+    start();
+    const { region } = process;
+    expect(mine.growProcess(process, (8 << 20) + 1)).toBe(false);
+    expect(mine.growProcess(process, 2 ** 53)).toBe(false);
+    while (host.regions.allocate(1 << 20) !== null);
+    expect(mine.growProcess(process, 2 << 20)).toBe(false);
+    expect([process.region, mine.addressBytes, read(PAGE_SIZE, 3)]).toEqual([region, 1 << 20, [1, 2, 3]]);
+  });
+
+  test("keeps what it shows of shared memory", () => {
+    start();
+    expect(apply({ op: "share", process: 1, address: PAGE_SIZE, length: PAGE_SIZE, object: 4, offset: 0 })).toBe(0);
+    const child = mine.forkProcess(process)!;
+    expect(mine.growProcess(process, 2 << 20)).toBe(true);
+    expect(apply({ op: "write", process: 1, address: PAGE_SIZE, bytes: new Uint8Array([9]) })).toBe(0);
+    host.sharing.enter(child.shared);
+    expect(machine.readU8(child.region.base + PAGE_SIZE)).toBe(9);
+    expect(apply({ op: "write", process: child.id, address: PAGE_SIZE, bytes: new Uint8Array([8]) })).toBe(0);
+    host.sharing.enter(process.shared);
+    expect(read(PAGE_SIZE, 1)).toEqual([8]);
+  });
 });

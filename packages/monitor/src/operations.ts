@@ -30,6 +30,13 @@ class Refusal extends Error {
   }
 }
 
+/** Absolute addresses. */
+interface Span {
+  readonly start: number;
+  readonly length: number;
+}
+const NOWHERE: Span = { start: 0, length: 0 };
+
 /** What earlier operations of the list will have changed when a later one is carried out. */
 class Overlay {
   readonly endedProcesses: Set<Process> = new Set();
@@ -40,6 +47,7 @@ class Overlay {
   added: number = 0;
   shares: number = 0;
   charge: number = 0;
+  span: Span = NOWHERE;
 }
 
 /** Operations of library OSes on their own processes: a list is checked as a whole, then carried out, and cannot fail half-way. */
@@ -49,10 +57,11 @@ export class Operations {
    * DDC and PCC, so that code which gave up rights does not get them back by a new thread.
    */
   apply(compartment: Compartment, ops: unknown, caller: Thread | null): OperationsOutcome {
+    const spans: Span[] = [];
     let harts: HartPort[];
     let list: readonly ProcessOp[];
     try {
-      list = check(compartment, ops);
+      list = check(compartment, ops, spans);
       harts = createHarts(compartment, list);
     } catch (error) {
       if (error instanceof Refusal) {
@@ -63,7 +72,7 @@ export class Operations {
     }
     const inherited =
       caller === null || harts.length === 0 ? null : { process: caller.process, ddc: caller.hart.ddc, pcc: caller.hart.pcc };
-    for (const op of list) carryOut(compartment, op, inherited, harts);
+    for (let i = 0; i < list.length; i++) carryOut(compartment, list[i]!, spans[i]!, inherited, harts);
     return DONE;
   }
 }
@@ -83,13 +92,16 @@ function invalid(position: number, op: unknown, reason: string): never {
   throw new Refusal(-Errno.EINVAL, `operation ${position + 1} (${String(op)}): ${reason}`);
 }
 
-function check(compartment: Compartment, ops: unknown): readonly ProcessOp[] {
+/** Fills `spans` with the range that each operation is about. */
+function check(compartment: Compartment, ops: unknown, spans: Span[]): readonly ProcessOp[] {
   if (!Array.isArray(ops) || ops.length > LIST_MOST) throw new Refusal(-Errno.EINVAL, "operations are not a list of at most 65536");
   const overlay = new Overlay();
   for (let i = 0; i < ops.length; i++) {
     const op: unknown = ops[i];
     if (!isRecord(op)) invalid(i, op, "not a record");
+    overlay.span = NOWHERE;
     checkOne(compartment, overlay, op, i);
+    spans.push(overlay.span);
   }
   if (compartment.charged + overlay.charge > compartment.budget.memory)
     throw new Refusal(-Errno.ENOMEM, "more memory than this cVM may have");
@@ -118,7 +130,8 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       return fail(`range is not of whole ${unit === 1 ? "bytes" : "pages"}`);
     if (from < PAGE_SIZE || from + length > process.region.length)
       return fail(`0x${from.toString(16)} + 0x${length.toString(16)} leaves the region or touches its page 0`);
-    return process.region.base + from;
+    overlay.span = { start: process.region.base + from, length };
+    return overlay.span.start;
   };
   const { pages } = compartment.host;
   switch (op["op"]) {
@@ -128,16 +141,14 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       const length = op["length"] as number;
       if (!isInteger(op["prot"], 0, 7)) fail("prot is not 0 … 7");
       if (op["bytes"] !== undefined && (!isBytes(op["bytes"]) || op["bytes"].length > length)) fail("bytes are longer than the range");
-      if (op["prot"] !== 0 || op["bytes"] !== undefined) overlay.charge += length - pages.charged(start, length);
+      if (op["bytes"] !== undefined) overlay.charge += pages.unused(start, (op["bytes"] as Uint8Array).length);
       overlay.mapped.push({ process, start, end: start + length });
       return;
     }
     case "protect": {
       const process = processOf();
-      const start = range(process, op["address"], op["length"], PAGE_SIZE);
-      const length = op["length"] as number;
+      range(process, op["address"], op["length"], PAGE_SIZE);
       if (!isInteger(op["prot"], 0, 7)) fail("prot is not 0 … 7");
-      if (op["prot"] !== 0) overlay.charge += length - pages.charged(start, length);
       return;
     }
     case "unmap":
@@ -148,6 +159,7 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       const process = processOf();
       const start = range(process, op["address"], op["length"], PAGE_SIZE);
       if (!isMapped(compartment, overlay, process, start, op["length"] as number)) fail("not mapped");
+      overlay.charge += pages.unused(start, op["length"] as number);
       if (!isHandle(op["object"])) fail("object is not 1 … 2^31 - 1");
       if (!isInteger(op["offset"], 0) || op["offset"] % PAGE_SIZE !== 0) fail("offset is not one of a page");
       if (process.shared.pieces.length + overlay.shares++ >= SHARES_MOST)
@@ -159,6 +171,8 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       const from = range(process, op["from"], op["length"], 1);
       const to = range(process, op["to"], op["length"], 1);
       if (Math.abs(from - to) < (op["length"] as number)) fail("ranges overlap");
+      if (!isMapped(compartment, overlay, process, to, op["length"] as number)) fail("not mapped");
+      overlay.charge += pages.unused(to, op["length"] as number);
       return;
     }
     case "write": {
@@ -168,6 +182,10 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
       // The address may be the guest's (a stack pointer, a futex word), so that leaving the region is its fault, not an attack.
       const address = op["address"];
       const inside = isInteger(address, PAGE_SIZE) && address + bytes.length <= process.region.length;
+      if (inside) {
+        overlay.span = { start: process.region.base + address, length: bytes.length };
+        overlay.charge += pages.unused(overlay.span.start, bytes.length);
+      }
       if (op["ifMapped"] === true) return;
       if (!inside || !isMapped(compartment, overlay, process, process.region.base + address, bytes.length))
         throw new Refusal(-Errno.EFAULT, `operation ${i + 1} (write): not mapped`);
@@ -225,93 +243,75 @@ function isMapped(compartment: Compartment, overlay: Overlay, process: Process, 
 
 type Caller = { readonly process: Process; readonly ddc: HartPort["ddc"]; readonly pcc: HartPort["pcc"] };
 
-/** Runs `change` on a range of pages and keeps the account of charged memory. */
-function recharge(compartment: Compartment, start: number, length: number, change: () => void): void {
-  const { pages } = compartment.host;
-  const before = pages.charged(start, length);
-  change();
-  compartment.charged += pages.charged(start, length) - before;
-}
-
-function carryOut(compartment: Compartment, op: ProcessOp, caller: Caller | null, harts: HartPort[]): void {
+function carryOut(compartment: Compartment, op: ProcessOp, { start, length }: Span, caller: Caller | null, harts: HartPort[]): void {
   const { pages, sharing } = compartment.host;
   const process = "process" in op ? compartment.processes.get(op.process)! : null;
-  const base = process?.region.base ?? 0;
   if (process !== null) sharing.enter(process.shared);
+  if (op.op === "map" || op.op === "unmap" || op.op === "zero") sharing.cut(process!.shared, start, start + length);
+  // Not when it was said to be left out then, and not when an earlier operation took the pages away.
+  if ((op.op === "write" || op.op === "copy" || op.op === "share") && !pages.mapped(start, length)) return;
+  const before = pages.used(start, length);
   switch (op.op) {
-    case "share":
-      sharing.add(process!.shared, base + op.address, op.length, op.object, op.offset / PAGE_SIZE);
-      return;
-    case "map": {
-      const start = base + op.address;
-      sharing.cut(process!.shared, start, start + op.length);
-      recharge(compartment, start, op.length, () => {
-        pages.map(start, op.length, op.prot, op.keep === true);
-        if (op.bytes !== undefined) pages.write(start, op.bytes);
-      });
-      return;
-    }
+    case "map":
+      pages.map(start, length, op.prot, op.keep === true);
+      if (op.bytes !== undefined) pages.write(start, op.bytes);
+      break;
     case "protect":
-      recharge(compartment, base + op.address, op.length, () => pages.protect(base + op.address, op.length, op.prot));
-      return;
+      pages.protect(start, length, op.prot);
+      break;
     case "unmap":
-      sharing.cut(process!.shared, base + op.address, base + op.address + op.length);
-      recharge(compartment, base + op.address, op.length, () => pages.unmap(base + op.address, op.length));
-      return;
+      pages.unmap(start, length);
+      break;
     case "zero":
-      recharge(compartment, base + op.address, op.length, () => pages.zero(base + op.address, op.length));
-      return;
+      pages.zero(start, length);
+      break;
     case "copy":
-      recharge(compartment, base + op.to, op.length, () => pages.copy(base + op.from, base + op.to, op.length));
-      return;
-    case "write": {
-      const { region } = compartment.processes.get(op.process)!;
-      const start = base + op.address;
-      if (
-        op.ifMapped === true &&
-        !(isInteger(op.address, PAGE_SIZE) && op.address + op.bytes.length <= region.length && pages.mapped(start, op.bytes.length))
-      )
-        return;
-      recharge(compartment, start, op.bytes.length, () => pages.write(start, op.bytes));
-      return;
-    }
+      pages.copy(process!.region.base + op.from, start, length);
+      break;
+    case "write":
+      pages.write(start, op.bytes);
+      break;
+    case "share":
+      // What comes from other sharers is written without a look at the account: all of it counts from now on.
+      pages.use(start, length, false);
+      sharing.add(process!.shared, start, length, op.object, op.offset / PAGE_SIZE);
+      break;
     case "registers": {
       const thread = compartment.threads.get(op.thread)!;
       thread.hart.loadRegisters(op.registers);
       thread.replaced = true;
-      return;
+      break;
     }
     case "thread": {
-      const process = compartment.processes.get(op.process)!;
       const hart = harts.shift()!;
-      const inherits = caller?.process === process;
-      hart.ddc = inherits ? caller.ddc : process.ddc;
-      hart.pcc = inherits ? caller.pcc : process.pcc;
+      const { ddc, pcc } = caller?.process === process ? caller : process!;
+      hart.ddc = ddc;
+      hart.pcc = pcc;
       hart.loadRegisters(op.registers);
-      compartment.makeRunnable(compartment.addThread(op.thread, process, hart));
-      return;
+      compartment.makeRunnable(compartment.addThread(op.thread, process!, hart));
+      break;
     }
     case "move": {
       const thread = compartment.threads.get(op.thread)!;
-      const process = compartment.processes.get(op.process)!;
       thread.process.threads.delete(thread);
-      thread.process = process;
-      process.threads.add(thread);
-      thread.hart.ddc = process.ddc;
-      thread.hart.pcc = process.pcc;
+      thread.process = process!;
+      process!.threads.add(thread);
+      thread.hart.ddc = process!.ddc;
+      thread.hart.pcc = process!.pcc;
       thread.hart.loadRegisters(op.registers);
       thread.replaced = true;
-      return;
+      break;
     }
     case "endThread":
       compartment.endThread(compartment.threads.get(op.thread)!);
-      return;
+      break;
     case "endProcess":
-      compartment.endProcess(compartment.processes.get(op.process)!);
+      compartment.endProcess(process!);
       return;
     case "interrupt": {
       const thread = compartment.threads.get(op.thread)!;
       if (thread.state !== ThreadState.Dead) thread.interrupt = true;
     }
   }
+  process?.charge(pages.used(start, length) - before);
 }

@@ -5,12 +5,14 @@ import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
 const PROT = 7;
 /** The library OS made it usable; its protection may be none. */
 const MAPPED = 8;
-/** May hold something other than zeros. */
-const DIRTY = 16;
+/** It was used: it may hold something other than zeros, and counts as memory. Only mapped pages are. */
+const USED = 16;
+const FRESH_WRITABLE: number = MAPPED | Prot.Write;
 
 /**
- * What the monitor knows of each page of the address space. All ranges are absolute and were checked by the caller; a page that is not dirty
- * is all zeros, so that only dirty ones are ever zeroed or copied.
+ * What the monitor knows of each page of the address space. All ranges are absolute and were checked by the caller. A page that is not used
+ * is all zeros and takes no memory, so that only used ones are ever zeroed or copied; the machine lets programs read it, and their first store
+ * to it faults ({@link Pages.use}).
  */
 export class Pages {
   readonly #machine: MachinePort;
@@ -28,87 +30,104 @@ export class Pages {
     return true;
   }
 
-  /** Bytes that count as memory, of the pages that the range touches: mapped with some access, or holding data. */
-  charged(start: number, length: number): number {
-    let count = 0;
-    const end = (start + length) / PAGE_SIZE;
-    for (let page = Math.floor(start / PAGE_SIZE); page < end; page++) if (isCharged(this.#state[page]!)) count++;
-    return count * PAGE_SIZE;
+  /** Bytes of the used pages that the range touches. */
+  used(start: number, length: number): number {
+    return this.#count(start, length, USED, USED);
+  }
+
+  /** Bytes of the others that it touches. */
+  unused(start: number, length: number): number {
+    return this.#count(start, length, USED, 0);
+  }
+
+  /** Bytes of the pages that the range touches which a store would use for the first time. */
+  fresh(start: number, length: number): number {
+    return this.#count(start, length, FRESH_WRITABLE | USED, FRESH_WRITABLE);
   }
 
   /** Makes pages usable, zeroed unless `keep`. Page-aligned. */
   map(start: number, length: number, prot: number, keep: boolean): void {
-    if (!keep) this.#zeroDirty(start, length, false);
-    const dirty = (prot & Prot.Write) !== 0 ? DIRTY : 0;
+    if (!keep) this.zero(start, length);
     const end = (start + length) / PAGE_SIZE;
-    for (let page = start / PAGE_SIZE; page < end; page++) this.#state[page] = (this.#state[page]! & DIRTY) | dirty | MAPPED | prot;
-    this.#machine.protect(start, length, prot);
+    for (let page = start / PAGE_SIZE; page < end; page++) this.#state[page] = (this.#state[page]! & USED) | MAPPED | prot;
+    this.#allow(start, length);
   }
 
   /** Changes what mapped pages allow; others stay unmapped. Page-aligned. */
   protect(start: number, length: number, prot: number): void {
-    const dirty = (prot & Prot.Write) !== 0 ? DIRTY : 0;
-    this.#runs(start, length, MAPPED, (from, bytes) => {
-      const end = (from + bytes) / PAGE_SIZE;
-      for (let page = from / PAGE_SIZE; page < end; page++) this.#state[page] = (this.#state[page]! & DIRTY) | dirty | MAPPED | prot;
-      this.#machine.protect(from, bytes, prot);
-    });
+    const end = (start + length) / PAGE_SIZE;
+    for (let page = start / PAGE_SIZE; page < end; page++)
+      if ((this.#state[page]! & MAPPED) !== 0) this.#state[page] = (this.#state[page]! & ~PROT) | prot;
+    this.#allow(start, length);
   }
 
-  /** Takes pages away; what they hold is zeroed at the latest when they are mapped again or their region is freed. Page-aligned. */
+  /** Takes pages away, zeroed. Page-aligned. */
   unmap(start: number, length: number): void {
-    const end = (start + length) / PAGE_SIZE;
-    for (let page = start / PAGE_SIZE; page < end; page++) this.#state[page]! &= DIRTY;
+    this.zero(start, length);
+    this.#state.fill(0, start / PAGE_SIZE, (start + length) / PAGE_SIZE);
     this.#machine.protect(start, length, 0);
   }
 
-  /** Zeroes mapped pages. Page-aligned. */
+  /** Zeroes pages: they are as if they had never been used. Page-aligned. */
   zero(start: number, length: number): void {
-    this.#zeroDirty(start, length, true);
+    this.#runs(start, length, USED, (from, bytes) => {
+      this.#nonZero(from, bytes, (at, count) => this.#machine.zeroRange(at, count));
+      for (let page = from / PAGE_SIZE; page < (from + bytes) / PAGE_SIZE; page++) this.#state[page]! &= ~USED;
+      this.#allow(from, bytes);
+    });
   }
 
-  /** Writes bytes whatever the protection. */
+  /** Counts the pages that a range touches as used: those that are mapped, or only those mapped for writing. */
+  use(start: number, length: number, writable: boolean): void {
+    const first = start - (start % PAGE_SIZE);
+    const bytes = Math.ceil((start + length - first) / PAGE_SIZE) * PAGE_SIZE;
+    this.#runs(first, bytes, writable ? FRESH_WRITABLE : MAPPED, (from, count) => {
+      for (let page = from / PAGE_SIZE; page < (from + count) / PAGE_SIZE; page++) this.#state[page]! |= USED;
+      this.#allow(from, count);
+    });
+  }
+
+  /** Writes bytes to mapped pages whatever their protection. */
   write(start: number, bytes: Uint8Array): void {
     if (bytes.length === 0) return;
-    this.#soil(start, bytes.length);
+    this.use(start, bytes.length, false);
     this.#machine.storeRange(start, bytes);
   }
 
-  /** Copies between ranges that do not overlap. */
+  /** Copies between ranges that do not overlap, to mapped pages. */
   copy(from: number, to: number, length: number): void {
     if (length === 0) return;
-    this.#soil(to, length);
+    this.use(to, length, false);
     this.#machine.copyRange(from, to, length);
   }
 
   /** Makes one free region equal to another of the same length: mapped pages, their protections and what they hold. */
   duplicate(from: number, to: number, length: number): void {
-    this.#runs(from, length, MAPPED | DIRTY, (start, bytes) => {
+    this.#runs(from, length, USED, (start, bytes) => {
       this.#nonZero(start, bytes, (at, count) => this.#machine.copyRange(at, to + (at - from), count));
     });
-    const shift = (to - from) / PAGE_SIZE;
-    const end = (from + length) / PAGE_SIZE;
-    let page = from / PAGE_SIZE;
+    this.#state.copyWithin(to / PAGE_SIZE, from / PAGE_SIZE, (from + length) / PAGE_SIZE);
+    this.#allow(to, length);
+  }
+
+  #count(start: number, length: number, mask: number, wanted: number): number {
+    let count = 0;
+    const end = (start + length) / PAGE_SIZE;
+    for (let page = Math.floor(start / PAGE_SIZE); page < end; page++) if ((this.#state[page]! & mask) === wanted) count++;
+    return count * PAGE_SIZE;
+  }
+
+  /** Tells the machine what mapped pages allow: stores only to used ones. */
+  #allow(start: number, length: number): void {
+    const end = (start + length) / PAGE_SIZE;
+    let page = start / PAGE_SIZE;
     while (page < end) {
-      const state = this.#state[page]!;
       const first = page;
+      const state = this.#state[page]!;
       while (page < end && this.#state[page] === state) page++;
-      if ((state & MAPPED) === 0) continue;
-      this.#state.fill(state, first + shift, page + shift);
-      if ((state & PROT) !== 0) this.#machine.protect((first + shift) * PAGE_SIZE, (page - first) * PAGE_SIZE, state & PROT);
+      if (state !== 0)
+        this.#machine.protect(first * PAGE_SIZE, (page - first) * PAGE_SIZE, state & ((state & USED) === 0 ? PROT & ~Prot.Write : PROT));
     }
-  }
-
-  /** Zeroes and unmaps a whole region. */
-  release(start: number, length: number): void {
-    this.#zeroDirty(start, length, false);
-    this.#state.fill(0, start / PAGE_SIZE, (start + length) / PAGE_SIZE);
-    this.#machine.protect(start, length, 0);
-  }
-
-  #soil(start: number, length: number): void {
-    const last = Math.floor((start + length - 1) / PAGE_SIZE);
-    for (let page = Math.floor(start / PAGE_SIZE); page <= last; page++) this.#state[page]! |= DIRTY;
   }
 
   /** Calls `act` for each longest run of pages that have all of `bits`. */
@@ -126,19 +145,9 @@ export class Pages {
     }
   }
 
-  /** Zeroes what is dirty. A page that cannot be written by the guest is then known to be zero. */
-  #zeroDirty(start: number, length: number, mappedOnly: boolean): void {
-    this.#runs(start, length, mappedOnly ? MAPPED | DIRTY : DIRTY, (from, bytes) => {
-      this.#nonZero(from, bytes, (at, count) => this.#machine.zeroRange(at, count));
-      const end = (from + bytes) / PAGE_SIZE;
-      for (let page = from / PAGE_SIZE; page < end; page++)
-        if ((this.#state[page]! & (MAPPED | Prot.Write)) !== (MAPPED | Prot.Write)) this.#state[page]! &= ~DIRTY;
-    });
-  }
-
   /**
-   * Calls `act` for runs of pages that are not all zeros. Reading costs about as much as writing, but pages that a program never touched
-   * (the most of its stacks) then take no memory of this computer.
+   * Calls `act` for runs of pages that are not all zeros. Reading costs about as much as writing, but pages that are used and hold nothing
+   * then take no memory of this computer.
    */
   #nonZero(start: number, length: number, act: (start: number, length: number) => void): void {
     const view = this.#machine.lendBytes(start, length);
@@ -157,8 +166,4 @@ export class Pages {
     }
     if (runStart >= 0) act(start + runStart, length - runStart);
   }
-}
-
-function isCharged(state: number): boolean {
-  return (state & MAPPED) !== 0 && (state & (PROT | DIRTY)) !== 0;
 }

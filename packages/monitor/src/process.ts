@@ -1,7 +1,8 @@
 import type { Sharer } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
+import { PAGE_SIZE } from "@cvm/cpu/abi";
 import type { ProcessId, SyscallReply, ThreadId } from "./abi.ts";
-import { codeCapability, dataCapability } from "./authority.ts";
+import { codeCapability, dataCapability, rebaseRegisters } from "./authority.ts";
 import type { Compartment } from "./compartment.ts";
 import type { CompiledSyscall, SavedOutput } from "./declarations.ts";
 import type { Region } from "./regions.ts";
@@ -32,6 +33,8 @@ export class Thread {
   state: ThreadStateCode = ThreadState.New;
   /** {@link LibraryOs.interrupted} was asked for. */
   interrupt: boolean = false;
+  /** An answer to its call did not reach its memory because the cVM has none left. */
+  starved: boolean = false;
   /** Its registers were replaced while its call was answered: the result is dropped. */
   replaced: boolean = false;
   /** Next in the run queue. */
@@ -52,13 +55,18 @@ export class Thread {
   }
 }
 
+/** Pages that are given at once, around the one that is needed: a fault costs as much as zeroing some of them. */
+const GIVEN_BYTES: number = 16 * PAGE_SIZE;
+
 /** An address range and the capabilities that its code starts with. */
 export class Process {
   readonly id: ProcessId;
   readonly owner: Compartment;
-  readonly region: Region;
-  readonly ddc: Capability;
-  readonly pcc: Capability;
+  region: Region;
+  ddc: Capability;
+  pcc: Capability;
+  /** Bytes of its pages that are used. */
+  charged: number = 0;
   readonly threads: Set<Thread> = new Set();
   /** Its memory that others may show too. */
   readonly shared: Sharer;
@@ -70,5 +78,38 @@ export class Process {
     this.ddc = dataCapability(region);
     this.pcc = codeCapability(region);
     this.shared = { pieces: [], objects: owner.shared };
+  }
+
+  charge(bytes: number): void {
+    this.charged += bytes;
+    this.owner.charged += bytes;
+  }
+
+  /**
+   * Lets its code store to the pages of a range, and of what is around it, that it may write and did not use before. How many bytes of
+   * them the range has, and all were given; -1: the cVM has no memory left.
+   */
+  use(start: number, length: number): number {
+    const { base, length: size } = this.region;
+    const { host, budget, charged } = this.owner;
+    if (start < base || start + length > base + size) return 0;
+    const needed = host.pages.fresh(start, length);
+    if (needed === 0) return 0;
+    if (charged + needed > budget.memory) return -1;
+    const from = Math.max(base, start - (start % GIVEN_BYTES));
+    const to = Math.min(base + size, Math.ceil((start + length) / GIVEN_BYTES) * GIVEN_BYTES);
+    const around = host.pages.fresh(from, to - from);
+    const fits = charged + around <= budget.memory;
+    host.pages.use(fits ? from : start, fits ? to - from : length, true);
+    this.charge(fits ? around : needed);
+    return needed;
+  }
+
+  /** Puts it into another region, where its memory already is; offsets stay the same. */
+  place(to: Region): void {
+    for (const { hart } of this.threads) rebaseRegisters(hart, this.region, to);
+    this.region = to;
+    this.ddc = dataCapability(to);
+    this.pcc = codeCapability(to);
   }
 }

@@ -22,26 +22,37 @@ test("a region's bounds are always exact", () => {
 
 test("regions never overlap, and everything freed is one range again", () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 1 << 20 })), { maxLength: 60 }), (steps) => {
-      const allocator = new RegionAllocator(16 << 20);
-      const all = allocator.freeBytes;
-      const live: Region[] = [];
-      for (const [free, size] of steps) {
-        if (free && live.length > 0) allocator.free(live.splice(size % live.length, 1)[0]!);
-        else {
-          const region = allocator.allocate(size);
-          if (region === null) continue;
-          expect(region.base).toBeGreaterThanOrEqual(0x10000);
-          expect(region.base + region.length).toBeLessThanOrEqual(16 << 20);
-          for (const other of live)
-            expect(region.base >= other.base + other.length || other.base >= region.base + region.length).toBe(true);
-          live.push(region);
+    fc.property(
+      fc.array(fc.tuple(fc.constantFrom("free", "make", "extend"), fc.integer({ min: 1, max: 1 << 20 })), { maxLength: 60 }),
+      (steps) => {
+        const allocator = new RegionAllocator(16 << 20);
+        const all = allocator.freeBytes;
+        const live: Region[] = [];
+        for (const [kind, size] of steps) {
+          const old = live[size % Math.max(1, live.length)];
+          if (kind === "free" && old !== undefined) allocator.free(live.splice(live.indexOf(old), 1)[0]!);
+          else {
+            const longer = kind === "extend" && old !== undefined;
+            const region = longer ? allocator.extend(old, old.length + size) : allocator.allocate(size);
+            if (region === null) continue;
+            if (longer) {
+              expect(region.base).toBe(old.base);
+              expect(region.length).toBeGreaterThanOrEqual(old.length + size);
+              expect(dataCapability(region).tag).toBe(true);
+              live.splice(live.indexOf(old), 1);
+            }
+            expect(region.base).toBeGreaterThanOrEqual(0x10000);
+            expect(region.base + region.length).toBeLessThanOrEqual(16 << 20);
+            for (const other of live)
+              expect(region.base >= other.base + other.length || other.base >= region.base + region.length).toBe(true);
+            live.push(region);
+          }
+          expect(allocator.freeBytes).toBe(all - live.reduce((sum, { length }) => sum + length, 0));
         }
-        expect(allocator.freeBytes).toBe(all - live.reduce((sum, { length }) => sum + length, 0));
-      }
-      for (const region of live) allocator.free(region);
-      expect([allocator.freeBytes, allocator.fragments]).toEqual([all, 1]);
-    }),
+        for (const region of live) allocator.free(region);
+        expect([allocator.freeBytes, allocator.fragments]).toEqual([all, 1]);
+      },
+    ),
   );
 });
 

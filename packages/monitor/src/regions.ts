@@ -58,6 +58,17 @@ export class RegionAllocator {
     return null;
   }
 
+  /** A region made longer where it is: at least `bytes`. Null when what follows is not free, or its base does not fit such a length. */
+  extend(region: Region, bytes: number): Region | null {
+    const { length, alignment } = regionShape(bytes);
+    const index = this.#free.findIndex(({ base }) => base === region.base + region.length);
+    const after = this.#free[index];
+    const more = length - region.length;
+    if (after === undefined || after.length < more || region.base % alignment !== 0) return null;
+    this.#free.splice(index, 1, ...(after.length > more ? [{ base: after.base + more, length: after.length - more }] : []));
+    return { base: region.base, length };
+  }
+
   /** Gives a range back that {@link allocate} returned. The caller has zeroed it. */
   free(region: Region): void {
     let index = 0;

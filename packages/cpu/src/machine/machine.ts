@@ -487,9 +487,11 @@ export class Machine implements MachinePort {
     const first = address / PAGE_SIZE;
     const end = (address + length) / PAGE_SIZE;
     // Whether an instruction at the end of the page before can be fetched may have changed too.
-    if ((prot & Prot.Execute) === 0) this.#predecode.dropRange(address, length);
-    else this.#predecode.dropRange(Math.max(0, address - 2), 2);
-    if ((prot & Prot.Execute) === 0) this.translator?.unlinkRange(address, length);
+    if ((prot & Prot.Execute) !== 0) this.#predecode.dropRange(Math.max(0, address - 2), 2);
+    else if (this.#pages.some(first, end, Own.Code | Own.Translated)) {
+      this.#predecode.dropRange(address, length);
+      this.translator?.unlinkRange(address, length);
+    }
     this.#pages.protect(first, end, prot);
   }
   allows(address: number, length: number, prot: number): boolean {

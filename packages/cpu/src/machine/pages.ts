@@ -47,6 +47,11 @@ export class Pages {
     for (let page = Math.max(0, first - 1); page < end; page++) this.#derive(page);
   }
 
+  /** True when any page from `first` up to `end` has one of `bits`. */
+  some(first: number, end: number, bits: number): boolean {
+    for (let page = first; page < end; page++) if ((this.#own[page]! & bits) !== 0) return true;
+    return false;
+  }
   /** True when every page that the range touches allows all of `prot`. */
   allows(address: number, length: number, prot: number): boolean {
     // Below 2^32: memory has 3.5 GiB at most.

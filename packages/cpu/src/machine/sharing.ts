@@ -106,6 +106,16 @@ export class MemorySharing {
     for (const piece of child.pieces) piece.object.pieces.add(piece);
   }
 
+  /** After a sharer's memory was copied to addresses that are higher by `shift`, and before the old ones are used otherwise. */
+  move(sharer: Sharer, shift: number): void {
+    sharer.pieces = sharer.pieces.map((piece) => {
+      const moved = { ...piece, start: piece.start + shift, end: piece.end + shift };
+      piece.object.pieces.delete(piece);
+      piece.object.pieces.add(moved);
+      return moved;
+    });
+  }
+
   /** Notes pages that this piece changed; takes over those that others changed. */
   #exchange(piece: SharedPiece): void {
     const { pages } = piece.object;

@@ -13,8 +13,18 @@ const PIE_BASE = 0x200000;
 const LONGEST_STRING = 131072;
 /** Most bytes of arguments and environment: a quarter of the stack. */
 const MOST_STRINGS = STACK_BYTES / 4;
-/** Free addresses between the stack and what is mapped below it. */
+/** Free addresses between the heap and the stack. */
 const STACK_GAP = 1024 * 1024;
+/** Room that a program finds in its region: addresses for the heap (a C library goes on with mmap behind it), and for what is mapped first. */
+export interface Room {
+  readonly heap: number;
+  readonly maps: number;
+}
+/** As it should be, and what a program gets when there is no region for that. */
+export const ROOMS: readonly Room[] = [
+  { heap: 32 * 1024 * 1024, maps: 16 * 1024 * 1024 },
+  { heap: 4 * 1024 * 1024, maps: 2 * 1024 * 1024 },
+];
 /** hwcap letters: A, C, D, F, I, M. */
 const HWCAP = [..."ACDFIM"].reduce((bits, letter) => bits | (1 << (letter.charCodeAt(0) - 65)), 0);
 const AT = {
@@ -41,6 +51,25 @@ const AT = {
 /** Bytes of a signal frame that a stack must hold (AT_MINSIGSTKSZ). */
 const SIGNAL_STACK = 2048;
 
+/** Where the program, its heap's end and its stack stand; what is mapped follows. */
+function layOut({ elf, interpreter }: Program, room: Room): { base: number; stackBase: number; stackTop: number; bytes: number } {
+  const base = elf.relocatable ? alignUp(PIE_BASE, alignment(elf)) - elf.lowest : 0;
+  const stackBase = roundUp(base + elf.highest) + room.heap + STACK_GAP;
+  const stackTop = stackBase + STACK_BYTES;
+  const more = interpreter === null ? 0 : roundUp(interpreter.elf.highest) + alignment(interpreter.elf);
+  return { base, stackBase, stackTop, bytes: stackTop + 2 * PAGE + more + room.maps };
+}
+
+/** Most that any region has: beyond it no program can stand. */
+const REGION_MOST = 2 ** 32;
+/** Bytes of the region that a program needs. @throws ExecError `outside-region` */
+export function regionBytes(program: Program, room: Room): number {
+  const { bytes } = layOut(program, room);
+  if (bytes > REGION_MOST)
+    throw new ExecError("outside-region", `${program.name}: segments reach to ${hex(program.elf.highest)}, further than any region`);
+  return bytes;
+}
+
 /**
  * Adds the operations that load `program` into the empty `space`. `clocks`: content of the page that the vDSO takes the time from.
  * @returns registers of the first thread.
@@ -49,6 +78,7 @@ const SIGNAL_STACK = 2048;
 export function loadProgram(
   space: AddressSpace,
   program: Program,
+  room: Room,
   env: readonly string[],
   credentials: Credentials,
   random: Uint8Array,
@@ -56,14 +86,10 @@ export function loadProgram(
   ops: ProcessOp[],
 ): Uint8Array {
   const { elf } = program;
-  const top = roundDown(space.bytes) - PAGE;
-  const vdso = top - PAGE;
-  const stackTop = vdso - PAGE;
-  const stackBase = stackTop - STACK_BYTES;
-  space.mmapTop = stackBase - STACK_GAP;
-  // A region without room for the stack has no room for a program either.
-  if (space.mmapTop < LOWEST) throw new ExecError("no-memory", `${program.name}: the memory limit leaves no room for a stack`);
-  const base = elf.relocatable ? alignUp(PIE_BASE, alignment(elf)) - elf.lowest : 0;
+  const { base, stackBase, stackTop } = layOut(program, room);
+  const vdso = stackTop + PAGE;
+  space.mmapBase = vdso + PAGE;
+  space.brkEnd = stackBase - STACK_GAP;
   mapSegments(space, program.file, program.name, elf, base, ops);
   space.brkStart = space.brk = roundUp(base + elf.highest);
 
@@ -126,10 +152,10 @@ const alignment = (elf: Elf): number =>
 const alignUp = (value: number, align: number): number => Math.ceil(value / align) * align;
 
 function mapSegments(space: AddressSpace, file: VfsFile, name: string, elf: Elf, base: number, ops: ProcessOp[]): void {
-  if (base + elf.lowest < LOWEST || base + roundUp(elf.highest) > space.mmapTop) {
+  if (base + elf.lowest < LOWEST || base + roundUp(elf.highest) > space.reach) {
     throw new ExecError(
       "outside-region",
-      `${name}: segments reach from ${hex(base + elf.lowest)} to ${hex(base + elf.highest)}, the region allows ${hex(LOWEST)} to ${hex(space.mmapTop)}`,
+      `${name}: segments reach from ${hex(base + elf.lowest)} to ${hex(base + elf.highest)}, the region allows ${hex(LOWEST)} to ${hex(space.reach)}`,
     );
   }
   for (const segment of elf.segments) {

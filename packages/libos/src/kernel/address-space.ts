@@ -8,6 +8,18 @@ import type { VfsFile } from "./types.ts";
 export const PAGE = 4096;
 /** Lowest address that a program may map (vm.mmap_min_addr). */
 export const LOWEST = 0x10000;
+/** Bytes of addresses of a process, as with 39-bit page tables. What lies outside of its region can only be reserved (PROT_NONE). */
+export const ADDRESSES: number = 2 ** 38;
+const MIB = 1024 * 1024;
+/**
+ * Reservations of at least this many bytes are placed apart, behind room for what else a program may map. A program uses such a range from its start
+ * on, so that most of it needs no region.
+ */
+const LARGE_RESERVATION: number = 128 * MIB;
+/** Most of the room before the first large reservation. */
+const ROOM_MOST: number = 1024 * MIB;
+/** Most bytes that a region grows by in advance. */
+const GROW_MOST: number = 256 * MIB;
 /** Bytes of the stack of a process's first thread; all of it is mapped. */
 export const STACK_BYTES: number = 8 * 1024 * 1024;
 /** Most mappings of one process (vm.max_map_count). */
@@ -15,7 +27,7 @@ const MOST_MAPPINGS = 65530;
 /** Name of the page of clock offsets. */
 export const VVAR = "[vvar]";
 /** Bytes written back to a file in one go. */
-const WRITE_BACK_CHUNK = 1024 * 1024;
+const WRITE_BACK_CHUNK: number = MIB;
 
 export const roundUp = (value: number): number => Math.ceil(value / PAGE) * PAGE;
 export const roundDown = (value: number): number => Math.floor(value / PAGE) * PAGE;
@@ -73,34 +85,40 @@ export function mappersOf(inode: object): ReadonlySet<AddressSpace> {
 export class AddressSpace {
   /** The monitor's handle. */
   readonly id: ProcessId;
-  readonly bytes: number;
+  /** Bytes of its region: only pages in it can be accessed. */
+  #reach: number;
   readonly account: MemoryAccount;
   /** Processes that use it: more than one between vfork and exec. */
   users = 1;
   #mappings: Mapping[] = [];
-  #charged = 0;
   #virtual = 0;
   brkStart = 0;
   brk = 0;
-  /** Mappings are placed below this address, downwards. */
-  mmapTop: number;
+  /** The heap ends below this address. */
+  brkEnd = 0;
+  /** Mappings are placed from this address on, upwards. */
+  mmapBase: number = LOWEST;
+  /** The same for large reservations, once there was one. */
+  #far = 0;
   /** Address of the code that a signal handler returns to. */
   trampoline = 0;
   /** Address of the page of clock offsets. */
   vvar = 0;
   #shared = 0;
 
-  constructor(id: ProcessId, bytes: number, account: MemoryAccount) {
+  constructor(id: ProcessId, reach: number, account: MemoryAccount) {
     this.id = id;
-    this.bytes = bytes;
+    this.#reach = reach;
     this.account = account;
-    this.mmapTop = bytes;
+  }
+  get reach(): number {
+    return this.#reach;
   }
   get mappings(): readonly Mapping[] {
     return this.#mappings;
   }
   get resident(): number {
-    return this.#charged;
+    return this.account.usedBy(this.id);
   }
   get virtual(): number {
     return this.#virtual;
@@ -135,43 +153,70 @@ export class AddressSpace {
     }
     return true;
   }
-  /** The highest free range of `length` bytes below the mmap area's top, or -ENOMEM. */
-  place(length: number, below: number = this.mmapTop): number {
-    let end = below;
-    for (let index = Math.min(this.#first(below - 1), this.#mappings.length - 1); index >= 0; index--) {
+  /** The lowest free range of `length` bytes in the mmap area, or -ENOMEM. `reserve`: it will not be accessed for now. */
+  place(length: number, reserve = false): number {
+    const apart = reserve && length >= LARGE_RESERVATION;
+    if (apart && this.#far === 0)
+      this.#far = Math.max(this.mmapBase, this.#mappings.at(-1)?.end ?? 0) + Math.min(this.account.limit, ROOM_MOST);
+    let at = apart ? this.#far : this.mmapBase;
+    for (let index = this.#first(at); index < this.#mappings.length; index++) {
       const mapping = this.#mappings[index]!;
-      if (mapping.start >= below) continue;
-      if (end - mapping.end >= length) return end - length;
-      end = Math.min(end, mapping.start);
+      if (mapping.start - at >= length) break;
+      at = mapping.end;
     }
-    if (end - LOWEST >= length) return end - length;
-    return -E.NOMEM;
+    return at + length <= ADDRESSES ? at : -E.NOMEM;
   }
 
-  #charge(mapping: Mapping, sign: 1 | -1): void {
+  /**
+   * Before pages below `end` are made accessible: false when the region cannot reach there, or when the cVM has less than `bytes` of memory left.
+   * Memory counts when it is used, so that this is no promise: it lets programs see ENOMEM where that is foreseeable.
+   */
+  admit(host: Pick<HostCalls, "grow">, end: number, bytes: number): Awaitable<boolean> {
+    const grown = (reach: number): boolean => {
+      if (reach > this.#reach) this.#reach = reach;
+      return end <= this.#reach;
+    };
+    return whenReady(bytes === 0 ? Infinity : this.account.left(), (left): Awaitable<boolean> => {
+      if (bytes > left) return false;
+      if (end <= this.#reach) return true;
+      const ahead = this.#reach + Math.min(this.#reach, GROW_MOST);
+      return whenReady(host.grow(this.id, Math.max(end, ahead)), (reach) =>
+        grown(reach) || ahead <= end ? grown(reach) : whenReady(host.grow(this.id, end), grown),
+      );
+    });
+  }
+  /** Bytes of a range that never could be accessed. */
+  reserved(start: number, end: number): number {
+    let bytes = 0;
+    for (let index = this.#first(start); ; index++) {
+      const mapping = this.#mappings[index];
+      if (mapping === undefined || mapping.start >= end) return bytes;
+      if (!mapping.populated) bytes += Math.min(mapping.end, end) - Math.max(mapping.start, start);
+    }
+  }
+
+  #count(mapping: Mapping, sign: 1 | -1): void {
     const length = mapping.end - mapping.start;
     this.#virtual += sign * length;
     if (mapping.shared && mapping.writable && mapping.file !== null) this.#shared += sign;
     if (sign > 0) this.#show(mapping);
-    if (!mapping.populated) return;
-    this.#charged += sign * length;
-    if (sign < 0) this.account.give(length);
   }
 
   /**
-   * Maps a free range (use {@link unmap} before). `content` stands at its start. 0 or -ENOMEM, with nothing changed.
-   * Charges pages that can be accessed.
+   * Maps a free range (use {@link unmap} before). `content` stands at its start. 0 or -ENOMEM, with nothing changed. What can be accessed must lie in
+   * the region ({@link admit}).
    */
   map(start: number, length: number, options: Partial<MappingOptions>, content: Uint8Array | undefined, ops: ProcessOp[]): number {
-    if (start < LOWEST || start + length > this.bytes || this.#mappings.length >= MOST_MAPPINGS) return -E.NOMEM;
+    const accessible = (options.prot ?? 0) !== 0 || content !== undefined;
+    if (start < LOWEST || start + length > (accessible ? this.#reach : ADDRESSES) || this.#mappings.length >= MOST_MAPPINGS)
+      return -E.NOMEM;
     const mapping: Mapping = {
       ...ANONYMOUS,
       ...options,
       start,
       end: start + length,
-      populated: (options.prot ?? 0) !== 0 || content !== undefined,
+      populated: accessible,
     };
-    if (mapping.populated && !this.account.take(length)) return -E.NOMEM;
     if (mapping.populated) this.#mapOp(mapping, content, ops);
     this.#insert(mapping);
     return 0;
@@ -187,7 +232,7 @@ export class AddressSpace {
     if (object !== 0) ops.push({ op: "share", process: this.id, address, length, object, offset });
   }
   #insert(mapping: Mapping): void {
-    this.#charge(mapping, 1);
+    this.#count(mapping, 1);
     let index = this.#first(mapping.start);
     const before = this.#mappings[index - 1];
     if (before !== undefined && mergeable(before, mapping)) {
@@ -210,7 +255,7 @@ export class AddressSpace {
     while (last < this.#mappings.length && this.#mappings[last]!.start < end) last++;
     if (first === last) return [];
     const taken = this.#mappings.slice(first, last);
-    for (const mapping of taken) this.#charge(mapping, -1);
+    for (const mapping of taken) this.#count(mapping, -1);
     const kept: Mapping[] = [];
     const inside = taken.map((mapping) => {
       if (mapping.start < start) kept.push({ ...mapping, end: start });
@@ -219,10 +264,7 @@ export class AddressSpace {
       return { ...mapping, start: from, end: Math.min(mapping.end, end), offset: mapping.offset + from - mapping.start };
     });
     this.#mappings.splice(first, last - first, ...kept);
-    for (const mapping of kept) {
-      if (mapping.populated) this.account.used += mapping.end - mapping.start;
-      this.#charge(mapping, 1);
-    }
+    for (const mapping of kept) this.#count(mapping, 1);
     return inside;
   }
 
@@ -233,19 +275,16 @@ export class AddressSpace {
     }
   }
 
-  /** mprotect(2). -ENOMEM: a part is not mapped, or no memory is left; -EACCES: writing to a shared mapping of a read-only file. */
+  /** mprotect(2), after {@link admit}. -ENOMEM: a part is not mapped; -EACCES: writing to a shared mapping of a read-only file. */
   protect(start: number, length: number, prot: number, ops: ProcessOp[]): number {
     const end = start + length;
-    let needed = 0;
     let at = start;
     for (let index = this.#first(start); at < end; index++) {
       const mapping = this.#mappings[index];
       if (mapping === undefined || mapping.start > at) return -E.NOMEM;
       if ((prot & 2) !== 0 && mapping.shared && mapping.file !== null && !mapping.writable) return -E.ACCES;
-      if (!mapping.populated && prot !== 0) needed += Math.min(mapping.end, end) - at;
       at = mapping.end;
     }
-    if (this.account.used + needed > this.account.limit) return -E.NOMEM;
     for (const mapping of this.#extract(start, end)) {
       if (mapping.populated) {
         if (mapping.prot !== prot)
@@ -262,7 +301,6 @@ export class AddressSpace {
         mapping.populated = true;
       }
       mapping.prot = prot;
-      if (mapping.populated) this.account.used += mapping.end - mapping.start;
       this.#insert(mapping);
     }
     return 0;
@@ -290,24 +328,32 @@ export class AddressSpace {
     return at < end ? -E.NOMEM : result;
   }
 
-  /** brk(2): the new end of the heap, or the old one when it cannot be moved there. */
-  setBrk(address: number, limit: number, ops: ProcessOp[]): number {
+  /** brk(2): the new end of the heap, or the old one when it cannot be moved there. `left`: bytes of memory that the cVM has left. */
+  setBrk(address: number, limit: number, left: number, ops: ProcessOp[]): number {
     if (address < this.brkStart || address - this.brkStart > limit) return this.brk;
     const from = roundUp(this.brk);
     const to = roundUp(address);
     if (to > from) {
-      if (to > this.mmapTop || !this.isFree(from, to) || this.map(from, to - from, { prot: 3, name: "[heap]" }, undefined, ops) < 0)
-        return this.brk;
+      if (to - from > left || to > this.brkEnd || !this.isFree(from, to)) return this.brk;
+      if (this.map(from, to - from, { prot: 3, name: "[heap]" }, undefined, ops) < 0) return this.brk;
     } else if (to < from) this.unmap(to, from - to, ops);
     this.brk = address;
     return address;
   }
 
   /**
-   * mremap(2). The new address, or -EFAULT (not one mapping), -ENOMEM, -EINVAL.
+   * mremap(2). The new address, or -EFAULT (not one mapping), -ENOMEM, -EINVAL; as a promise when the region must grow for it.
    * `target`: a fixed new address, else null.
    */
-  remap(old: number, oldLength: number, newLength: number, mayMove: boolean, target: number | null, ops: ProcessOp[]): number {
+  remap(
+    host: Pick<HostCalls, "grow">,
+    old: number,
+    oldLength: number,
+    newLength: number,
+    mayMove: boolean,
+    target: number | null,
+    ops: ProcessOp[],
+  ): Awaitable<number> {
     const mapping = this.find(old);
     if (mapping === undefined || (oldLength > 0 && mapping.end < old + oldLength)) return -E.FAULT;
     if (oldLength === 0) return -E.INVAL;
@@ -318,25 +364,30 @@ export class AddressSpace {
         return old;
       }
       const end = old + oldLength;
-      if (mapping.end === end && end + newLength - oldLength <= this.mmapTop && this.isFree(end, old + newLength)) {
-        const bytes = mapping.file === null ? undefined : mapping.file.pread(offset + oldLength, newLength - oldLength);
-        const result = this.map(end, newLength - oldLength, { ...optionsOf(mapping), offset: offset + oldLength }, bytes, ops);
-        return result < 0 ? result : old;
+      if (mapping.end === end && this.isFree(end, old + newLength) && old + newLength <= (mapping.populated ? this.#reach : ADDRESSES)) {
+        return whenReady(this.admit(host, 0, mapping.populated ? newLength - oldLength : 0), (admitted) => {
+          if (!admitted) return -E.NOMEM;
+          const bytes = mapping.file === null ? undefined : mapping.file.pread(offset + oldLength, newLength - oldLength);
+          const result = this.map(end, newLength - oldLength, { ...optionsOf(mapping), offset: offset + oldLength }, bytes, ops);
+          return result < 0 ? result : old;
+        });
       }
       if (!mayMove) return -E.NOMEM;
     }
+    const to = target ?? this.place(newLength, !mapping.populated);
+    if (to < 0) return to;
+    const { populated } = mapping;
+    return whenReady(this.admit(host, populated ? to + newLength : 0, populated ? Math.max(0, newLength - oldLength) : 0), (admitted) =>
+      admitted ? this.#move(mapping, old, oldLength, newLength, to, ops) : -E.NOMEM,
+    );
+  }
+  #move(mapping: Mapping, old: number, oldLength: number, newLength: number, to: number, ops: ProcessOp[]): number {
+    const offset = mapping.offset + old - mapping.start;
     const options = { ...optionsOf(mapping), offset };
     const { populated } = mapping;
     const kept = Math.min(oldLength, newLength);
-    if (populated && this.account.used + newLength > this.account.limit) return -E.NOMEM;
-    let to: number;
-    if (target === null) {
-      to = this.place(newLength);
-      if (to < 0) return to;
-    } else {
-      this.unmap(target, newLength, ops);
-      to = target;
-    }
+    // With a fixed target something may stand there.
+    this.unmap(to, newLength, ops);
     const content = populated && options.file !== null && newLength > oldLength ? options.file.pread(offset, newLength) : undefined;
     const result = this.map(to, newLength, options, content, ops);
     if (result < 0) return result;
@@ -375,7 +426,7 @@ export class AddressSpace {
   }
 
   /** Writes shared file mappings of a range to their files, as far as they differ and without making these longer. */
-  writeBack(host: HostCalls, start = 0, end: number = this.bytes): Awaitable<void> {
+  writeBack(host: HostCalls, start = 0, end: number = ADDRESSES): Awaitable<void> {
     if (this.#shared === 0) return undefined;
     const pieces: { readonly mapping: Mapping; readonly from: number; readonly length: number }[] = [];
     for (let index = this.#first(start); index < this.#mappings.length; index++) {
@@ -397,29 +448,24 @@ export class AddressSpace {
     return next(0);
   }
 
-  /** The same mappings for a forked child, whose range the monitor has copied. undefined: no memory left. */
-  reserveCopy(): boolean {
-    return this.account.take(this.#charged);
-  }
-  /** After {@link reserveCopy}. */
+  /** The same mappings for a forked child, whose region the monitor has copied. */
   copy(id: ProcessId): AddressSpace {
-    const space = new AddressSpace(id, this.bytes, this.account);
+    const space = new AddressSpace(id, this.#reach, this.account);
     space.#mappings = this.#mappings.map((mapping) => ({ ...mapping }));
-    space.#charged = this.#charged;
     space.#virtual = this.#virtual;
     space.#shared = this.#shared;
     space.brkStart = this.brkStart;
     space.brk = this.brk;
-    space.mmapTop = this.mmapTop;
+    space.brkEnd = this.brkEnd;
+    space.mmapBase = this.mmapBase;
+    space.#far = this.#far;
     space.trampoline = this.trampoline;
     space.vvar = this.vvar;
     for (const mapping of space.#mappings) space.#show(mapping);
     return space;
   }
-  /** Gives the memory back to the account; the monitor's region is ended apart from this. */
+  /** It is used no more; the monitor's region is ended apart from this. */
   release(): void {
-    this.account.give(this.#charged);
-    this.#charged = 0;
     this.#virtual = 0;
     for (const { object } of this.#mappings) {
       const spaces = showing.get(object);

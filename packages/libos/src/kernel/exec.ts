@@ -1,7 +1,7 @@
 /** Programs: the first one of a console, and execve. */
 import { PENDING, type Awaitable, type ProcessOp, type SyscallOutcome, decodeText, encodeText } from "@cvm/monitor/abi";
 import { ExecError } from "../elf/exec-error.ts";
-import { loadProgram } from "../elf/load.ts";
+import { loadProgram, regionBytes, ROOMS, type Room } from "../elf/load.ts";
 import { openProgram, type Program } from "../elf/program.ts";
 import { AddressSpace } from "./address-space.ts";
 import { E } from "./errno.ts";
@@ -11,13 +11,17 @@ import { LinuxThread, type LinuxContext, type LinuxProcess } from "./process.ts"
 import { isPromise, whenReady } from "./ready.ts";
 import { DEFAULT_ACTION, Sig, SIG_DFL, SIG_IGN } from "./signals.ts";
 
-/** The least address range that a program is given when the one it should have is not free. */
-const LEAST_BYTES = 32 * 1024 * 1024;
-
-/** An empty address range as large as the cVM's memory, or a smaller one when there is no room for that. */
-function createSpace(kernel: LinuxKernel, bytes: number): Awaitable<{ readonly space: number; readonly bytes: number }> {
+interface Space {
+  readonly space: number;
+  readonly bytes: number;
+  readonly room: Room;
+}
+/** An empty region with the most room for the program that there is. */
+function createSpace(kernel: LinuxKernel, program: Program, choice = 0): Awaitable<Space> {
+  const room = ROOMS[choice]!;
+  const bytes = regionBytes(program, room);
   return whenReady(kernel.host.createProcess(bytes), (space) =>
-    space > 0 || bytes / 2 < LEAST_BYTES ? { space, bytes } : createSpace(kernel, Math.floor(bytes / 2)),
+    space > 0 || choice + 1 === ROOMS.length ? { space, bytes, room } : createSpace(kernel, program, choice + 1),
   );
 }
 
@@ -28,7 +32,7 @@ function load(
   env: readonly string[],
   process: LinuxProcess,
 ): Awaitable<{ readonly memory: AddressSpace; readonly registers: Uint8Array }> {
-  return whenReady(createSpace(kernel, kernel.options.memoryBytes), ({ space, bytes }) => {
+  return whenReady(createSpace(kernel, program), ({ space, bytes, room }) => {
     if (space <= 0) throw new ExecError("no-memory", `${program.name}: no region of ${bytes} bytes is free`);
     const memory = new AddressSpace(space, bytes, kernel.memory);
     const undo = (): void => {
@@ -38,7 +42,7 @@ function load(
     const ops: ProcessOp[] = [];
     let registers: Uint8Array;
     try {
-      registers = loadProgram(memory, program, env, process.credentials, kernel.random(16), kernel.clocks.page(), ops);
+      registers = loadProgram(memory, program, room, env, process.credentials, kernel.random(16), kernel.clocks.page(), ops);
     } catch (error) {
       undo();
       throw error;

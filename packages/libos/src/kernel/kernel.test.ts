@@ -17,7 +17,7 @@ const files = {
   "bin/script": "#!/bin/b -x y\n",
   "bin/text": "hello, not a program",
   "bin/amd64": makeElf({ segments: [text], machine: 62 }),
-  "bin/far": makeElf({ segments: [{ ...text, address: 0x7000_0000 }] }),
+  "bin/far": makeElf({ segments: [{ ...text, address: 0x1_0000_0000 }] }),
   "bin/noloader": makeElf({ segments: [text], interpreter: "/lib/ld.so" }),
 };
 let world: World;
@@ -94,7 +94,7 @@ describe("programs", () => {
   });
 
   test("too little memory is said so", async () => {
-    world = new World(files, { argv: ["/bin/a"], memoryBytes: 4 * 1024 * 1024 });
+    world = new World(files, { argv: ["/bin/a"], memoryBytes: 4096 });
     await expect((async () => world.os.start())()).rejects.toMatchObject({ code: "no-memory", errno: E.NOMEM });
     expect(world.spaces.size).toBe(0);
   });
@@ -190,9 +190,12 @@ describe("processes", () => {
   });
 
   test("a fork that does not fit is refused and takes no memory", async () => {
-    await start({ memoryBytes: 12 * 1024 * 1024 });
+    await start({ memoryBytes: 1024 * 1024 });
+    const at = world.result(1, "mmap", 0, 600 * 1024, 3, 0x22, -1, 0);
+    expect(await fork()).toBe(2);
+    world.store(1, at, new Uint8Array(600 * 1024).fill(1));
     expect(await fork()).toBe(-E.NOMEM);
-    expect(world.spaces.size).toBe(1);
+    expect(world.spaces.size).toBe(2);
   });
 });
 

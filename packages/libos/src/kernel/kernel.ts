@@ -62,7 +62,7 @@ export class LinuxKernel implements Kernel {
     this.host = host;
     this.options = options;
     this.hostname = options.hostname;
-    this.memory = new MemoryAccount(options.memoryBytes);
+    this.memory = new MemoryAccount(options.memoryBytes, host);
     const last = table.reduce((most, { number }) => Math.max(most, number), 0);
     this.#table = Array.from({ length: last + 1 });
     for (const row of table) this.#table[row.number] = row;

@@ -149,15 +149,11 @@ function fork(context: LinuxContext, request: CloneRequest, born: (child: LinuxP
   const { kernel, process, thread } = context;
   const { memory } = process;
   const registers = request.stack !== 0 || has(request.flags, Clone.SETTLS) ? childRegisters(context, request) : null;
-  if (!memory.reserveCopy()) return -E.NOMEM;
   const pid = kernel.newPid();
   return kernel.later(
     thread,
     whenReady(kernel.host.fork(thread.id, pid), (space): Awaitable<SyscallOutcome> => {
-      if (space < 0) {
-        kernel.memory.give(memory.resident);
-        return space;
-      }
+      if (space < 0) return space;
       const child = copyProcess(context, request, pid, memory.copy(space));
       const first = new LinuxThread(pid, child);
       prepareThread(first, context, request);

@@ -1,18 +1,38 @@
-/** Memory of all processes of a cVM against its limit: pages that hold content, not reserved ranges. */
+import type { Awaitable, HostCalls, ProcessId } from "@cvm/monitor/abi";
+import { whenReady } from "./ready.ts";
+
+/** Memory of all processes of a cVM against its limit, as the monitor counts it: pages that hold content or were stored to. */
 export class MemoryAccount {
   readonly limit: number;
-  used = 0;
+  readonly #host: Pick<HostCalls, "usage">;
+  #uses: ReadonlyMap<ProcessId, number> = new Map();
 
-  constructor(limit: number) {
+  constructor(limit: number, host: Pick<HostCalls, "usage">) {
     this.limit = limit;
+    this.#host = host;
   }
-  /** Takes `bytes` if they are left. */
-  take(bytes: number): boolean {
-    if (this.used + bytes > this.limit) return false;
-    this.used += bytes;
-    return true;
+
+  /** Bytes of each address space. */
+  uses(): Awaitable<ReadonlyMap<ProcessId, number>> {
+    return whenReady(this.#host.usage(), (uses) => (this.#uses = new Map(uses)));
   }
-  give(bytes: number): void {
-    this.used -= bytes;
+  /** Bytes that are left. */
+  left(): Awaitable<number> {
+    return whenReady(this.uses(), () => this.limit - this.#total());
+  }
+  #total(): number {
+    let total = 0;
+    for (const bytes of this.#uses.values()) total += bytes;
+    return total;
+  }
+
+  /** For those who cannot wait: what {@link uses} says, or over a port what was heard last. */
+  get used(): number {
+    void this.uses();
+    return this.#total();
+  }
+  usedBy(space: ProcessId): number {
+    void this.uses();
+    return this.#uses.get(space) ?? 0;
   }
 }

@@ -1,5 +1,6 @@
 /** mmap(2) and relatives. */
-import { LOWEST, objectOf, PAGE, roundUp, type MappingOptions } from "../kernel/address-space.ts";
+import type { Awaitable } from "@cvm/monitor/abi";
+import { ADDRESSES, LOWEST, objectOf, PAGE, roundUp, type MappingOptions } from "../kernel/address-space.ts";
 import { E } from "../kernel/errno.ts";
 import { Rlimit, type LinuxContext } from "../kernel/process.ts";
 import { whenReady } from "../kernel/ready.ts";
@@ -106,22 +107,17 @@ function mmap(
   if (typeof file === "number") return file;
   if (bytes <= 0 || (!shared && type !== Map.PRIVATE)) return -E.INVAL;
   const length = roundUp(bytes);
-  if (length > memory.bytes || offset + length > Number.MAX_SAFE_INTEGER) return -E.NOMEM;
+  if (length > ADDRESSES || offset + length > Number.MAX_SAFE_INTEGER) return -E.NOMEM;
   if ((flags & Map.HUGETLB) !== 0) return -E.NOMEM;
   if (memory.virtual + length > process.limit(Rlimit.AS).soft) return -E.NOMEM;
   const fixed = (flags & (Map.FIXED | Map.FIXED_NOREPLACE)) !== 0;
-  let at: number;
   if (fixed) {
     if (hint % PAGE !== 0) return -E.INVAL;
     if (hint < LOWEST) return -E.PERM;
-    if (hint + length > memory.bytes) return -E.NOMEM;
+    if (hint + length > ADDRESSES) return -E.NOMEM;
     if ((flags & Map.FIXED) === 0 && !memory.isFree(hint, hint + length)) return -E.EXIST;
-    at = hint;
-  } else {
-    const wanted = roundUp(hint);
-    at = hint >= LOWEST && wanted + length <= memory.mmapTop && memory.isFree(wanted, wanted + length) ? wanted : memory.place(length);
-    if (at < 0) return at;
   }
+  const accessible = (prot & 7) !== 0;
   const options: MappingOptions = {
     prot: prot & 7,
     shared,
@@ -131,14 +127,34 @@ function mmap(
     object: shared ? objectOf(file === null ? null : (entryOf(process.fds.get(number)!)?.inode ?? file)) : 0,
     writable: file !== null && (process.fds.get(number)!.flags & O_ACCMODE) === O_RDWR,
   };
-  const place = (): SyscallOutcome => {
-    const ops: ProcessOp[] = [];
-    if (fixed) memory.unmap(at, length, ops);
-    const content = file === null || (prot & 7) === 0 ? undefined : file.pread(offset, length);
-    const result = memory.map(at, length, options, content, ops);
-    return reply(result < 0 ? result : at, ops);
+  const place = (): number => {
+    if (fixed) return hint;
+    const wanted = roundUp(hint);
+    return hint >= LOWEST && wanted + length <= memory.reach && memory.isFree(wanted, wanted + length)
+      ? wanted
+      : memory.place(length, !accessible);
   };
-  return fixed ? kernel.later(context.thread, whenReady(memory.writeBack(kernel.host, at, at + length), place)) : place();
+  // A file's content is used at once, but as a rule most of what is mapped of a file is not beyond its end.
+  const needed =
+    !accessible || (flags & Map.NORESERVE) !== 0 ? 0 : file === null ? length : Math.min(length, Math.max(0, file.size() - offset));
+  const map = (at: number): Awaitable<SyscallOutcome> => {
+    if (at < 0) return at;
+    return whenReady(memory.admit(kernel.host, accessible ? at + length : 0, needed), (admitted): Awaitable<SyscallOutcome> => {
+      if (!admitted) return -E.NOMEM;
+      // Over a port another thread may have been faster.
+      if (!fixed && !memory.isFree(at, at + length)) return map(place());
+      const ops: ProcessOp[] = [];
+      if (fixed) memory.unmap(at, length, ops);
+      const content = file === null || !accessible ? undefined : file.pread(offset, length);
+      const result = memory.map(at, length, options, content, ops);
+      return reply(result < 0 ? result : at, ops);
+    });
+  };
+  const written = fixed ? memory.writeBack(kernel.host, hint, hint + length) : undefined;
+  return kernel.later(
+    context.thread,
+    whenReady(written, () => map(place())),
+  );
 }
 
 /** Whether a range is of whole pages inside the region; `length` is rounded up. */
@@ -146,15 +162,19 @@ const badRange = (start: number, length: number): boolean =>
   start % PAGE !== 0 || start < 0 || length < 0 || !Number.isSafeInteger(start + length);
 
 export const memorySyscalls: readonly Syscall[] = [
-  call(214, "brk", [address("addr")], FULL, ({ process }, [wanted]) => {
-    const ops: ProcessOp[] = [];
-    const result = process.memory.setBrk(wanted as number, process.limit(Rlimit.DATA).soft, ops);
-    return reply(result, ops);
+  call(214, "brk", [address("addr")], FULL, ({ process, kernel, thread }, [wanted]) => {
+    const { memory } = process;
+    const move = (left: number): SyscallOutcome => {
+      const ops: ProcessOp[] = [];
+      const result = memory.setBrk(wanted as number, process.limit(Rlimit.DATA).soft, left, ops);
+      return reply(result, ops);
+    };
+    return (wanted as number) <= memory.brk ? move(0) : kernel.later(thread, whenReady(memory.account.left(), move));
   }),
   call(215, "munmap", [address("addr"), ulong("length")], FULL, (context, [start, bytes]) => {
     const { memory } = context.process;
     const length = roundUp(bytes as number);
-    if (badRange(start as number, length) || length === 0 || (start as number) + length > memory.bytes) return -E.INVAL;
+    if (badRange(start as number, length) || length === 0 || (start as number) + length > ADDRESSES) return -E.INVAL;
     const { host } = context.kernel;
     return context.kernel.later(
       context.thread,
@@ -183,20 +203,18 @@ export const memorySyscalls: readonly Syscall[] = [
       const newLength = roundUp(newBytes);
       const fixed = (flags & 2) !== 0;
       if (badRange(old, oldLength) || newLength === 0 || (flags & ~3) !== 0 || (fixed && (flags & 1) === 0)) return -E.INVAL;
-      if (newLength > memory.bytes) return -E.NOMEM;
+      if (newLength > ADDRESSES) return -E.NOMEM;
       if (
         fixed &&
-        (target % PAGE !== 0 ||
-          target < LOWEST ||
-          target + newLength > memory.bytes ||
-          (target < old + oldLength && old < target + newLength))
+        (target % PAGE !== 0 || target < LOWEST || target + newLength > ADDRESSES || (target < old + oldLength && old < target + newLength))
       )
         return -E.INVAL;
       return context.kernel.later(
         context.thread,
         whenReady(memory.writeBack(context.kernel.host, old, old + oldLength), () => {
           const ops: ProcessOp[] = [];
-          return reply(memory.remap(old, oldLength, newLength, (flags & 1) !== 0, fixed ? target : null, ops), ops);
+          const moved = memory.remap(context.kernel.host, old, oldLength, newLength, (flags & 1) !== 0, fixed ? target : null, ops);
+          return whenReady(moved, (result) => reply(result, ops));
         }),
       );
     },
@@ -206,21 +224,36 @@ export const memorySyscalls: readonly Syscall[] = [
     "mmap",
     [address("addr"), ulong("length"), int("prot", { flags: protFlags }), int("flags", { flags: mapFlags }), fd("fd"), long("offset")],
     partial(
-      "files are copied at the call; shared mappings reach the file at msync, munmap and exit, other mappings when their process runs next; no MAP_HUGETLB; accessible memory counts when it is mapped, with MAP_NORESERVE too",
+      "files are copied at the call; shared mappings reach the file at msync, munmap and exit, other mappings when their process runs next; no MAP_HUGETLB; accessible memory needs room in the address space of its host",
     ),
     (context, args) => {
       const [hint, length, prot, flags, number, offset] = args as readonly number[] as [number, number, number, number, number, number];
       return mmap(context, hint, length, prot, flags, number, offset);
     },
   ),
-  call(226, "mprotect", [address("addr"), ulong("len"), int("prot", { flags: protFlags })], FULL, ({ process }, [start, bytes, prot]) => {
-    const length = roundUp(bytes as number);
-    if (badRange(start as number, length) || ((prot as number) & ~0x7) !== 0) return -E.INVAL;
-    if (length === 0) return 0;
-    const ops: ProcessOp[] = [];
-    const result = process.memory.protect(start as number, length, prot as number, ops);
-    return reply(result, ops);
-  }),
+  call(
+    226,
+    "mprotect",
+    [address("addr"), ulong("len"), int("prot", { flags: protFlags })],
+    FULL,
+    ({ process, kernel, thread }, [start, bytes, prot]) => {
+      const { memory } = process;
+      const length = roundUp(bytes as number);
+      if (badRange(start as number, length) || ((prot as number) & ~0x7) !== 0) return -E.INVAL;
+      if (length === 0) return 0;
+      const end = (start as number) + length;
+      const needed = prot === 0 ? 0 : memory.reserved(start as number, end);
+      return kernel.later(
+        thread,
+        whenReady(needed === 0 || memory.admit(kernel.host, end, needed), (admitted) => {
+          if (!admitted) return -E.NOMEM;
+          const ops: ProcessOp[] = [];
+          const result = memory.protect(start as number, length, prot as number, ops);
+          return reply(result, ops);
+        }),
+      );
+    },
+  ),
   call(
     227,
     "msync",

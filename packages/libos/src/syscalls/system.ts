@@ -1,5 +1,6 @@
 /** Who runs here and on what: credentials, names, limits of the machine, scheduling, random numbers. */
 import { decodeText, encodeText } from "@cvm/monitor/abi";
+import { ADDRESSES } from "../kernel/address-space.ts";
 import { E } from "../kernel/errno.ts";
 import type { LinuxContext } from "../kernel/process.ts";
 import type { Credentials, Syscall, SyscallOutcome } from "../kernel/types.ts";
@@ -196,14 +197,14 @@ const HWPROBE: Readonly<Record<number, number>> = {
 };
 const WHICH_CPUS = 1;
 
-function hwprobe(context: LinuxContext, pairs: Uint8Array, flags: number): SyscallOutcome {
+function hwprobe(pairs: Uint8Array, flags: number): SyscallOutcome {
   if ((flags & ~WHICH_CPUS) !== 0) return -E.INVAL;
   if ((flags & WHICH_CPUS) !== 0) return -E.NOSYS;
   const bytes = Uint8Array.from(pairs);
   const view = viewOf(bytes);
   for (let at = 0; at + 16 <= bytes.length; at += 16) {
     const key = view.getInt32(at, true);
-    const value = view.getInt32(at + 4, true) === 0 ? (key === 7 ? context.process.memory.bytes : HWPROBE[key]) : undefined;
+    const value = view.getInt32(at + 4, true) === 0 ? (key === 7 ? ADDRESSES - 1 : HWPROBE[key]) : undefined;
     if (value === undefined) view.setBigInt64(at, -1n, true);
     writeU64(view, at + 8, value ?? 0);
   }
@@ -265,7 +266,7 @@ export const systemSyscalls: readonly Syscall[] = [
       uint("flags"),
     ],
     partial("no search for CPUs"),
-    (context, [pairs, , , , flags]) => hwprobe(context, pairs as Uint8Array, flags as number),
+    (_context, [pairs, , , , flags]) => hwprobe(pairs as Uint8Array, flags as number),
   ),
   call(259, "riscv_flush_icache", [address("start"), address("end"), ulong("flags")], FULL, (_context, [, , flags]) =>
     (flags as number) > 1 ? -E.INVAL : 0,

@@ -20,6 +20,8 @@ interface Space {
   readonly memory: Uint8Array;
   /** Prot of mapped pages, by page number. */
   readonly pages: Map<number, number>;
+  /** Numbers of the pages that were written to. */
+  readonly used: Set<number>;
 }
 interface Hart {
   space: number;
@@ -39,6 +41,7 @@ export class World {
   readonly folder: string;
   #nextSpace = 1;
   readonly #slow: boolean;
+  readonly #limit: number;
 
   /** `slow`: every answer of the host is a promise, as over a port. */
   constructor(
@@ -46,6 +49,7 @@ export class World {
     options: { readonly argv: readonly string[]; readonly slow?: boolean; readonly strace?: boolean; readonly memoryBytes?: number },
   ) {
     this.#slow = options.slow === true;
+    this.#limit = options.memoryBytes ?? WORLD_BYTES;
     this.folder = mkdtempSync(join(tmpdir(), "libos-"));
     const layer = join(this.folder, "layer");
     for (const path of ["tmp", "etc", "proc", "sys", "dev"]) mkdirSync(join(layer, "root", path), { recursive: true });
@@ -83,15 +87,25 @@ export class World {
       fork: (thread, child) => {
         const hart = this.harts.get(thread)!;
         const from = this.spaces.get(hart.space)!;
+        if ((this.#used() + from.used.size) * 4096 > this.#limit) return this.#later(-12);
         const id = this.#createSpace(from.memory.length);
         const to = this.spaces.get(id)!;
         to.memory.set(from.memory);
         for (const [page, prot] of from.pages) to.pages.set(page, prot);
+        for (const page of from.used) to.used.add(page);
         const registers = Registers.copy(hart.registers);
         registers.set(10, 0);
         this.harts.set(child, { space: id, registers: registers.bytes, running: false });
         return this.#later(id);
       },
+      grow: (process, bytes) => {
+        const space = this.spaces.get(process)!;
+        const memory = new Uint8Array(Math.max(space.memory.length, bytes));
+        memory.set(space.memory);
+        this.spaces.set(process, { ...space, memory });
+        return this.#later(memory.length);
+      },
+      usage: () => this.#later(Array.from(this.spaces, ([id, { used }]) => [id, used.size * 4096] as const)),
       start: (thread) => {
         this.harts.get(thread)!.running = true;
       },
@@ -120,7 +134,7 @@ export class World {
   }
   #createSpace(bytes: number): number {
     const id = this.#nextSpace++;
-    this.spaces.set(id, { memory: new Uint8Array(bytes), pages: new Map() });
+    this.spaces.set(id, { memory: new Uint8Array(bytes), pages: new Map(), used: new Set() });
     return id;
   }
   /** Bytes of a process's memory, or null when a page is not mapped. */
@@ -133,8 +147,20 @@ export class World {
     return this.spaces.get(space)!.pages.get(Math.floor(address / 4096));
   }
 
-  /** Carries operations out; throws where the monitor would refuse. */
+  #used(): number {
+    return Array.from(this.spaces.values()).reduce((sum, { used }) => sum + used.size, 0);
+  }
+  /** A store of the program: the page counts from now on. */
+  store(space: number, address: number, bytes: Uint8Array): void {
+    const { memory, used } = this.spaces.get(space)!;
+    memory.set(bytes, address);
+    for (let page = Math.floor(address / 4096); page * 4096 < address + bytes.length; page++) used.add(page);
+  }
+
+  /** Carries operations out; throws where the monitor would refuse. -ENOMEM when content does not fit. */
   apply(ops: readonly ProcessOp[]): number {
+    const bytes = ops.reduce((sum, op) => sum + (op.op === "map" || op.op === "write" ? (op.bytes?.length ?? 0) : 0), 0);
+    if (this.#used() * 4096 + bytes > this.#limit) return -12;
     for (const op of ops) this.#one(op);
     return 0;
   }
@@ -149,23 +175,27 @@ export class World {
     switch (op.op) {
       case "map":
         pages(op.address, op.length, (page) => space!.pages.set(page, op.prot));
-        if (op.keep !== true) space!.memory.fill(0, op.address, op.address + op.length);
-        if (op.bytes !== undefined) space!.memory.set(op.bytes, op.address);
+        if (op.keep !== true) {
+          space!.memory.fill(0, op.address, op.address + op.length);
+          pages(op.address, op.length, (page) => space!.used.delete(page));
+        }
+        if (op.bytes !== undefined) this.store(op.process, op.address, op.bytes);
         return;
       case "protect":
         return pages(op.address, op.length, (page) => space!.pages.set(page, op.prot));
       case "unmap":
+        pages(op.address, op.length, (page) => space!.used.delete(page));
         return pages(op.address, op.length, (page) => space!.pages.delete(page));
       case "zero":
         space!.memory.fill(0, op.address, op.address + op.length);
-        return;
+        return pages(op.address, op.length, (page) => space!.used.delete(page));
       case "copy":
         space!.memory.copyWithin(op.to, op.from, op.from + op.length);
         return;
       case "write":
         if (this.read(op.process, op.address, op.bytes.length) === null && op.ifMapped !== true)
           throw new Error(`write to unmapped ${op.address}`);
-        space!.memory.set(op.bytes, op.address);
+        this.store(op.process, op.address, op.bytes);
         return;
       case "registers":
         this.harts.get(op.thread)!.registers = op.registers;

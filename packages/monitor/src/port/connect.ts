@@ -32,6 +32,8 @@ export async function connectLibraryOs(
   const loose = host as unknown as Readonly<Record<keyof HostCalls, Loose>>;
   const questions: Readonly<Record<HostQuestions, Loose>> = {
     createProcess: loose.createProcess,
+    grow: loose.grow,
+    usage: loose.usage,
     fork: loose.fork,
     operate: loose.operate,
     readMemory: loose.readMemory,

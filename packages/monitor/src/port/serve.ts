@@ -118,6 +118,8 @@ export function serveLibraryOs(port: PlainPort, { create, violation = () => {}, 
   const tell = (method: keyof HostCalls, ...args: readonly unknown[]): void => channel.event(method, args);
   const host: HostCalls = {
     createProcess: (bytes) => ask("createProcess", bytes),
+    grow: (process, bytes) => ask("grow", process, bytes),
+    usage: () => ask("usage"),
     fork: (thread, child) => ask("fork", thread, child),
     start: (thread) => tell("start", thread),
     operate: (ops) => ask("operate", ops),

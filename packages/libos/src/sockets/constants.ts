@@ -1,7 +1,7 @@
 /** Numbers of Linux (asm-generic) for sockets. */
 export const AF = { UNSPEC: 0, UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;
 export const SOCK = { STREAM: 1, DGRAM: 2, RAW: 3, SEQPACKET: 5, TYPE_MASK: 0xf, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
-export const IPPROTO = { IP: 0, TCP: 6, UDP: 17 } as const;
+export const IPPROTO = { IP: 0, TCP: 6, UDP: 17, UDPLITE: 136 } as const;
 export const MSG = {
   OOB: 1,
   PEEK: 2,
@@ -19,7 +19,7 @@ export const MSG = {
 } as const;
 export const SHUT = { RD: 0, WR: 1, RDWR: 2 } as const;
 
-export const SOL = { IP: 0, SOCKET: 1, TCP: 6, UDP: 17, IPV6: 41, NETLINK: 270 } as const;
+export const SOL = { IP: 0, SOCKET: 1, TCP: 6, UDP: 17, IPV6: 41, UDPLITE: 136, NETLINK: 270 } as const;
 export const SO = {
   DEBUG: 1,
   REUSEADDR: 2,
@@ -95,6 +95,30 @@ export const IP = {
   ADD_MEMBERSHIP: 35,
   DROP_MEMBERSHIP: 36,
 } as const;
+
+export const IPV6 = {
+  MULTICAST_IF: 17,
+  UNICAST_HOPS: 16,
+  MULTICAST_HOPS: 18,
+  MULTICAST_LOOP: 19,
+  MTU_DISCOVER: 23,
+  MTU: 24,
+  RECVERR: 25,
+  V6ONLY: 26,
+  RECVPKTINFO: 49,
+  PKTINFO: 50,
+  RECVHOPLIMIT: 51,
+  HOPLIMIT: 52,
+  RECVHOPOPTS: 53,
+  RECVRTHDR: 56,
+  RECVDSTOPTS: 58,
+  DONTFRAG: 62,
+  RECVTCLASS: 66,
+  TCLASS: 67,
+  FREEBIND: 78,
+} as const;
+/** How much of a datagram UDP-Lite covers by its checksum: udplite(7). */
+export const UDPLITE = { SEND_CSCOV: 10, RECV_CSCOV: 11 } as const;
 
 /** Control messages of SOL_SOCKET. */
 export const SCM = { RIGHTS: 1, CREDENTIALS: 2 } as const;

@@ -1,7 +1,7 @@
 /** AF_NETLINK, protocol NETLINK_ROUTE: links and addresses, for getifaddrs(3). rtnetlink(7). */
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
-import { familyOf, putAddress } from "./address.ts";
+import { familyOf, LOOPBACK6, putAddress, sixBytes } from "./address.ts";
 import { AF, MSG } from "./constants.ts";
 import { interfaces, type Interface } from "./interfaces.ts";
 import type { CvmNetwork } from "./network.ts";
@@ -65,6 +65,15 @@ function addressBody(one: Interface): Uint8Array[] {
   if (one.broadcast !== 0) parts.push(attribute(Address.BROADCAST, inet(one.broadcast)));
   parts.push(attribute(Address.LABEL, text(one.name)), attribute(Address.FLAGS, word(PERMANENT)));
   return parts;
+}
+
+/** ::1 of the loopback: the only address of IPv6. */
+function sixBody(one: Interface): Uint8Array[] {
+  return [
+    Uint8Array.of(AF.INET6, 128, PERMANENT, one.scope, one.index, 0, 0, 0),
+    attribute(Address.ADDRESS, sixBytes(LOOPBACK6)),
+    attribute(Address.FLAGS, word(PERMANENT)),
+  ];
 }
 
 let nextPort = 0;
@@ -170,8 +179,13 @@ export class NetlinkSocket extends SocketFile {
     const all = interfaces(this.#network.address);
     const family = request[HEADER_BYTES] ?? AF.UNSPEC;
     if (type === Type.GETLINK) this.#queue.push(Buffer.concat(all.map((one) => message(Type.NEWLINK, Flag.MULTI, linkBody(one)))));
-    else if (type === Type.GETADDR && (family === AF.UNSPEC || family === AF.INET))
-      this.#queue.push(Buffer.concat(all.map((one) => message(Type.NEWADDR, Flag.MULTI, addressBody(one)))));
+    else if (type === Type.GETADDR) {
+      const bodies = [
+        ...(family === AF.UNSPEC || family === AF.INET ? all.map(addressBody) : []),
+        ...(family === AF.UNSPEC || family === AF.INET6 ? [sixBody(all[0]!)] : []),
+      ];
+      if (bodies.length > 0) this.#queue.push(Buffer.concat(bodies.map((body) => message(Type.NEWADDR, Flag.MULTI, body))));
+    }
     this.#queue.push(message(Type.DONE, Flag.MULTI, [word(0)]));
   }
   receive(max: number, flags: number): Received | number {

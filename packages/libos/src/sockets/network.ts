@@ -4,7 +4,7 @@
 import type { Awaitable, HostCalls } from "@cvm/monitor/abi";
 import { whenReady } from "../kernel/ready.ts";
 import type { Network } from "../kernel/types.ts";
-import { ANY, isLoopback, LOOPBACK, parseDotted } from "./address.ts";
+import { accepts, ANY, isAny, isLoopback, isSix, LOOPBACK, LOOPBACK6, overlap, parseDotted } from "./address.ts";
 import { EPHEMERAL, SO } from "./constants.ts";
 import type { SocketFile } from "./socket.ts";
 import { TcpSocket } from "./tcp.ts";
@@ -18,7 +18,7 @@ export interface PortHolder extends SocketFile {
 }
 
 /** Which sockets hold which port of one protocol. */
-class PortTable<T extends PortHolder> {
+export class PortTable<T extends PortHolder> {
   readonly #holders: Map<number, T[]> = new Map();
   #next: number = EPHEMERAL.first;
 
@@ -28,7 +28,7 @@ class PortTable<T extends PortHolder> {
   /** Whether a socket may have this address beside those that are there. */
   free(address: number, port: number, socket: T): boolean {
     for (const other of this.at(port)) {
-      if (address !== ANY && other.localHost !== ANY && address !== other.localHost) continue;
+      if (!overlap(address, socket.onlySix, other.localHost, other.onlySix)) continue;
       if (socket.options.on(SO.REUSEPORT) && other.options.on(SO.REUSEPORT)) continue;
       if (socket.options.on(SO.REUSEADDR) && other.options.on(SO.REUSEADDR) && !other.listening) continue;
       return false;
@@ -69,6 +69,7 @@ export class CvmNetwork implements Network {
   readonly address: number;
   readonly tcp: PortTable<TcpSocket> = new PortTable();
   readonly udp: PortTable<UdpSocket> = new PortTable();
+  readonly udpLite: PortTable<UdpSocket> = new PortTable();
   readonly unix: UnixNames = new UnixNames();
   readonly #streams: Map<number, TcpSocket> = new Map();
   readonly #gates: Map<number, Gate> = new Map();
@@ -81,10 +82,11 @@ export class CvmNetwork implements Network {
 
   /** Whether an address leads to this cVM. */
   isLocal(address: number): boolean {
-    return address === ANY || isLoopback(address) || address === this.address;
+    return isAny(address) || isLoopback(address) || address === this.address;
   }
   /** The address that a socket gets which talks to `to` without having bound one. */
   sourceFor(to: number): number {
+    if (isSix(to)) return LOOPBACK6;
     return isLoopback(to) || to === ANY ? LOOPBACK : this.address;
   }
   /** A new handle for a stream or listener. */
@@ -100,7 +102,7 @@ export class CvmNetwork implements Network {
 
   /** Starts to listen for a socket that holds a port: 0 or -EADDRINUSE. */
   listen(socket: TcpSocket, backlog: number): Awaitable<number> {
-    if (socket.localHost !== ANY && socket.localHost !== this.address) return 0;
+    if (!accepts(socket.localHost, socket.onlySix, this.address)) return 0;
     for (const gate of this.#gates.values()) {
       if (gate.port !== socket.localPort) continue;
       gate.sockets.push(socket);
@@ -128,10 +130,10 @@ export class CvmNetwork implements Network {
   listenerAt(address: number, port: number): TcpSocket | undefined {
     let found: TcpSocket | undefined;
     for (const socket of this.tcp.at(port)) {
-      if (!socket.listening || (socket.localHost !== ANY && socket.localHost !== address)) continue;
+      if (!socket.listening || !accepts(socket.localHost, socket.onlySix, address)) continue;
       // The more exact address first, then the shorter queue.
-      if (found === undefined || (found.localHost === ANY && socket.localHost !== ANY)) found = socket;
-      else if (found.localHost === socket.localHost && socket.waiting < found.waiting) found = socket;
+      if (found === undefined || (isAny(found.localHost) && !isAny(socket.localHost))) found = socket;
+      else if (isAny(found.localHost) === isAny(socket.localHost) && socket.waiting < found.waiting) found = socket;
     }
     return found;
   }

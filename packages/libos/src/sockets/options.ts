@@ -1,6 +1,6 @@
 /** Socket options that are only kept: what is set is what is read back. socket(7), tcp(7), ip(7). */
 import { E } from "../kernel/errno.ts";
-import { AF, IP, SO, SOCK, SOL, TCP } from "./constants.ts";
+import { AF, IP, IPV6, SO, SOCK, SOL, TCP } from "./constants.ts";
 
 const key = (level: number, name: number): number => level * 65536 + name;
 
@@ -10,6 +10,8 @@ interface Kept {
   readonly flag?: boolean;
   readonly min?: number;
   readonly max?: number;
+  /** Setting this value brings the default back. */
+  readonly preset?: number;
 }
 
 const socketOptions: Readonly<Record<number, Kept>> = {
@@ -66,6 +68,25 @@ const ipOptions: Readonly<Record<number, Kept>> = {
   [IP.MULTICAST_LOOP]: { initial: 1, flag: true },
 };
 
+const ipv6Options: Readonly<Record<number, Kept>> = {
+  [IPV6.V6ONLY]: { initial: 0, flag: true },
+  [IPV6.UNICAST_HOPS]: { initial: 64, min: -1, max: 255, preset: -1 },
+  [IPV6.MULTICAST_HOPS]: { initial: 1, min: -1, max: 255, preset: -1 },
+  [IPV6.MULTICAST_LOOP]: { initial: 1, flag: true },
+  [IPV6.MULTICAST_IF]: { initial: 0, min: 0, max: 2 },
+  [IPV6.MTU_DISCOVER]: { initial: 1, min: 0, max: 5 },
+  [IPV6.RECVERR]: { initial: 0, flag: true },
+  [IPV6.RECVPKTINFO]: { initial: 0, flag: true },
+  [IPV6.RECVHOPLIMIT]: { initial: 0, flag: true },
+  [IPV6.RECVHOPOPTS]: { initial: 0, flag: true },
+  [IPV6.RECVRTHDR]: { initial: 0, flag: true },
+  [IPV6.RECVDSTOPTS]: { initial: 0, flag: true },
+  [IPV6.DONTFRAG]: { initial: 0, flag: true },
+  [IPV6.RECVTCLASS]: { initial: 0, flag: true },
+  [IPV6.TCLASS]: { initial: 0, min: -1, max: 255, preset: -1 },
+  [IPV6.FREEBIND]: { initial: 0, flag: true },
+};
+
 /** net.core.wmem_max and rmem_max. */
 const LARGEST_BUFFER = 212992;
 const SMALLEST_SEND_BUFFER = 4608;
@@ -87,7 +108,8 @@ export class SocketOptions {
   #kept(level: number, name: number): Kept | number {
     if (level === SOL.SOCKET) return socketOptions[name] ?? -E.NOPROTOOPT;
     if (this.#domain === AF.UNIX) return -E.OPNOTSUPP;
-    if (this.#domain !== AF.INET) return -E.NOPROTOOPT;
+    if (this.#domain !== AF.INET && this.#domain !== AF.INET6) return -E.NOPROTOOPT;
+    if (level === SOL.IPV6 && this.#domain === AF.INET6) return ipv6Options[name] ?? -E.NOPROTOOPT;
     if (level === SOL.IP) return ipOptions[name] ?? -E.NOPROTOOPT;
     if (level === SOL.TCP && this.#type === SOCK.STREAM) return tcpOptions[name] ?? -E.NOPROTOOPT;
     return -E.NOPROTOOPT;
@@ -113,11 +135,12 @@ export class SocketOptions {
     if (typeof kept === "number") return kept;
     if (kept.min !== undefined && value < kept.min) return -E.INVAL;
     if (kept.max !== undefined && value > kept.max) return -E.INVAL;
-    this.#values.set(key(level, name), kept.flag === true ? (value === 0 ? 0 : 1) : value);
+    const given = value === kept.preset ? kept.initial : value;
+    this.#values.set(key(level, name), kept.flag === true ? (given === 0 ? 0 : 1) : given);
     return 0;
   }
   #defaultBuffer(name: number): number {
-    if (this.#domain !== AF.INET || this.#type !== SOCK.STREAM) return LARGEST_BUFFER;
+    if (this.#domain === AF.UNIX || this.#domain === AF.NETLINK || this.#type !== SOCK.STREAM) return LARGEST_BUFFER;
     return name === SO.SNDBUF ? 16384 : 131072;
   }
   /** Linux doubles what is asked for. */

@@ -5,7 +5,7 @@ import { O, S } from "../files/constants.ts";
 import { E } from "../kernel/errno.ts";
 import type { CallContext, OpenFile, Stat } from "../kernel/types.ts";
 import type { WaitQueue } from "../kernel/wait.ts";
-import { AF, FIONREAD, SIGPIPE, SO, SOCK, SOL, TCP, TIOCOUTQ } from "./constants.ts";
+import { AF, FIONREAD, IPV6, SIGPIPE, SO, SOCK, SOL, TCP, TIOCOUTQ } from "./constants.ts";
 import { interfaceIoctl } from "./interfaces.ts";
 import type { CvmNetwork } from "./network.ts";
 import { SocketOptions } from "./options.ts";
@@ -22,6 +22,16 @@ export interface Ancillary {
   /** SCM_RIGHTS: each with a reference of its own. */
   readonly rights: readonly OpenFile[];
   readonly credentials: PeerCredentials;
+  /** What a datagram is sent with: IPV6_HOPLIMIT or IP_TTL, IPV6_TCLASS or IP_TOS. */
+  readonly hops?: number;
+  readonly trafficClass?: number;
+}
+
+/** A control message that is received with a datagram. */
+export interface ControlMessage {
+  readonly level: number;
+  readonly type: number;
+  readonly bytes: Uint8Array;
 }
 
 /** What a receive call gives. */
@@ -34,6 +44,7 @@ export interface Received {
   /** MSG_TRUNC, MSG_EOR. */
   readonly flags: number;
   readonly ancillary: Ancillary | null;
+  readonly control?: readonly ControlMessage[];
 }
 
 export const EMPTY: Uint8Array = new Uint8Array(0);
@@ -100,6 +111,14 @@ export abstract class SocketFile extends BaseFile {
   /** Whether listen was called (SO_ACCEPTCONN). */
   get listening(): boolean {
     return false;
+  }
+  /** AF_INET or AF_INET6. */
+  get isInet(): boolean {
+    return this.domain === AF.INET || this.domain === AF.INET6;
+  }
+  /** IPV6_V6ONLY. */
+  get onlySix(): boolean {
+    return this.domain === AF.INET6 && this.options.get(SOL.IPV6, IPV6.V6ONLY) === 1;
   }
   /** Whether received messages carry the credentials of their sender (SO_PASSCRED). */
   get passesCredentials(): boolean {
@@ -183,7 +202,7 @@ export abstract class SocketFile extends BaseFile {
         default:
       }
     }
-    if (level === SOL.TCP && this.domain === AF.INET && this.type === SOCK.STREAM) {
+    if (level === SOL.TCP && this.isInet && this.type === SOCK.STREAM) {
       if (name === TCP.CONGESTION) return Buffer.from("cubic\0\0\0\0\0\0\0\0\0\0\0");
       if (name === TCP.INFO) return this.tcpInfo();
     }
@@ -234,11 +253,10 @@ export abstract class SocketFile extends BaseFile {
           return this.options.set(level, name, view.getInt32(0, true));
       }
     }
-    if (level === SOL.TCP && name === TCP.CONGESTION && this.domain === AF.INET && this.type === SOCK.STREAM) {
+    if (level === SOL.TCP && name === TCP.CONGESTION && this.isInet && this.type === SOCK.STREAM) {
       return ["cubic", "reno"].includes(Buffer.from(value).toString().replace(/\0.*$/su, "")) ? 0 : -E.NOENT;
     }
-    if (level === SOL.IP && this.domain === AF.INET && value.length >= 1 && value.length < 4)
-      return this.options.set(level, name, value[0]!);
+    if (level === SOL.IP && this.isInet && value.length >= 1 && value.length < 4) return this.options.set(level, name, value[0]!);
     if (value.length < 4) return this.options.get(level, name) < -1 ? this.options.get(level, name) : -E.INVAL;
     return this.options.set(level, name, new DataView(value.buffer, value.byteOffset).getInt32(0, true));
   }

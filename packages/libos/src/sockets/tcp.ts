@@ -1,12 +1,12 @@
-/** AF_INET stream sockets: tcp(7). */
+/** AF_INET and AF_INET6 stream sockets: tcp(7). */
 import { Limits, type Awaitable } from "@cvm/monitor/abi";
 import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { whenReady } from "../kernel/ready.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
-import { ANY, BROADCAST, familyOf, formatDotted, formatInet, isMulticast, parseInet } from "./address.ts";
+import { ANY, anyOf, BROADCAST, familyOf, formatDotted, formatInet, isAny, isMulticast, isSix, overlap, parseInet } from "./address.ts";
 import { ByteQueue } from "./byte-queue.ts";
-import { AF, IPPROTO, MSG, SHUT, SO, SOCK, SOL, SOMAXCONN } from "./constants.ts";
+import { AF, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, SOMAXCONN } from "./constants.ts";
 import type { CvmNetwork } from "./network.ts";
 import type { SocketOptions } from "./options.ts";
 import { EMPTY, SocketFile, type Ancillary, type Received } from "./socket.ts";
@@ -25,7 +25,7 @@ const WRITABLE = WINDOW / 4;
 type Offer = () => TcpSocket;
 
 export class TcpSocket extends SocketFile {
-  localHost: number = ANY;
+  localHost: number;
   localPort = 0;
   #remoteHost = ANY;
   #remotePort = 0;
@@ -58,13 +58,14 @@ export class TcpSocket extends SocketFile {
   /** The connection of this socket that a listener has not yet taken. */
   #offered: Offer | null = null;
 
-  constructor(network: CvmNetwork, flags: number, options?: SocketOptions) {
-    super(AF.INET, SOCK.STREAM, IPPROTO.TCP, flags, options);
+  constructor(network: CvmNetwork, flags: number, domain: number = AF.INET, options?: SocketOptions) {
+    super(domain, SOCK.STREAM, IPPROTO.TCP, flags, options);
+    this.localHost = anyOf(domain);
     this.#network = network;
   }
   /** The server's end of a new connection. */
   static accepted(listener: TcpSocket, local: number, remote: number, remotePort: number): TcpSocket {
-    const socket = new TcpSocket(listener.#network, 0, listener.options);
+    const socket = new TcpSocket(listener.#network, 0, listener.domain, listener.options);
     socket.linger = listener.linger;
     if (listener.readTimeout !== undefined) socket.readTimeout = listener.readTimeout;
     if (listener.writeTimeout !== undefined) socket.writeTimeout = listener.writeTimeout;
@@ -83,13 +84,20 @@ export class TcpSocket extends SocketFile {
 
   /** -EINVAL (bound already, short), -EAFNOSUPPORT, -EADDRNOTAVAIL, -EADDRINUSE. */
   bind(address: Uint8Array): number {
-    const wanted = parseInet(address);
+    const wanted = parseInet(address, this.domain);
     if (typeof wanted === "number") {
       // AF_UNSPEC with the wildcard address is taken for AF_INET.
-      if (address.length < 16 || familyOf(address) !== AF.UNSPEC || address.subarray(4, 8).some((byte) => byte !== 0)) return wanted;
+      if (
+        this.domain !== AF.INET ||
+        address.length < 16 ||
+        familyOf(address) !== AF.UNSPEC ||
+        address.subarray(4, 8).some((byte) => byte !== 0)
+      )
+        return wanted;
       return this.#hold(ANY, (address[2]! << 8) | address[3]!);
     }
     if (!this.#network.isLocal(wanted.address)) return -E.ADDRNOTAVAIL;
+    if (this.onlySix && !isSix(wanted.address)) return -E.INVAL;
     return this.#hold(wanted.address, wanted.port);
   }
   #hold(address: number, port: number): number {
@@ -104,15 +112,20 @@ export class TcpSocket extends SocketFile {
     return 0;
   }
   localAddress(): Uint8Array {
-    return formatInet(this.localHost, this.localPort);
+    return formatInet(this.localHost, this.localPort, this.domain);
   }
   remoteAddress(): Uint8Array | number {
-    return this.#isOpen ? formatInet(this.#remoteHost, this.#remotePort) : -E.NOTCONN;
+    return this.#isOpen ? formatInet(this.#remoteHost, this.#remotePort, this.domain) : -E.NOTCONN;
   }
 
   /** Connected, and at least one direction is open: what ended on both sides, or was reset, has no peer. */
   get #isOpen(): boolean {
     return this.#state === State.CONNECTED && !(this.#ended && this.#writeShut);
+  }
+
+  /** IPV6_V6ONLY is for sockets without an address. */
+  override setOption(level: number, name: number, value: Uint8Array): number {
+    return level === SOL.IPV6 && name === IPV6.V6ONLY && this.localPort !== 0 ? -E.INVAL : super.setOption(level, name, value);
   }
 
   // ------------------------------------------------------------------ listening
@@ -134,13 +147,12 @@ export class TcpSocket extends SocketFile {
     }
     if (this.#state !== State.FRESH) return -E.INVAL;
     if (!this.#holdsPort) {
-      const held = this.#hold(ANY, 0);
+      const held = this.#hold(anyOf(this.domain), 0);
       if (held < 0) return held;
     }
     // SO_REUSEADDR lets sockets share a port until one of them listens.
     for (const other of this.#network.tcp.at(this.localPort)) {
-      if (other === this || !other.listening || !(this.localHost === ANY || other.localHost === ANY || this.localHost === other.localHost))
-        continue;
+      if (other === this || !other.listening || !overlap(this.localHost, this.onlySix, other.localHost, other.onlySix)) continue;
       if (!(this.options.on(SO.REUSEPORT) && other.options.on(SO.REUSEPORT))) return -E.ADDRINUSE;
     }
     this.#backlog = limit;
@@ -186,7 +198,7 @@ export class TcpSocket extends SocketFile {
   /** -EISCONN, -EALREADY, -EINVAL, -EAFNOSUPPORT, -ENETUNREACH, -EADDRNOTAVAIL, -EINPROGRESS; the error of an earlier attempt. */
   connect(address: Uint8Array): number {
     if (familyOf(address) === AF.UNSPEC) return this.#disconnect();
-    const to = parseInet(address);
+    const to = parseInet(address, this.domain);
     if (typeof to === "number") return to;
     switch (this.#state) {
       case State.CONNECTING:
@@ -210,12 +222,15 @@ export class TcpSocket extends SocketFile {
     }
     const network = this.#network;
     if (to.address === BROADCAST || isMulticast(to.address)) return -E.NETUNREACH;
+    // What is bound to an address of one family does not reach the other; of IPv6 there is the loopback only.
+    const crosses = isSix(to.address) ? !network.isLocal(to.address) || !isSix(this.localHost) : this.onlySix;
+    if (crosses || (isSix(this.localHost) && !isAny(this.localHost) && !isSix(to.address))) return -E.NETUNREACH;
     if (!this.#holdsPort) {
-      const held = this.#hold(ANY, 0);
+      const held = this.#hold(anyOf(this.domain), 0);
       if (held < 0) return -E.ADDRNOTAVAIL;
     }
-    const target = to.address === ANY ? network.sourceFor(ANY) : to.address;
-    if (this.localHost === ANY) this.localHost = network.sourceFor(target);
+    const target = isAny(to.address) ? network.sourceFor(to.address) : to.address;
+    if (isAny(this.localHost)) this.localHost = network.sourceFor(target);
     this.#remoteHost = target;
     this.#remotePort = to.port;
     this.#ended = this.#readShut = this.#writeShut = false;

@@ -1,12 +1,25 @@
-/** AF_INET datagram sockets: udp(7). Datagrams go between sockets of the cVM; outside there is none to reach. */
+/** AF_INET and AF_INET6 datagram sockets: udp(7), udplite(7). Datagrams go between sockets of the cVM; outside there is none to reach. */
 import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
-import { ANY, BROADCAST, familyOf, formatInet, isMulticast, parseInet, type InetAddress } from "./address.ts";
-import { AF, IPPROTO, MSG, SHUT, SO, SOCK, SOL } from "./constants.ts";
+import {
+  accepts,
+  anyOf,
+  BROADCAST,
+  familyOf,
+  formatInet,
+  isAny,
+  isMulticast,
+  isSix,
+  parseInet,
+  putAddress,
+  sixBytes,
+  type InetAddress,
+} from "./address.ts";
+import { AF, IP, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, UDPLITE } from "./constants.ts";
 import { answerNames, DNS_ADDRESS, DNS_PORT } from "./dns.ts";
-import type { CvmNetwork } from "./network.ts";
-import { EMPTY, SocketFile, type Ancillary, type Received } from "./socket.ts";
+import type { CvmNetwork, PortTable } from "./network.ts";
+import { EMPTY, int32, SocketFile, type Ancillary, type ControlMessage, type Received } from "./socket.ts";
 
 /** Most bytes of one datagram. */
 const LARGEST = 65507;
@@ -15,31 +28,41 @@ const OVERHEAD = 256;
 
 interface Datagram extends InetAddress {
   readonly bytes: Uint8Array;
+  /** Where it went. */
+  readonly to: number;
+  readonly hops: number;
+  readonly trafficClass: number;
 }
 
 export class UdpSocket extends SocketFile {
-  localHost: number = ANY;
+  localHost: number;
   localPort = 0;
   readonly #network: CvmNetwork;
+  readonly #table: PortTable<UdpSocket>;
+  /** UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV. */
+  readonly #coverage: [number, number] = [0, 0];
   #remote: InetAddress | null = null;
   #queue: Datagram[] = [];
   #size = 0;
   #readShut = false;
   #writeShut = false;
 
-  constructor(network: CvmNetwork, flags: number) {
-    super(AF.INET, SOCK.DGRAM, IPPROTO.UDP, flags);
+  constructor(network: CvmNetwork, flags: number, domain: number = AF.INET, protocol: number = IPPROTO.UDP) {
+    super(domain, SOCK.DGRAM, protocol, flags);
+    this.localHost = anyOf(domain);
     this.#network = network;
+    this.#table = protocol === IPPROTO.UDPLITE ? network.udpLite : network.udp;
   }
   bind(address: Uint8Array): number {
-    const wanted = parseInet(address);
+    const wanted = parseInet(address, this.domain);
     if (typeof wanted === "number") return wanted;
     if (!this.#network.isLocal(wanted.address) && !isMulticast(wanted.address) && wanted.address !== BROADCAST) return -E.ADDRNOTAVAIL;
+    if (this.onlySix && !isSix(wanted.address)) return -E.INVAL;
     return this.#hold(wanted.address, wanted.port);
   }
   #hold(address: number, port: number): number {
     if (this.localPort !== 0) return -E.INVAL;
-    const table = this.#network.udp;
+    const table = this.#table;
     const chosen = port === 0 ? table.ephemeral() : port;
     if (chosen === 0 || (port !== 0 && !table.free(address, port, this))) return -E.ADDRINUSE;
     this.localHost = address;
@@ -48,10 +71,10 @@ export class UdpSocket extends SocketFile {
     return 0;
   }
   localAddress(): Uint8Array {
-    return formatInet(this.localHost, this.localPort);
+    return formatInet(this.localHost, this.localPort, this.domain);
   }
   remoteAddress(): Uint8Array | number {
-    return this.#remote === null ? -E.NOTCONN : formatInet(this.#remote.address, this.#remote.port);
+    return this.#remote === null ? -E.NOTCONN : formatInet(this.#remote.address, this.#remote.port, this.domain);
   }
   /** Sets where datagrams go and come from. AF_UNSPEC takes that back. */
   connect(address: Uint8Array): number {
@@ -59,17 +82,45 @@ export class UdpSocket extends SocketFile {
       this.#remote = null;
       return 0;
     }
-    const to = parseInet(address);
+    const to = this.#parse(address);
     if (typeof to === "number") return to;
     if (to.address === BROADCAST && !this.options.on(SO.BROADCAST)) return -E.ACCES;
-    const target = to.address === ANY ? this.#network.sourceFor(ANY) : to.address;
+    const target = isAny(to.address) ? this.#network.sourceFor(to.address) : to.address;
+    if (!this.#reaches(target)) return -E.NETUNREACH;
     if (this.localPort === 0) {
-      const held = this.#hold(ANY, 0);
+      const held = this.#hold(anyOf(this.domain), 0);
       if (held < 0) return -E.AGAIN;
     }
-    if (this.localHost === ANY) this.localHost = this.#network.sourceFor(target);
+    if (isAny(this.localHost)) this.localHost = this.#network.sourceFor(target);
     this.#remote = { address: target, port: to.port };
     return 0;
+  }
+
+  /** A socket of IPv6 takes addresses of both families. */
+  #parse(address: Uint8Array): InetAddress | number {
+    const isFour = this.domain === AF.INET6 && familyOf(address) === AF.INET;
+    return isFour && !this.onlySix ? parseInet(address) : parseInet(address, this.domain);
+  }
+  /** Whether a socket with this address sends to that one. Of IPv6 there is the loopback only. */
+  #reaches(target: number): boolean {
+    if (isSix(target)) return this.#network.isLocal(target) && isSix(this.localHost);
+    return !this.onlySix && (!isSix(this.localHost) || isAny(this.localHost));
+  }
+
+  override setOption(level: number, name: number, value: Uint8Array): number {
+    if (level === SOL.IPV6 && name === IPV6.V6ONLY && this.localPort !== 0) return -E.INVAL;
+    if (level !== SOL.UDPLITE || this.protocol !== IPPROTO.UDPLITE) return super.setOption(level, name, value);
+    if (value.length < 4) return -E.INVAL;
+    if (name !== UDPLITE.SEND_CSCOV && name !== UDPLITE.RECV_CSCOV) return -E.NOPROTOOPT;
+    const asked = new DataView(value.buffer, value.byteOffset).getInt32(0, true);
+    // 0 means all; less than the header is not to be had.
+    this.#coverage[name - UDPLITE.SEND_CSCOV] = asked !== 0 && asked < 8 ? 8 : Math.min(asked, 65535);
+    return 0;
+  }
+  override getOption(level: number, name: number, capacity: number): Uint8Array | number {
+    if (level !== SOL.UDPLITE || this.protocol !== IPPROTO.UDPLITE) return super.getOption(level, name, capacity);
+    const value = name === UDPLITE.SEND_CSCOV || name === UDPLITE.RECV_CSCOV ? this.#coverage[name - UDPLITE.SEND_CSCOV] : undefined;
+    return value === undefined ? -E.NOPROTOOPT : int32(value).subarray(0, capacity);
   }
 
   available(): number {
@@ -92,12 +143,12 @@ export class UdpSocket extends SocketFile {
   }
 
   /** -EDESTADDRREQ, -EMSGSIZE, -ENETUNREACH, -EACCES (broadcast), an error that an earlier datagram met. */
-  send(data: Uint8Array, name: Uint8Array | null, _ancillary: Ancillary | null, flags: number, context: CallContext): number {
+  send(data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number, context: CallContext): number {
     if (data.length > LARGEST) return -E.MSGSIZE;
     if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
     let to = this.#remote;
     if (name !== null) {
-      const parsed = parseInet(name);
+      const parsed = this.#parse(name);
       if (typeof parsed === "number") return parsed;
       if (parsed.port === 0) return -E.INVAL;
       to = parsed;
@@ -107,17 +158,21 @@ export class UdpSocket extends SocketFile {
     if (this.#writeShut) return this.brokenPipe((flags & MSG.NOSIGNAL) !== 0, context);
     if (to.address === BROADCAST && !this.options.on(SO.BROADCAST)) return -E.ACCES;
     if (this.localPort === 0) {
-      const held = this.#hold(ANY, 0);
+      const held = this.#hold(anyOf(this.domain), 0);
       if (held < 0) return -E.AGAIN;
     }
     const network = this.#network;
-    const target = to.address === ANY ? network.sourceFor(ANY) : to.address;
-    if (!network.isLocal(target)) return -E.NETUNREACH;
-    const from = this.localHost === ANY ? network.sourceFor(target) : this.localHost;
-    const receiver = receiverAt(network, target, to.port, from, this.localPort);
-    if (receiver !== undefined) receiver.#deliver({ bytes: data.slice(), address: from, port: this.localPort });
-    else if (target === DNS_ADDRESS && to.port === DNS_PORT)
-      answerNames(network.host, data, (bytes) => this.#deliver({ bytes, address: target, port: DNS_PORT }));
+    const target = isAny(to.address) ? network.sourceFor(to.address) : to.address;
+    if (!network.isLocal(target) || !this.#reaches(target)) return -E.NETUNREACH;
+    const from = isAny(this.localHost) ? network.sourceFor(target) : this.localHost;
+    const receiver = receiverAt(this.#table, target, to.port, from, this.localPort);
+    const six = isSix(target);
+    const hops = ancillary?.hops ?? (six ? this.options.get(SOL.IPV6, IPV6.UNICAST_HOPS) : this.options.get(SOL.IP, IP.TTL));
+    const trafficClass = ancillary?.trafficClass ?? (six ? this.options.get(SOL.IPV6, IPV6.TCLASS) : this.options.get(SOL.IP, IP.TOS));
+    const about = { to: target, hops, trafficClass };
+    if (receiver !== undefined) receiver.#deliver({ bytes: data.slice(), address: from, port: this.localPort, ...about });
+    else if (this.protocol === IPPROTO.UDP && target === DNS_ADDRESS && to.port === DNS_PORT)
+      answerNames(network.host, data, (bytes) => this.#deliver({ bytes, address: target, port: DNS_PORT, ...about, to: from }));
     else if (this.#remote !== null) {
       // An ICMP message "port unreachable" reaches connected sockets only.
       this.error = E.CONNREFUSED;
@@ -154,10 +209,41 @@ export class UdpSocket extends SocketFile {
     return {
       bytes: length > max ? first.bytes.subarray(0, max) : first.bytes,
       length,
-      name: formatInet(first.address, first.port),
+      name: formatInet(first.address, first.port, this.domain),
       flags: length > max ? MSG.TRUNC : 0,
       ancillary: null,
+      control: this.#control(first),
     };
+  }
+  /** What the receiver asked to be told of each datagram, in Linux's order. */
+  #control({ to, hops, trafficClass }: Datagram): ControlMessage[] {
+    const { options } = this;
+    const messages: ControlMessage[] = [];
+    const index = to === this.#network.address ? 2 : 1;
+    if (!isSix(to)) {
+      const on = (name: number): boolean => options.get(SOL.IP, name) === 1;
+      if (on(IP.PKTINFO)) {
+        const bytes = new Uint8Array(12);
+        bytes[0] = index;
+        putAddress(bytes, 4, to);
+        putAddress(bytes, 8, to);
+        messages.push({ level: SOL.IP, type: IP.PKTINFO, bytes });
+      }
+      if (on(IP.RECVTTL)) messages.push({ level: SOL.IP, type: IP.TTL, bytes: int32(hops) });
+      if (on(IP.RECVTOS)) messages.push({ level: SOL.IP, type: IP.TOS, bytes: Uint8Array.of(trafficClass) });
+    }
+    if (this.domain === AF.INET6) {
+      const on = (name: number): boolean => options.get(SOL.IPV6, name) === 1;
+      if (on(IPV6.RECVPKTINFO)) {
+        const bytes = new Uint8Array(20);
+        bytes.set(sixBytes(to));
+        bytes[16] = index;
+        messages.push({ level: SOL.IPV6, type: IPV6.PKTINFO, bytes });
+      }
+      if (isSix(to) && on(IPV6.RECVHOPLIMIT)) messages.push({ level: SOL.IPV6, type: IPV6.HOPLIMIT, bytes: int32(hops) });
+      if (isSix(to) && on(IPV6.RECVTCLASS)) messages.push({ level: SOL.IPV6, type: IPV6.TCLASS, bytes: int32(trafficClass) });
+    }
+    return messages;
   }
   shutdown(how: number): number {
     if (how < SHUT.RD || how > SHUT.RDWR) return -E.INVAL;
@@ -168,7 +254,7 @@ export class UdpSocket extends SocketFile {
     return 0;
   }
   override close(): void {
-    if (this.localPort !== 0) this.#network.udp.remove(this.localPort, this);
+    if (this.localPort !== 0) this.#table.remove(this.localPort, this);
     this.localPort = 0;
     this.#queue = [];
     this.waiters.notify();
@@ -176,12 +262,12 @@ export class UdpSocket extends SocketFile {
 }
 
 /** The socket for a datagram: the most exact one, a connected before others. */
-function receiverAt(network: CvmNetwork, address: number, port: number, from: number, fromPort: number): UdpSocket | undefined {
+function receiverAt(table: PortTable<UdpSocket>, address: number, port: number, from: number, fromPort: number): UdpSocket | undefined {
   let found: UdpSocket | undefined;
   let best = -1;
-  for (const socket of network.udp.at(port)) {
-    if ((socket.localHost !== ANY && socket.localHost !== address) || !socket.hears(from, fromPort)) continue;
-    const score = (socket.isConnected ? 2 : 0) + (socket.localHost === ANY ? 0 : 1);
+  for (const socket of table.at(port)) {
+    if (!accepts(socket.localHost, socket.onlySix, address) || !socket.hears(from, fromPort)) continue;
+    const score = (socket.isConnected ? 2 : 0) + (isAny(socket.localHost) ? 0 : 1);
     if (score > best) {
       found = socket;
       best = score;

@@ -136,7 +136,7 @@ export function sendMany(context: CallContext, socket: SocketFile, address: numb
       const ops: ProcessOp[] = [];
       for (let index = 0; index < messages.length; index++) {
         const message = messages[index]!;
-        const ancillary = parseControl(message.control, context);
+        const ancillary = parseControl(socket, message.control, context);
         const sent = typeof ancillary === "number" ? ancillary : socket.send(message.data, message.name, ancillary, flags, context);
         if (sent < 0) {
           if (typeof ancillary !== "number") dropRights(ancillary);

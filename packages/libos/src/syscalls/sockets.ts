@@ -66,10 +66,13 @@ function create(context: CallContext, domain: number, typeAndFlags: number, prot
   const flags = typeAndFlags & SOCK.NONBLOCK;
   switch (domain) {
     case AF.INET:
+    case AF.INET6:
       if (type === SOCK.STREAM)
-        return protocol === IPPROTO.IP || protocol === IPPROTO.TCP ? new TcpSocket(networkOf(context), flags) : -E.PROTONOSUPPORT;
-      if (type === SOCK.DGRAM)
-        return protocol === IPPROTO.IP || protocol === IPPROTO.UDP ? new UdpSocket(networkOf(context), flags) : -E.PROTONOSUPPORT;
+        return protocol === IPPROTO.IP || protocol === IPPROTO.TCP ? new TcpSocket(networkOf(context), flags, domain) : -E.PROTONOSUPPORT;
+      if (type === SOCK.DGRAM) {
+        const known = protocol === IPPROTO.IP || protocol === IPPROTO.UDP || protocol === IPPROTO.UDPLITE;
+        return known ? new UdpSocket(networkOf(context), flags, domain, protocol || IPPROTO.UDP) : -E.PROTONOSUPPORT;
+      }
       return type === SOCK.RAW ? -E.PERM : -E.SOCKTNOSUPPORT;
     case AF.UNIX:
       if (protocol !== 0 && protocol !== AF.UNIX) return -E.PROTONOSUPPORT;
@@ -259,7 +262,7 @@ export const socketSyscalls: readonly Syscall[] = [
     198,
     "socket",
     [int("family", domains), int("type", types), int("protocol")],
-    partial("AF_UNIX, AF_INET stream and datagram, AF_NETLINK route; no AF_INET6, no raw sockets"),
+    partial("AF_UNIX, AF_INET and AF_INET6 (its loopback) stream and datagram, AF_NETLINK route; no raw sockets"),
     (context, args) => {
       const type = args[1] as number;
       const socket = create(context, args[0] as number, type, args[2] as number);
@@ -362,7 +365,7 @@ export const socketSyscalls: readonly Syscall[] = [
       const socket = socketOf(context, args[0]);
       if (typeof socket === "number") return socket;
       const message = args[1] as MessageIn;
-      const ancillary = parseControl(message.control, context);
+      const ancillary = parseControl(socket, message.control, context);
       if (typeof ancillary === "number") return ancillary;
       const name = message.name !== null && message.name.length > 0 ? message.name : null;
       return send(context, socket, message.data, name, ancillary, args[2] as number);

@@ -2,6 +2,7 @@
  * Types and limits that cross the border of this package: what a monitor may ask of a machine.
  * Everything here is plain data or an interface, so that a machine can also live behind a message port.
  */
+import type { UnitStore } from "./translator/store.ts";
 
 /** Bytes of a page: the unit of protection and of page state. */
 export const PAGE_SIZE = 4096;
@@ -127,6 +128,8 @@ export interface MachineOptions {
   readonly engine?: EngineName;
   /** With the translator: how often code is reached before it is translated, 1 … 65,535. Unless given 10,000, and translating takes half of the time at most. */
   readonly translateAfter?: number;
+  /** With the translator: where translations of earlier machines are, and where this one's go. None unless given. */
+  readonly translations?: UnitStore | undefined;
   /** Bytes of guest-addressable memory, a multiple of 1 MiB up to 3.5 GiB; 64 MiB unless given. It is reserved, not touched. */
   readonly memoryBytes?: number;
   /** DDC/PCC relocation (ISAv8 style, xCCSR.nr = 0); true unless given. */

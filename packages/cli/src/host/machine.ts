@@ -4,6 +4,7 @@ import { createLibraryOs } from "@cvm/libos";
 import { connectLibraryOs, createMonitor, overMessagePort, serveLibraryOs } from "@cvm/monitor";
 import type { HostCalls, LibosOptions, LibraryOs } from "@cvm/monitor/abi";
 import { CliError } from "../errors.ts";
+import { openTranslations } from "../translations/store.ts";
 import type { Publication } from "./publish.ts";
 import { publish } from "./publish.ts";
 import type { CvmState } from "./protocol.ts";
@@ -39,11 +40,13 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
   const name = process.env["CVM_ENGINE"] ?? "translator";
   const engine = ENGINE_NAMES.find((known) => known === name);
   if (engine === undefined) throw new CliError("usage", `CVM_ENGINE is "${name}": choose ${ENGINE_NAMES.join(", ")}`);
-  const machine = createMachine({ memoryBytes: MEMORY_BYTES, engine });
+  const translations = engine === "translator" ? openTranslations((text) => process.stderr.write(`cvm: ${text}\n`)) : undefined;
+  const machine = createMachine({ memoryBytes: MEMORY_BYTES, engine, translations });
   const decoder = createDecoder(allClauses);
   const monitor = createMonitor(machine, { disassemble: (word, pc, mode) => disassemble(decoder, word, pc, mode) });
 
   return {
+    close: async () => translations?.close(),
     async start(state: CvmState, layers, writable, program, events) {
       const { config } = state;
       const options = (address: string): LibosOptions => ({

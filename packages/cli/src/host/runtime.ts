@@ -27,6 +27,8 @@ export interface RunningCvm {
 
 /** The machine, monitor and library OSes of a host. */
 export interface Runtime {
+  /** Resolves when what outlives the host is on disk. Nothing starts any more. */
+  close?(): Promise<void>;
   /** Rejects with an error whose `errno` says why the program could not be executed. Ports are published when it resolves. */
   start(state: CvmState, layers: readonly string[], writable: string, program: ProgramOptions, events: RuntimeEvents): Promise<RunningCvm>;
 }

@@ -5,6 +5,7 @@ import { messageOf } from "../errors.ts";
 import { socketPath } from "./client.ts";
 import { hostProtocol } from "./link.ts";
 import { requestSchemas } from "./protocol.ts";
+import type { Runtime } from "./runtime.ts";
 import { HostService } from "./service.ts";
 import type { Client } from "./service.ts";
 
@@ -49,6 +50,7 @@ export async function runHost(): Promise<void> {
   let visitors = 0;
   let idle: NodeJS.Timeout | undefined;
   let service: HostService | undefined;
+  let runtime: Runtime | undefined;
   const started = Promise.withResolvers<HostService>();
   const rest = (): void => {
     clearTimeout(idle);
@@ -59,6 +61,7 @@ export async function runHost(): Promise<void> {
     clearTimeout(idle);
     // Closing removes the socket file; it must not be removed here, it may be the next host's by now.
     await listener?.close();
+    await runtime?.close?.();
     process.exit(0);
   };
   try {
@@ -80,7 +83,8 @@ export async function runHost(): Promise<void> {
     const { createRuntime } = await import("./machine.ts");
     // Of two hosts that replace a stale socket at the same time, the one whose file is there stays.
     if (own === undefined || statSync(path, { throwIfNoEntry: false })?.ino !== own) process.exit(EXIT_ALREADY_RUNNING);
-    host = new HostService(createRuntime());
+    runtime = createRuntime();
+    host = new HostService(runtime);
   } catch (error) {
     // The socket would keep the process alive, and its visitors waiting.
     process.stderr.write(`cvm: the host cannot start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

@@ -60,7 +60,7 @@ export class Machine implements MachinePort {
   /** The intrinsics of this machine by name, each in its fastest form: what generated code imports. */
   readonly intrinsics: Readonly<Record<string, unknown>>;
   instructions = 0;
-  readonly #options: Required<MachineOptions>;
+  readonly #options: Required<Omit<MachineOptions, "translations">>;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #pages: Pages;
@@ -156,6 +156,7 @@ export class Machine implements MachinePort {
     if (this.#options.engine !== "interpreter" && observer === undefined) {
       this.translator = new Translator(memory, this.#pages, language, this.intrinsics, {
         ...TRANSLATION_DEFAULTS,
+        store: options.translations,
         status: !this.#options.privileged,
         sparing: this.#options.engine === "translator" && options.translateAfter === undefined,
         after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,

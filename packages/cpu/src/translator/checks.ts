@@ -214,7 +214,11 @@ export class CheckPlan {
       if (written !== 0) known.forget(31 - Math.clz32(written));
     }
     this.#checks[block.rpo] = checks;
-    return block.end === End.Call ? new Int16Array(32 * WIDTH) : known.result();
+    if (block.end === End.Call) {
+      if (block.touchesX === -1) return new Int16Array(32 * WIDTH);
+      for (let register = 1; register < 32; register++) if (((block.touchesX >>> register) & 1) !== 0) known.forget(register);
+    }
+    return known.result();
   }
 
   #define(index: number, known: Known): void {

@@ -22,6 +22,7 @@ import { constant, isBoolean, registerOf } from "./fold.ts";
 import type { Instructions } from "./instructions.ts";
 import type { Block } from "./region.ts";
 import type { Shape } from "./shapes.ts";
+import type { Summary } from "./summary.ts";
 
 /** Where a process's code and data are, for units that are made for one place alone. Both start with a page. */
 export interface Place {
@@ -42,6 +43,8 @@ export interface Surroundings {
   readonly intrinsic: (name: string) => number;
   /** Index of the function of an entry of this unit. */
   readonly functionAt: (pc: number) => number | undefined;
+  /** What the function at an entry of this unit touches, if it is closed. */
+  readonly summaryAt: (pc: number) => Summary | undefined;
   /** Instructions that repeating loops may add to a region. */
   readonly unrolled: number;
   readonly checks: CheckOptions & { readonly bounds: boolean; readonly pages: boolean };

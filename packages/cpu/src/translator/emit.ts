@@ -43,6 +43,8 @@ class RegionEmitter {
   readonly #entry: number;
   /** All edges that use fuel look at it. */
   readonly #everyEdge: boolean;
+  /** See {@link Summary}. */
+  readonly #closed: boolean;
   readonly #plan: CheckPlan;
   readonly #next: number;
   readonly #label: number;
@@ -55,6 +57,12 @@ class RegionEmitter {
     this.#s = surroundings;
     this.#entry = region.entry;
     this.#order = order(region, surroundings.unrolled);
+    this.#closed = surroundings.summaryAt(region.entry) !== undefined;
+    for (const block of this.#order) {
+      const summary = block.end === End.Call && block.callee >= 0 ? surroundings.summaryAt(block.callee) : undefined;
+      block.touchesX = summary?.x ?? -1;
+      block.touchesF = summary?.f ?? -1;
+    }
     this.#everyEdge = mostFuel(this.#order) > UNCHECKED;
     this.#plan = new CheckPlan(code, this.#order, surroundings.checks);
     analyse(code, this.#order, { leaves: (block, position) => this.#leaves(block, position), everyEdge: this.#everyEdge });
@@ -247,7 +255,10 @@ class RegionEmitter {
     if (checked) this.#outOfFuel(block, edge.pc);
     if (to === undefined) {
       this.#spillAll(block);
-      return this.#tailCall(edge.pc);
+      if (!this.#closed) return this.#tailCall(edge.pc);
+      c.get(COUNTER);
+      c.i32(edge.pc | 0);
+      return c.return();
     }
     if (edge.via !== undefined) {
       c.i32(edge.via.edges.findIndex((entry) => entry.to === edge.to));
@@ -444,12 +455,17 @@ class RegionEmitter {
     this.#link(last);
     const fuel = callee < 0 || callee <= code.pc[last]!;
     this.#count(pending + (fuel ? FUEL : 0));
-    this.#spillAll(block);
+    const { touchesX, touchesF } = block;
+    const dirtyX = block.dirtyX | block.writesX;
+    const dirtyF = block.dirtyF | block.writesF;
+    this.#spill(dirtyX & touchesX, dirtyF & touchesF);
+    const spillRest = (): void => this.#spill(dirtyX & ~touchesX, dirtyF & ~touchesF);
     c.get(DEPTH);
     c.i32(MAX_DEPTH);
     c.op("i32.ge_u");
     c.unlikely();
     c.if();
+    spillRest();
     c.get(COUNTER);
     pc();
     c.return();
@@ -471,14 +487,21 @@ class RegionEmitter {
     c.op("i32.ne");
     c.unlikely();
     c.if();
+    spillRest();
     c.get(COUNTER);
     c.get(PC);
     c.return();
     c.end();
     const to = target(back);
-    if (to === undefined) return this.#tailCall(back.pc);
+    if (to === undefined) {
+      spillRest();
+      if (!this.#closed) return this.#tailCall(back.pc);
+      c.get(COUNTER);
+      c.i32(back.pc | 0);
+      return c.return();
+    }
     this.#i.loadFlags();
-    this.#load(to.liveX, to.liveF);
+    this.#load(to.liveX & touchesX, to.liveF & touchesF);
     this.#edge(block, back, 0);
   }
 }

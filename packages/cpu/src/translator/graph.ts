@@ -100,7 +100,13 @@ const SPLIT = 150;
  * Gives a loop with several entries one: what comes in elsewhere goes through a copy of the blocks from there to the head. Returns the number of instructions that were
  * copied, or undefined if that would be more than `room`.
  */
-function split(region: Region, component: ReadonlySet<Block>, entries: ReadonlySet<Block>, start: Block, room: number): { head: Block; size: number } | undefined {
+function split(
+  region: Region,
+  component: ReadonlySet<Block>,
+  entries: ReadonlySet<Block>,
+  start: Block,
+  room: number,
+): { head: Block; size: number } | undefined {
   let best: { head: Block; copied: Set<Block>; size: number } | undefined;
   for (const head of entries) {
     if (entries.has(start) && component.has(start) && head !== start) continue;
@@ -161,7 +167,10 @@ function dispatchLoops(region: Region, unrolled: number): Block {
         }
       }
       const inner = new Set(component);
-      if (entries.size > 1 && ![...component].some(({ end, edges }) => end === End.Dispatch || edges.some(({ via }) => via !== undefined))) {
+      if (
+        entries.size > 1 &&
+        ![...component].some(({ end, edges }) => end === End.Dispatch || edges.some(({ via }) => via !== undefined))
+      ) {
         const done = split(region, component, entries, start, copies);
         if (done !== undefined) {
           copies -= done.size;

@@ -38,7 +38,7 @@ function exits(block: Block, everyEdge: boolean): boolean {
   return block.edges.some((edge) => target(edge) === undefined || checksFuel(block, edge, everyEdge));
 }
 
-/** Fills in dirty and live masks. After a call everything is written back and read again. */
+/** Fills in dirty and live masks. For a call, what it touches is written back and read again. */
 export function analyse(code: Instructions, order: readonly Block[], sites: Sites): void {
   for (const block of order) {
     block.writesX = 0;
@@ -57,9 +57,9 @@ export function analyse(code: Instructions, order: readonly Block[], sites: Site
       let x = block.dirtyX;
       let f = block.dirtyF;
       for (const from of block.pred) {
-        if (from.end === End.Call) continue;
-        x |= from.dirtyX | from.writesX;
-        f |= from.dirtyF | from.writesF;
+        const call = from.end === End.Call;
+        x |= (from.dirtyX | from.writesX) & (call ? ~from.touchesX : -1);
+        f |= (from.dirtyF | from.writesF) & (call ? ~from.touchesF : -1);
       }
       if (x === block.dirtyX && f === block.dirtyF) continue;
       block.dirtyX = x;
@@ -85,13 +85,12 @@ function liveBefore(code: Instructions, block: Block, sites: Sites): { x: number
   const dirtyAfterF = block.dirtyF | block.writesF;
   let x = 0;
   let f = 0;
-  if (block.end !== End.Call) {
-    for (const edge of block.edges) {
-      const to = target(edge);
-      if (to === undefined) continue;
-      x |= to.liveX;
-      f |= to.liveF;
-    }
+  const call = block.end === End.Call;
+  for (const edge of block.edges) {
+    const to = target(edge);
+    if (to === undefined) continue;
+    x |= to.liveX & (call ? ~block.touchesX : -1);
+    f |= to.liveF & (call ? ~block.touchesF : -1);
   }
   if (exits(block, sites.everyEdge)) {
     x |= dirtyAfterX;

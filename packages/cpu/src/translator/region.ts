@@ -63,6 +63,9 @@ export class Block {
   dirtyF = 0;
   liveX = 0;
   liveF = 0;
+  /** What a call at its end may read or write: all unless more is known. */
+  touchesX = -1;
+  touchesF = -1;
   /** Written by its instructions. */
   writesX = 0;
   writesF = 0;

@@ -22,7 +22,8 @@ import {
   TRANSLATION,
 } from "../machine/layout.ts";
 import type { Pages } from "../machine/pages.ts";
-import { engine, type WasmMemory, type WasmTable } from "../wasm/engine.ts";
+import { optimised } from "../wasm/eager.ts";
+import { engine, type WasmMemory, type WasmModule, type WasmTable } from "../wasm/engine.ts";
 import { RESERVE } from "./emit.ts";
 import { entryModule, type EntryExports } from "./entry.ts";
 import { Instructions } from "./instructions.ts";
@@ -30,9 +31,12 @@ import type { Place } from "./emit-instruction.ts";
 import { SLACK } from "./checks.ts";
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
 import { Kind, shapesOf } from "./shapes.ts";
+import { variantOf, type UnitCode, type Units, type UnitStore } from "./store.ts";
 import { translate, type Range, type Size, type Unit, type UnitOptions } from "./unit.ts";
 
 export interface TranslatorOptions extends UnitOptions {
+  /** Where units of earlier machines are, and where this one's go. */
+  readonly store?: UnitStore | undefined;
   /** How often the interpreter goes to a place before it is translated; 0: what can be translated is never interpreted. */
   readonly after: number;
   /** The floating-point status and the time can always be read: there is no privileged state that forbids it. */
@@ -41,7 +45,7 @@ export interface TranslatorOptions extends UnitOptions {
   readonly capacity: number;
   /** Not more than a share of the time is spent on translating. */
   readonly sparing: boolean;
-  /** How often code is found running when {@link SAMPLE} fuel has been used, before it is translated again, larger and for its place alone; 0: at once. */
+  /** Fuel that code uses, found by looking at what runs from time to time, before it is translated again, larger and for its place alone; 0: at once. */
   readonly specialiseAfter: number;
   readonly specialised: Size;
 }
@@ -49,7 +53,7 @@ export interface TranslatorOptions extends UnitOptions {
 export const TRANSLATION_DEFAULTS: Omit<TranslatorOptions, "after" | "status" | "sparing"> = {
   limits: { instructions: 400, blocks: 120, inline: 60, inlineTotal: 600, inlineDepth: 3, unrolled: 200, hammock: 3 },
   batch: 250,
-  specialiseAfter: 24,
+  specialiseAfter: 2_000_000,
   specialised: {
     limits: { instructions: 1500, blocks: 300, inline: 100, inlineTotal: 1500, inlineDepth: 3, unrolled: 400, hammock: 3 },
     batch: 1500,
@@ -65,6 +69,8 @@ export interface TranslatorStats {
   missed: number;
   left: number;
   units: number;
+  /** Units that came from the store; they are not counted among the others. */
+  stored: number;
   /** Units among them that were made for one place. */
   specialised: number;
   instructions: number;
@@ -86,8 +92,14 @@ interface Loaded extends Unit {
   readonly slots: readonly number[];
   /** Where it is linked, by base. */
   readonly links: Map<number, Link>;
-  /** How often it was found running. */
-  samples: number;
+  /** Fuel that was used before each time that it was found running. */
+  fuel: number;
+}
+/** A unit that other threads compile, and when they probably have. */
+interface Coming {
+  readonly unit: Unit;
+  readonly module: WasmModule;
+  readonly at: number;
 }
 /** A process's window: where its code and data are. */
 interface Context {
@@ -126,6 +138,8 @@ const MOST_SAVED = 60;
 const MISS_WEIGHT = 8;
 /** More than any count of {@link HEAT}: nothing gets hot. */
 const NEVER = 0x2_0000;
+/** Milliseconds after which a unit whose process does not run is given up. */
+const LONGEST_WAIT = 2000;
 const LIMIT_SLACK = BigInt(SLACK + PAGE_SIZE);
 
 export class Translator {
@@ -134,6 +148,7 @@ export class Translator {
     missed: 0,
     left: 0,
     units: 0,
+    stored: 0,
     specialised: 0,
     instructions: 0,
     bytes: 0,
@@ -160,6 +175,7 @@ export class Translator {
   /** Units by the pcs where they can be entered. */
   readonly #units: Map<number, Loaded[]> = new Map();
   readonly #all: Set<Loaded> = new Set();
+  readonly #stored: Units | undefined;
   /** Links by absolute page. */
   readonly #links: Map<number, Link[]> = new Map();
   readonly #contexts: Map<number, Context> = new Map();
@@ -167,6 +183,7 @@ export class Translator {
   #sample: number = SAMPLE;
   #toSample: number = SAMPLE;
   #steady = 0;
+  #coming: Coming[] = [];
   /** How often code left at a pc, and where accesses are checked exactly since. */
   readonly #leaves: Map<number, number> = new Map();
   readonly #exact: Set<number> = new Set();
@@ -194,6 +211,7 @@ export class Translator {
     this.#pageSlots = new Int32Array(buffer, PAGE_SLOTS, pages.count + 1);
     this.#options = { ...options, checks: { ...options.checks, exact: this.#exact } };
     this.#intrinsics = intrinsics;
+    this.#stored = options.store?.open(variantOf(options), (name) => Object.hasOwn(intrinsics, name));
     this.#decoder = interpreter.decoder;
     this.#code = new Instructions(interpreter.decoder, shapesOf(interpreter.decoder.clauses), options.status);
     this.#table = new engine.Table({ initial: 1024, element: "anyfunc" });
@@ -304,7 +322,11 @@ export class Translator {
     if (count !== LEAVES || this.#exact.has(pc) || !this.#isAccess(pc)) return;
     if (this.#exact.size > MOST_LEAVES) this.#exact.clear();
     for (const [other, times] of this.#leaves) if (times >= LEAVES_OF_OTHERS) this.#exact.add(other);
-    for (const unit of this.#all) if (unit.ranges.some(({ from, to }) => from <= pc && pc < to)) this.#drop(unit);
+    for (const unit of this.#all) {
+      if (!holds(unit, pc)) continue;
+      this.#stored?.remove(unit);
+      this.#drop(unit);
+    }
   }
   /** The instruction at a pc leaves because of the memory that it gets to, not always. */
   #isAccess(pc: number): boolean {
@@ -315,13 +337,38 @@ export class Translator {
   }
   /** Links a unit that starts at a pc and whose code the process has. */
   #linkKnown(pc: number): boolean {
-    const versions = this.#units.get(pc);
-    if (versions === undefined) return false;
+    const versions = this.#units.get(pc) ?? [];
     for (const [at, unit] of versions.entries()) {
       if (!this.#equal(unit)) continue;
       versions.splice(at, 1);
       versions.push(unit);
       this.#link(unit);
+      return true;
+    }
+    return this.#stored !== undefined && this.#linkStored(this.#stored, pc);
+  }
+  /** As {@link #linkKnown}, of units that an earlier machine made. */
+  #linkStored(stored: Units, pc: number): boolean {
+    for (const candidate of stored.candidates(pc, this.#bytes, GUEST + this.#context.base + pc)) {
+      if (!this.#equal(candidate)) continue;
+      // It was made before accesses there turned out to need exact checks.
+      if (this.#exact.size > 0 && [...this.#exact].some((at) => holds(candidate, at))) continue;
+      const start = performance.now();
+      if (this.#full || !this.#affordable(start)) return false;
+      const unit = candidate.load();
+      if (unit === undefined) continue;
+      let loaded: Loaded;
+      try {
+        loaded = this.#load({ ...unit, place: undefined }, new engine.Module(unit.binary));
+      } catch {
+        // The engine does not take it. It is no reason to stop: the code is translated anew.
+        stored.remove(candidate);
+        continue;
+      }
+      this.#link(loaded);
+      this.stats.stored++;
+      this.stats.bytes += unit.binary.length;
+      this.#spend(start);
       return true;
     }
     return false;
@@ -335,7 +382,8 @@ export class Translator {
     if (this.#linkKnown(pc)) return true;
     const first = this.#fetch(pc);
     if (first === undefined || this.#refused.get(base + pc) === first) return false;
-    if (this.#make(pc, this.#options.specialiseAfter === 0)) return true;
+    const made = this.#make(pc, this.#options.specialiseAfter === 0);
+    if (made !== false) return made === true;
     if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
     this.#refused.set(base + pc, first);
     return false;
@@ -346,21 +394,34 @@ export class Translator {
   }
   /** {@link slice} was used up at a pc. */
   sampled(pc: number): void {
-    this.#toSample = this.#sample;
+    const used = this.#sample;
+    this.#toSample = used;
+    if (this.#coming.length > 0) this.#arrived(performance.now());
     if (++this.#steady % STEADY === 0) this.#sample = Math.min(MOST_SAMPLE, 2 * this.#sample);
     const { base } = this.#context;
     for (const { unit, base: at } of this.#links.get(Math.floor((base + pc) / PAGE_SIZE)) ?? []) {
       if (at !== base || unit.place !== undefined || !unit.ranges.some(({ from, to }) => from <= pc && pc < to)) continue;
-      unit.samples++;
-      if (unit.samples < this.#options.specialiseAfter) continue;
+      unit.fuel += used;
+      if (unit.fuel < this.#options.specialiseAfter) continue;
       // The function that the pc is in comes last before it.
       let entry = unit.entries[0]!;
       for (const other of unit.entries) if (other <= pc && (other > entry || entry > pc)) entry = other;
       if (this.#slotAt(base + entry) !== unit.slots[unit.entries.indexOf(entry)]) continue;
-      unit.samples = 0;
-      if (!this.#full) this.#make(entry, true);
+      unit.fuel = 0;
+      if (!this.#full && !this.#coming.some(({ unit: other }) => other.entries[0] === entry && other.place?.codeBase === base))
+        this.#make(entry, true);
       return;
     }
+  }
+  /** Links the units that have been compiled, where their place is still the same. */
+  #arrived(now: number): void {
+    const rest: Coming[] = [];
+    for (const coming of this.#coming) {
+      if (now < coming.at || coming.unit.place?.codeBase !== this.#context.base) {
+        if (now < coming.at + LONGEST_WAIT) rest.push(coming);
+      } else if (this.#equal(coming.unit)) this.#link(this.#load(coming.unit, coming.module));
+    }
+    this.#coming = rest;
   }
   /** The selected process's place; undefined if no unit can be made for it alone. */
   #place(): Place | undefined {
@@ -375,12 +436,14 @@ export class Translator {
     const entries = Math.max(batch, specialised.batch);
     return this.stats.bytes + this.#all.size * UNIT_BYTES > capacity || this.#nextBlock + entries >= SLOT_BLOCKS;
   }
-  /** Translates and links what starts at a pc. */
-  #make(pc: number, special: boolean): boolean {
+  /** Translates and links what starts at a pc; false if that is impossible, undefined if it is not done now. */
+  #make(pc: number, special: boolean): boolean | undefined {
     const start = performance.now();
-    if (!this.#affordable(start)) return false;
+    if (!this.#affordable(start)) return undefined;
     const { base, span } = this.#context;
     const place = special ? this.#place() : undefined;
+    const later = special && this.#options.after > 0;
+    if (later && place === undefined) return undefined;
     this.#code.reset({ fetch: (at) => this.#fetch(at), reached: (at) => this.#options.after === 0 || this.#reached(base + at) });
     const unit = translate(
       this.#code,
@@ -389,14 +452,20 @@ export class Translator {
       ({ from, to }) => this.#bytes.subarray(GUEST + base + from, GUEST + base + to),
       (callee) =>
         callee < span &&
-        (special && this.#options.after > 0 ? this.#slotAt(base + callee) !== 0 : this.#slotAt(base + callee) === 0 && !this.#units.has(callee)),
+        (special && this.#options.after > 0
+          ? this.#slotAt(base + callee) !== 0
+          : this.#slotAt(base + callee) === 0 && !this.#units.has(callee)),
     );
     if (unit === undefined || unit.maxTarget >= span) {
       this.#spend(start);
       return false;
     }
-    const loaded = this.#load(unit);
-    this.#link(loaded);
+    if (later) {
+      const { module, ms } = optimised(unit.binary);
+      this.#coming.push({ unit, module, at: start + ms });
+    } else this.#link(this.#load(unit, new engine.Module(unit.binary)));
+    // What is made for one place has addresses of this machine in it.
+    if (unit.place === undefined) this.#stored?.add({ ...unit, place: undefined });
     this.stats.units++;
     this.#sample = SAMPLE;
     this.#steady = 0;
@@ -433,8 +502,8 @@ export class Translator {
     const block = this.#records[Math.floor(address / PAGE_SIZE)]! >>> 0;
     return block !== 0 && this.#view.getUint16(block + (address & 4094) * 8 + Record.handler, true) !== 0;
   }
-  #load(unit: Unit): Loaded {
-    const instance = new engine.Instance(unit.module, {
+  #load(unit: Unit, module: WasmModule): Loaded {
+    const instance = new engine.Instance(module, {
       env: { memory: this.#memory, table: this.#table },
       intrinsics: Object.fromEntries(unit.intrinsics.map((name) => [name, this.#intrinsics[name]])),
     });
@@ -444,7 +513,7 @@ export class Translator {
       this.#table.set(slot, instance.exports[`f${index}`]);
       return slot;
     });
-    const loaded: Loaded = { ...unit, slots, links: new Map(), samples: 0 };
+    const loaded: Loaded = { ...unit, slots, links: new Map(), fuel: 0 };
     this.#all.add(loaded);
     for (const pc of unit.entries) {
       const versions = this.#units.get(pc);
@@ -458,7 +527,7 @@ export class Translator {
 
   // ---- linking
   /** The process has the unit's bytes where the unit has them, and may execute them. */
-  #equal(unit: Unit): boolean {
+  #equal(unit: UnitCode & { readonly place?: Place | undefined }): boolean {
     const { base, span, dataBase, dataLength } = this.#context;
     const { place } = unit;
     if (unit.maxTarget >= span) return false;
@@ -595,10 +664,16 @@ export class Translator {
     this.#all.clear();
     this.#units.clear();
     this.#refused.clear();
+    this.#coming = [];
     this.#bytes.fill(0, HEAT, HEAT + 2 * HEAT_ENTRIES);
     this.stats.bytes = 0;
     this.stats.flushes++;
   }
+}
+
+/** The code has an instruction, or a part of one, at a pc. */
+function holds({ ranges }: UnitCode, pc: number): boolean {
+  return ranges.some(({ from, to }) => from <= pc && pc < to);
 }
 
 let compiled: ReturnType<typeof compileEntry> | undefined;

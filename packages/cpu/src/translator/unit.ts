@@ -1,5 +1,5 @@
 /** A unit: regions that are compiled together into one WebAssembly module, and the code that they were made from. */
-import { engine, type WasmModule } from "../wasm/engine.ts";
+import { summarise } from "./summary.ts";
 import { ModuleBuilder, type FunctionType } from "../wasm/module.ts";
 import { GUEST } from "../machine/layout.ts";
 import { emitRegion } from "./emit.ts";
@@ -29,7 +29,6 @@ export interface Range {
 
 export interface Unit {
   readonly binary: Uint8Array<ArrayBuffer>;
-  readonly module: WasmModule;
   /** pcs where it can be entered; its exports are `f0`, `f1`, … in this order. */
   readonly entries: readonly number[];
   /** Where its code stands, ascending, and the bytes of these ranges one after the other. */
@@ -116,11 +115,13 @@ export function translate(
   const type = builder.typeIndex(TRANSLATED);
   const functions = new Map<number, number>();
   for (const region of regions) functions.set(region.entry, builder.declare(TRANSLATED));
+  const summaries = summarise(code, regions);
   const surroundings: Surroundings = {
     place: options.place,
     type,
     intrinsic: (name) => intrinsics.get(name)!,
     functionAt: (pc) => functions.get(pc),
+    summaryAt: (pc) => summaries.get(pc),
     unrolled: options.limits.unrolled,
     checks: options.checks,
   };
@@ -143,7 +144,6 @@ export function translate(
   }
   return {
     binary,
-    module: new engine.Module(binary),
     entries: regions.map((region) => region.entry),
     ranges,
     bytes,

@@ -12,8 +12,9 @@ export const LOWEST = 0x10000;
 export const ADDRESSES: number = 2 ** 38;
 const MIB = 1024 * 1024;
 /**
- * Reservations of at least this many bytes are placed apart, behind room for what else a program may map. A program uses such a range from its start
- * on, so that most of it needs no region.
+ * Reservations of more than this many bytes are placed apart, behind room for what else a program may map. A program uses such a range from its start
+ * on, so that most of it needs no region. The C library reserves this much for a heap of each thread, and keeps an aligned half: apart, it would
+ * make the regions of all programs with threads long.
  */
 const LARGE_RESERVATION: number = 128 * MIB;
 /** Most of the room before the first large reservation. */
@@ -155,7 +156,7 @@ export class AddressSpace {
   }
   /** The lowest free range of `length` bytes in the mmap area, or -ENOMEM. `reserve`: it will not be accessed for now. */
   place(length: number, reserve = false): number {
-    const apart = reserve && length >= LARGE_RESERVATION;
+    const apart = reserve && length > LARGE_RESERVATION;
     if (apart && this.#far === 0)
       this.#far = Math.max(this.mmapBase, this.#mappings.at(-1)?.end ?? 0) + Math.min(this.account.limit, ROOM_MOST);
     let at = apart ? this.#far : this.mmapBase;

@@ -19,6 +19,7 @@ import {
 import type { Code, Label } from "../wasm/code.ts";
 import type { Check, CheckOptions } from "./checks.ts";
 import { constant, isBoolean, registerOf } from "./fold.ts";
+import { isNarrow, isSmall } from "./narrow.ts";
 import type { Instructions } from "./instructions.ts";
 import type { Block } from "./region.ts";
 import type { Shape } from "./shapes.ts";
@@ -51,6 +52,9 @@ export interface Surroundings {
 }
 
 const GRANULE_SHIFT = 4;
+const COMPARISONS: ReadonlySet<string> = new Set(
+  ["eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u"].map((name) => `i64.${name}`),
+);
 
 export class InstructionEmitter {
   readonly #c: Code;
@@ -59,6 +63,13 @@ export class InstructionEmitter {
   /** Locals of integer and float registers, by number; -1 where the region does not use one. */
   readonly x: Int32Array = new Int32Array(32).fill(-1);
   readonly f: Int32Array = new Int32Array(32).fill(-1);
+  /** i32 locals of integer registers while their values are narrow (narrow.ts), and which are now. */
+  readonly n: Int32Array = new Int32Array(32).fill(-1);
+  narrow = 0;
+  /** The result of the instruction is to be narrow. */
+  #narrowResult = false;
+  /** The i32 local of the instruction's {@link Shape.narrowLoad}. */
+  #loaded = -1;
   /** Locals for the time of one instruction: an i32 and an i64. */
   readonly address: number;
   readonly wide: number;
@@ -67,7 +78,12 @@ export class InstructionEmitter {
   readonly #limit: number;
   readonly #flags: number;
   /** The instruction that is emitted, and what stands for its locals. */
-  readonly bindings: { code: Instructions; index: number; bound: (Expr | undefined)[]; locals: (number | undefined)[] };
+  readonly bindings: {
+    readonly code: Instructions;
+    index: number;
+    readonly bound: (Expr | undefined)[];
+    readonly locals: (number | undefined)[];
+  };
   #site: Label | undefined;
   #siteValue = 0n;
 
@@ -94,7 +110,11 @@ export class InstructionEmitter {
     this.#flags = flags ? c.local("i32") : -1;
     this.address = c.local("i32");
     this.wide = c.local("i64");
-    for (let register = 1; register < 32; register++) if (((usedX >>> register) & 1) !== 0) this.x[register] = c.local("i64");
+    for (let register = 1; register < 32; register++) {
+      if (((usedX >>> register) & 1) === 0) continue;
+      this.x[register] = c.local("i64");
+      this.n[register] = c.local("i32");
+    }
     for (let register = 0; register < 32; register++) if (((usedF >>> register) & 1) !== 0) this.f[register] = c.local("f64");
     this.bindings = { code, index: 0, bound: [], locals: [] };
   }
@@ -134,6 +154,30 @@ export class InstructionEmitter {
     c.drop();
   }
 
+  // ---- registers
+  /** Pushes a register. */
+  pushX(register: number): void {
+    if (((this.narrow >>> register) & 1) === 0) return this.#c.get(this.x[register]!);
+    this.#c.get(this.n[register]!);
+    this.#c.op("i64.extend_i32_s");
+  }
+  /** Pushes the low half of a register. */
+  #pushLow(register: number): void {
+    if (((this.narrow >>> register) & 1) !== 0) return this.#c.get(this.n[register]!);
+    this.#c.get(this.x[register]!);
+    this.#c.op("i32.wrap_i64");
+  }
+  /** Makes the narrow ones among some registers wide. */
+  widen(registers: number): void {
+    for (let register = 1; register < 32; register++) {
+      if (((registers & this.narrow) >>> register) & 1) {
+        this.pushX(register);
+        this.#c.set(this.x[register]!);
+      }
+    }
+    this.narrow &= ~registers;
+  }
+
   // ---- instructions
   /** Starts an instruction; {@link finish} gives its locals back. */
   begin(index: number): void {
@@ -141,20 +185,69 @@ export class InstructionEmitter {
     b.index = index;
     b.bound.length = 0;
     b.locals.length = 0;
+    this.#loaded = -1;
   }
   finish(index: number): void {
     const { locals } = this.bindings;
     const types = this.#code.shape(index).locals;
     for (let id = 0; id < locals.length; id++) if (locals[id] !== undefined) this.#c.release(types[id]!, locals[id]!);
+    if (this.#loaded >= 0) this.#c.release("i32", this.#loaded);
   }
-  /** A whole instruction that runs on into the next. */
-  instruction(index: number, check: Check | undefined): void {
+  /** A whole instruction that runs on into the next. `narrow`: its result is, and is kept so. */
+  instruction(index: number, check: Check | undefined, narrow: boolean): void {
     const shape = this.#code.shape(index);
     if (shape.pure && this.#code.rd[index] === 0) return;
     this.begin(index);
     if (check !== undefined) this.#check(check);
+    if (shape.result === undefined) this.widen(this.#code.defX[index]!);
+    this.#narrowResult = narrow;
     for (const s of shape.statements) this.statement(s, shape);
+    this.#narrowResult = false;
     this.finish(index);
+  }
+  #isNarrow(e: Expr): boolean {
+    const { index } = this.bindings;
+    const { lets, narrowLoad } = this.#code.shape(index);
+    return e.type === "i64" && isNarrow(this.bindings, e, this.narrow, lets, narrowLoad);
+  }
+  /** Pushes a narrow number as an i32. */
+  #pushNarrow(value: Expr): void {
+    const c = this.#c;
+    const b = this.bindings;
+    const e = this.#resolve(value);
+    const known = constant(b, e);
+    if (known !== undefined) return c.i32(Number(known));
+    if (e.k === "x") return this.#pushLow(this.#register(e.field));
+    if (e.k === "local" && this.#loaded >= 0 && e.id === this.#code.shape(b.index).narrowLoad) return c.get(this.#loaded);
+    if (e.k === "unary" && (e.op === "i64.extend_i32_s" || e.op === "i64.extend_i32_u")) return this.expr(e.a);
+    if (e.k === "unary" && e.op === "i64.extend32_s") return this.#pushWord(e.a);
+    if (e.k === "binary") {
+      switch (e.op) {
+        case "i64.and":
+        case "i64.or":
+        case "i64.xor":
+          if (e.op !== "i64.and" && constant(b, e.b) === 0n) return this.#pushNarrow(e.a);
+          this.#pushWord(e.a);
+          this.#pushWord(e.b);
+          return c.op(e.op.replace("i64", "i32"));
+        case "i64.add":
+          return this.#pushNarrow(constant(b, e.a) === 0n ? e.b : e.a);
+        case "i64.shr_s":
+          this.#pushNarrow(e.a);
+          c.i32(Math.min(31, Number((constant(b, e.b) as bigint) & 63n)));
+          return c.op("i32.shr_s");
+      }
+    }
+    this.expr(e);
+    c.op("i32.wrap_i64");
+  }
+  /** Pushes the low half of an i64. */
+  #pushWord(e: Expr): void {
+    const known = constant(this.bindings, e);
+    if (known !== undefined) return this.#c.i32(Number(BigInt.asIntN(32, known as bigint)));
+    if (this.#isNarrow(e)) return this.#pushNarrow(e);
+    this.expr(e);
+    this.#c.op("i32.wrap_i64");
   }
   #local(id: number): number {
     const { locals, index } = this.bindings;
@@ -173,7 +266,7 @@ export class InstructionEmitter {
       case "const":
         return c[e.type as "f32" | "f64"](Number(e.value));
       case "x":
-        return c.get(this.x[this.#register(e.field)]!);
+        return this.pushX(this.#register(e.field));
       case "f":
         c.get(this.f[this.#register(e.field)]!);
         return c.op("i64.reinterpret_f64");
@@ -197,6 +290,10 @@ export class InstructionEmitter {
       case "local": {
         const bound = this.bindings.bound[e.id];
         if (bound !== undefined) return this.expr(bound);
+        if (this.#loaded >= 0 && e.id === this.#code.shape(this.bindings.index).narrowLoad) {
+          c.get(this.#loaded);
+          return c.op("i64.extend_i32_s");
+        }
         return c.get(this.#local(e.id));
       }
       case "state":
@@ -223,6 +320,11 @@ export class InstructionEmitter {
       const a = this.#resolve(e.a);
       if (a.k === "f") return c.get(this.f[this.#register(a.field)]!);
     }
+    if (e.op === "i32.wrap_i64") return this.#pushWord(e.a);
+    if (e.op === "i64.eqz" && this.#isNarrow(e.a)) {
+      this.#pushNarrow(e.a);
+      return c.op("i32.eqz");
+    }
     this.expr(e.a);
     c.op(e.op);
   }
@@ -237,10 +339,21 @@ export class InstructionEmitter {
       if (constant(b, e.b) === 0n) return this.expr(e.a);
     }
     if ((e.op === "i64.eq" || e.op === "i64.ne") && constant(b, e.b) === 0n) {
-      this.expr(e.a);
-      this.#c.op("i64.eqz");
+      if (this.#isNarrow(e.a)) {
+        this.#pushNarrow(e.a);
+        this.#c.op("i32.eqz");
+      } else {
+        this.expr(e.a);
+        this.#c.op("i64.eqz");
+      }
       if (e.op === "i64.ne") this.#c.op("i32.eqz");
       return;
+    }
+    // Sign extension keeps the order of unsigned numbers too.
+    if (COMPARISONS.has(e.op) && this.#isNarrow(e.a) && this.#isNarrow(e.b)) {
+      this.#pushNarrow(e.a);
+      this.#pushNarrow(e.b);
+      return this.#c.op(e.op.replace("i64", "i32"));
     }
     this.expr(e.a);
     this.expr(e.b);
@@ -272,7 +385,13 @@ export class InstructionEmitter {
       case "setX": {
         const register = this.#register(s.field);
         if (register === 0) return;
+        if (this.#narrowResult) {
+          this.#pushNarrow(s.value);
+          this.narrow |= 1 << register;
+          return c.set(this.n[register]!);
+        }
         this.expr(s.value);
+        this.narrow &= ~(1 << register);
         return c.set(this.x[register]!);
       }
       case "setF": {
@@ -295,6 +414,12 @@ export class InstructionEmitter {
       case "load":
         if (shape?.access === undefined) this.#checkedAlone(s.address, s.size, s.aligned, s.forStore);
         else this.#accessAddress(shape.access.imm);
+        if (shape !== undefined && shape.narrowLoad === s.id) {
+          c.memory(s.size === 4 ? "i32.load" : `i32.load${s.size * 8}_u`, this.#offset(shape));
+          if (s.signed && s.size < 4) c.op(`i32.extend${s.size * 8}_s`);
+          this.#loaded = c.local("i32");
+          return c.set(this.#loaded);
+        }
         c.memory(s.size === 8 ? "i64.load" : `i64.load${s.size * 8}_u`, this.#offset(shape));
         // V8 13 loads twice where an extension takes the load in.
         if (s.signed && s.size < 8) c.op(`i64.extend${s.size * 8}_s`);
@@ -302,6 +427,10 @@ export class InstructionEmitter {
       case "store":
         if (shape?.access === undefined) this.#checkedAlone(s.address, s.size, s.aligned, true);
         else this.#accessAddress(shape.access.imm);
+        if (s.size < 8 && this.#isNarrow(s.value)) {
+          this.#pushNarrow(s.value);
+          return c.memory(s.size === 4 ? "i32.store" : `i32.store${s.size * 8}`, this.#offset(shape));
+        }
         this.expr(s.value);
         return c.memory(s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`, this.#offset(shape));
       case "if": {
@@ -367,8 +496,7 @@ export class InstructionEmitter {
   /** Pushes what {@link #offset} is added to: rs1, which is known to be inside DDC, as an absolute address, with a negative immediate. */
   #accessAddress(imm: boolean): void {
     const c = this.#c;
-    c.get(this.x[this.#register("rs1")]!);
-    c.op("i32.wrap_i64");
+    this.#pushLow(this.#register("rs1"));
     if (this.#s.place !== undefined) return;
     const offset = imm ? this.#code.imm[this.bindings.index]! : 0;
     if (offset < 0) {
@@ -396,7 +524,7 @@ export class InstructionEmitter {
   /** Pushes the sum of a register and a constant. */
   #sum(register: number, amount: number): void {
     const c = this.#c;
-    c.get(this.x[register]!);
+    this.pushX(register);
     if (amount === 0) return;
     c.i64(amount);
     c.op("i64.add");
@@ -416,8 +544,7 @@ export class InstructionEmitter {
     if (testPages && exact) this.#exactPage(register, pages.from, pages.to - pages.from, pages.store);
     else if (testPages) {
       this.leaveIf(() => {
-        c.get(this.x[register]!);
-        c.op("i32.wrap_i64");
+        this.#pushLow(register);
         if (this.#base >= 0) this.#addBase();
         if (pages.from !== 0) {
           c.i32(pages.from);
@@ -430,8 +557,7 @@ export class InstructionEmitter {
   /** The access of `length` bytes at a register + `from`, of at most 8. What its page's neighbour is like matters only if it gets there. */
   #exactPage(register: number, from: number, length: number, store: boolean): void {
     const c = this.#c;
-    c.get(this.x[register]!);
-    c.op("i32.wrap_i64");
+    this.#pushLow(register);
     this.#addBase();
     c.i32(from);
     c.op("i32.add");

@@ -6,6 +6,7 @@ import { InstructionEmitter, type Surroundings } from "./emit-instruction.ts";
 import { constant } from "./fold.ts";
 import { order } from "./graph.ts";
 import type { Instructions } from "./instructions.ts";
+import { NarrowPlan } from "./narrow.ts";
 import { analyse, checksFuel, mostFuel } from "./liveness.ts";
 import { End, target, type Block, type Edge, type Region } from "./region.ts";
 import { Kind } from "./shapes.ts";
@@ -66,6 +67,7 @@ class RegionEmitter {
     this.#everyEdge = mostFuel(this.#order) > UNCHECKED;
     this.#plan = new CheckPlan(code, this.#order, surroundings.checks);
     analyse(code, this.#order, { leaves: (block, position) => this.#leaves(block, position), everyEdge: this.#everyEdge });
+    new NarrowPlan(code, this.#order);
     this.#i = new InstructionEmitter(this.#c, code, this.#order, surroundings);
     this.#next = this.#c.local("i32");
     this.#label = this.#c.local("i32");
@@ -111,7 +113,7 @@ class RegionEmitter {
     for (let register = 1; register < 32; register++) {
       if (((x >>> register) & 1) === 0) continue;
       c.i32(0);
-      c.get(this.#i.x[register]!);
+      this.#i.pushX(register);
       c.memory("i64.store", ACTIVE_HART + X + 8 * register);
     }
     for (let register = 0; register < 32; register++) {
@@ -164,6 +166,10 @@ class RegionEmitter {
   #body(block: Block, pending: number): void {
     const c = this.#c;
     const { ins } = block;
+    this.#i.narrow = block.narrowIn;
+    this.#i.widen(block.narrowIn & ~block.narrowStart & block.liveX);
+    this.#i.narrow = block.narrowStart;
+    const narrow: number[] = [];
     const sites: number[] = [];
     for (let position = 0; position <= ins.length; position++) if (this.#leaves(block, position)) sites.push(position);
     const labels: Label[] = [];
@@ -178,13 +184,15 @@ class RegionEmitter {
       this.#i.site(undefined, 0n);
       if (sites[site] === position) {
         // The innermost block is that of the last site.
+        narrow.push(this.#i.narrow);
         this.#i.site(labels[site++], siteValue(pending + position, this.#code.pc[index]!));
       }
-      if (position < ins.length) this.#i.instruction(index, this.#plan.at(block, position));
+      if (position < ins.length) this.#i.instruction(index, this.#plan.at(block, position), block.narrowDefs[position] === 1);
       else if (this.#throughRegister(block)) this.#indirectTarget(index);
     }
     if (after === undefined) return;
     c.br(after);
+    const left = this.#i.narrow;
     let dirtyX = block.dirtyX;
     let dirtyF = block.dirtyF;
     const before: [x: number, f: number][] = [];
@@ -198,6 +206,10 @@ class RegionEmitter {
       c.end();
       const [x, f] = before[at]!;
       const [earlierX, earlierF] = at === 0 ? [0, 0] : before[at - 1]!;
+      // From here on all are wide: what is narrow at an earlier site too becomes so there.
+      this.#i.narrow = narrow[at]! & x;
+      this.#i.widen(at === 0 ? -1 : ~(narrow[at - 1]! & earlierX));
+      this.#i.narrow = 0;
       this.#spill(x & ~earlierX, f & ~earlierF);
     }
     c.set(this.#i.wide);
@@ -218,6 +230,7 @@ class RegionEmitter {
     c.op("i32.wrap_i64");
     c.return();
     c.end();
+    this.#i.narrow = left;
   }
 
   // ---- ends of blocks
@@ -260,6 +273,8 @@ class RegionEmitter {
       c.i32(edge.pc | 0);
       return c.return();
     }
+    const wide = this.#i.narrow & ~to.narrowIn & to.liveX;
+    if (wide !== 0) this.#i.widen(wide);
     if (edge.via !== undefined) {
       c.i32(edge.via.edges.findIndex((entry) => entry.to === edge.to));
       c.set(this.#label);
@@ -329,8 +344,10 @@ class RegionEmitter {
         c.get(COUNTER);
         c.i32((code.pc[last]! + 1) | 0);
         return c.return();
-      case End.Dispatch:
+      case End.Dispatch: {
+        const { narrow } = this.#i;
         block.edges.forEach((edge, number) => {
+          this.#i.narrow = narrow;
           const more = number < block.edges.length - 1;
           if (more) {
             c.get(this.#label);
@@ -341,6 +358,7 @@ class RegionEmitter {
           this.#edge(block, edge, 0);
           if (more) c.end();
         });
+      }
     }
   }
   /** Returns to the pc in #next. */
@@ -360,6 +378,7 @@ class RegionEmitter {
     if (this.#code.rd[last] === 0) return;
     this.#c.i64(this.#code.next(last));
     this.#c.set(this.#i.x[this.#code.rd[last]!]!);
+    this.#i.narrow &= ~(1 << this.#code.rd[last]!);
   }
   /** Evaluates the target of a jump through a register; leaves where PCC does not allow it. */
   #indirectTarget(index: number): void {
@@ -404,8 +423,10 @@ class RegionEmitter {
     if (known !== undefined) return known === 0 ? this.#edge(block, other!, pending) : this.#edge(block, taken, passing);
     this.#i.expr(statement.cond);
     c.if();
+    const { narrow } = this.#i;
     this.#edge(block, taken, passing);
     c.else();
+    this.#i.narrow = narrow;
     this.#edge(block, other!, pending);
     c.end();
     c.unreachable();
@@ -417,20 +438,23 @@ class RegionEmitter {
     const condition = c.local("i32");
     c.set(condition);
     const registers = [...new Set(hammock.map((index) => 31 - Math.clz32(this.#code.defX[index]!)))];
+    const isNarrow = (register: number): boolean => ((block.narrowHammock >>> register) & 1) !== 0;
+    const local = (register: number): number => (isNarrow(register) ? this.#i.n : this.#i.x)[register]!;
+    for (const register of registers) if (!isNarrow(register)) this.#i.widen(1 << register);
     const old = registers.map((register) => {
-      const local = c.local("i64");
-      c.get(this.#i.x[register]!);
-      c.set(local);
-      return local;
+      const kept = c.local(isNarrow(register) ? "i32" : "i64");
+      c.get(local(register));
+      c.set(kept);
+      return kept;
     });
-    for (const index of hammock) this.#i.instruction(index, undefined);
+    for (const index of hammock) this.#i.instruction(index, undefined, isNarrow(this.#code.rd[index]!));
     registers.forEach((register, at) => {
       c.get(old[at]!);
-      c.get(this.#i.x[register]!);
+      c.get(local(register));
       c.get(condition);
       c.select();
-      c.set(this.#i.x[register]!);
-      c.release("i64", old[at]!);
+      c.set(local(register));
+      c.release(isNarrow(register) ? "i32" : "i64", old[at]!);
     });
     c.get(COUNTER);
     c.i64(pending);
@@ -502,6 +526,7 @@ class RegionEmitter {
     }
     this.#i.loadFlags();
     this.#load(to.liveX & touchesX, to.liveF & touchesF);
+    this.#i.narrow &= ~touchesX;
     this.#edge(block, back, 0);
   }
 }

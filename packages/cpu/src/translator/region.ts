@@ -66,6 +66,11 @@ export class Block {
   /** What a call at its end may read or write: all unless more is known. */
   touchesX = -1;
   touchesF = -1;
+  /** Registers that hold narrow numbers: on the edges to it, in it at the start, and among its hammock's results; and which of its instructions have narrow results. */
+  narrowIn = 0;
+  narrowStart = 0;
+  narrowHammock = 0;
+  narrowDefs: Uint8Array = new Uint8Array(0);
   /** Written by its instructions. */
   writesX = 0;
   writesF = 0;

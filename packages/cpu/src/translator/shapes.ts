@@ -61,6 +61,12 @@ export interface Shape {
   readonly sum: boolean;
   /** Nothing is read after a register was written: locals that stand for registers stay right. */
   readonly writesLast: boolean;
+  /** What the only write of an integer register writes; undefined if there are several, or a condition. */
+  readonly result: Expr | undefined;
+  /** What locals that are never assigned again stand for, by id. */
+  readonly lets: readonly (Expr | undefined)[];
+  /** Id of the local that a planned access loads a sign-extended 32-bit number to; -1 if there is none. */
+  readonly narrowLoad: number;
   /** Only integer arithmetic without effects: may be done and its result thrown away. */
   readonly pure: boolean;
 }
@@ -91,6 +97,34 @@ function writesLast(statements: readonly Stmt[], followed: boolean): boolean {
     if (s.k === "setX" || s.k === "setF") return !more;
     return s.k !== "if" || (writesLast(s.then, more) && writesLast(s.else, more));
   });
+}
+
+/** What narrow.ts has to know. */
+function narrowParts(
+  statements: readonly Stmt[],
+  accesses: readonly (Access | undefined)[],
+  assigned: ReadonlySet<number>,
+): Pick<Shape, "access" | "result" | "lets" | "narrowLoad"> {
+  const access = accesses.length === 1 ? accesses[0] : undefined;
+  const lets: (Expr | undefined)[] = [];
+  const results: (Expr | undefined)[] = [];
+  let narrowLoad = -1;
+  const nested = (list: readonly Stmt[]): void => {
+    for (const s of list) {
+      if (s.k === "setX") results.push(undefined);
+      else if (s.k === "if") {
+        nested(s.then);
+        nested(s.else);
+      }
+    }
+  };
+  for (const s of statements) {
+    if (s.k === "let" && !assigned.has(s.id)) lets[s.id] = s.value;
+    else if (s.k === "setX") results.push(s.value);
+    else if (s.k === "load" && access !== undefined && s.size < 8 && (s.signed || s.size < 4)) narrowLoad = s.id;
+    else if (s.k === "if") nested([s]);
+  }
+  return { access, lets, narrowLoad, result: results.length === 1 ? results[0] : undefined };
 }
 
 /** TypeError when a clause uses a field as an integer and as a float register. */
@@ -180,6 +214,7 @@ function shapeOf(clause: Clause): Shape {
   const csr = calls.some(({ name }) => name === "csrRead")
     ? { always: semantics.statements.some((s) => s.k === "call" && s.fn === "csrWrite") }
     : undefined;
+  const { access, ...narrow } = narrowParts(semantics.statements, accesses, assigned);
   const result = onlyResult(semantics.statements);
   const sum = result?.k === "binary" && result.op === "i64.add" && isX(result.a, "rs1") ? result.b : undefined;
   return {
@@ -194,7 +229,8 @@ function shapeOf(clause: Clause): Shape {
     readsF,
     writesX,
     writesF,
-    access: accesses.length === 1 ? accesses[0] : undefined,
+    access,
+    ...narrow,
     mayLeave,
     readsFlags: readsFlags || csr !== undefined,
     csr,

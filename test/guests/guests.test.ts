@@ -49,6 +49,20 @@ describe.skipIf(reason !== null)("guest programs", () => {
     expect(result.status).toBe(0);
   });
 
+  test("memory that is used up: ENOMEM where it can be foreseen, else the largest process is killed and the log says so", async () => {
+    const { status, stdout, stderr } = await cvm(["run", "--rm", "-m", "64m", "guests", "/reservations", "hog"], { timeoutMs: 100_000 });
+    expect(stdout.trimEnd().split("\n")).toEqual([
+      "more than the limit: Cannot allocate memory",
+      "without reserve: mapped",
+      "a child that uses it all: signal 9",
+      "pieces until there is no memory: right, Cannot allocate memory",
+      "fork: Cannot allocate memory",
+      "sbrk: Cannot allocate memory",
+    ]);
+    expect(status).toBe(7);
+    expect(stderr).toMatch(/^out of memory: killed process 2 \(reservations\), which uses 6\d{4} KiB of 65536 KiB$/mu);
+  });
+
   test("asking for the time makes no system call", async () => {
     const kinds: readonly (readonly string[])[] = [
       ["guests", "/vdso"],

@@ -208,6 +208,8 @@ export interface HartPort {
   readonly trapCause: number;
   /** mtval of the last {@link Exit.Trap}, exact up to 2^53. */
   readonly trapValue: number;
+  /** Absolute address of the load or store that a capability refused, whose trap value names only the register and the check. Right after the run; exact up to 2^53. */
+  readonly trapAddress: number;
   /** pc as an offset from PCC's base (with relocation) or absolute (without). */
   pc: number;
   /** Integer register as a signed 64-bit value in a number (exact up to 2^53). 0 … 31. No BigInt is made. */
@@ -227,8 +229,8 @@ export interface HartPort {
   ddc: Capability;
   /** Program-counter capability; its address is not used by setters: set {@link pc} after it. */
   pcc: Capability;
-  /** DDC and PCC as numbers, without allocation: what the gate asks at each system call. A caller without it reads {@link ddc} and {@link pcc}. */
-  readAuthority?(into: Authority): void;
+  /** DDC and PCC as numbers, without allocation: what the gate asks at each system call. */
+  readAuthority(into: Authority): void;
   /** Integer and float registers and pc as bytes (see {@link REGISTER_FILE_BYTES}); capability metadata is not in it. */
   saveRegisters(): Uint8Array;
   /** The inverse; drops capability metadata of all 31 registers. RangeError on another length. */

@@ -231,8 +231,11 @@ export interface HostCalls {
   grow(process: ProcessId, bytes: number): Awaitable<number>;
   /** How many bytes of memory each process uses: pages that hold something, or that it stored to (counted in blocks of 64 KiB). */
   usage(): Awaitable<readonly (readonly [process: ProcessId, bytes: number])[]>;
-  /** Copies `thread`'s process (mapped pages, protections) into a new region; the new thread has the same registers with a0 = 0 and pc after the ecall, and starts only with {@link start}. */
-  fork(thread: ThreadId, childThread: ThreadId): Awaitable<ProcessId>;
+  /**
+   * Copies `thread`'s process (mapped pages, protections), at least the first `bytes` of it, into a new region of that size; the new thread has the same
+   * registers with a0 = 0 and pc after the ecall, and starts only with {@link start}.
+   */
+  fork(thread: ThreadId, childThread: ThreadId, bytes: number): Awaitable<ProcessId>;
   /** Lets a forked child run. */
   start(thread: ThreadId): void;
   /** Carries out operations outside of a reply. 0 or -EFAULT/-EINVAL. */
@@ -280,6 +283,8 @@ export interface Fault {
   /** mcause and mtval; an address as an offset in the region. */
   readonly cause: number;
   readonly value: number;
+  /** What a load or store was to, as an offset; also where DDC's bounds refused it, and {@link value} does not say. */
+  readonly address: number;
   readonly pc: number;
   readonly registers: Uint8Array;
   /** Text of the full report, printed when the fault ends the process. */

@@ -1,6 +1,6 @@
 import { capability as c } from "@cvm/cpu";
 import type { Authority, Capability, HartPort } from "@cvm/cpu/abi";
-import { OTYPE_MAX, OTYPE_UNSEALED, Perm } from "@cvm/cpu/abi";
+import { OTYPE_MAX, Perm } from "@cvm/cpu/abi";
 import { MonitorError } from "./errors.ts";
 import type { Region } from "./regions.ts";
 
@@ -37,8 +37,9 @@ export function sealWith(authority: Capability, region: Region, code: boolean): 
 }
 
 /**
- * What a capability into `from` becomes in a copy of that region at another base, which is as long or longer and aligned for that, so that
- * bounds stay exact. One to all of the region is one to all of the other. One that points elsewhere stays as it is, an integer too.
+ * What a capability into `from` becomes in a copy of that region at another base, whose alignment keeps its bounds exact. One to all of the region
+ * is one to all of the other, however long that is; one to what the other does not have is none. One that points elsewhere stays as it is, an
+ * integer too.
  */
 export function rebase(capability: Capability, from: Region, to: Region): Capability {
   const { base, top } = capability;
@@ -46,7 +47,8 @@ export function rebase(capability: Capability, from: Region, to: Region): Capabi
   if (!capability.tag || base < first || top > end) return capability;
   const delta = BigInt(to.base) - first;
   const longer = base === first && top === end ? BigInt(to.length - from.length) : 0n;
-  return { ...capability, address: BigInt.asUintN(64, capability.address + delta), base: base + delta, top: top + delta + longer };
+  const moved = { ...capability, address: BigInt.asUintN(64, capability.address + delta), base: base + delta, top: top + delta + longer };
+  return moved.top > BigInt(to.base + to.length) ? { ...capability, tag: false } : moved;
 }
 
 /** {@link rebase} of all that a hart holds. */
@@ -109,19 +111,4 @@ export class CapabilityTable {
 /** An {@link Authority} to fill in. */
 export function emptyAuthority(): Authority {
   return { ddcAddress: 0, ddcBase: 0, loadLength: 0, storeLength: 0, pccBase: 0 };
-}
-
-/** What the hart's own DDC and PCC allow right now. */
-export function readAuthority(hart: HartPort, into: Authority): void {
-  if (hart.readAuthority !== undefined) {
-    hart.readAuthority(into);
-    return;
-  }
-  const { ddc, pcc } = hart;
-  const length = ddc.tag && ddc.otype === OTYPE_UNSEALED ? Number(ddc.top - ddc.base) : 0;
-  into.ddcAddress = Number(BigInt.asIntN(64, ddc.address));
-  into.ddcBase = Number(ddc.base);
-  into.loadLength = (ddc.perms & Perm.Load) === 0 ? 0 : length;
-  into.storeLength = (ddc.perms & Perm.Store) === 0 ? 0 : length;
-  into.pccBase = Number(pcc.base);
 }

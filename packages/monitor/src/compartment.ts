@@ -8,6 +8,7 @@ import type { CompiledSyscall } from "./declarations.ts";
 import type { Pages } from "./pages.ts";
 import { Process, Thread, ThreadState } from "./process.ts";
 import type { RegionAllocator } from "./regions.ts";
+import { regionShape } from "./regions.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Account } from "./scheduler.ts";
 
@@ -89,15 +90,17 @@ export class Compartment {
     return process;
   }
 
-  /** A copy of `parent`'s memory in a region of its own; null when there is no room. */
-  forkProcess(parent: Process): Process | null {
-    const { base, length } = parent.region;
+  /** A copy of the first `bytes` or more of `parent`'s memory in a region of its own; null when there is no room, or what it shares lies behind. */
+  forkProcess(parent: Process, bytes: number): Process | null {
+    const { base } = parent.region;
     const { pages, sharing } = this.host;
-    if (this.charged + parent.charged > this.budget.memory) return null;
+    const { length } = regionShape(Math.min(bytes, parent.region.length));
+    const charge = pages.used(base, length);
+    if (this.charged + charge > this.budget.memory || parent.shared.pieces.some(({ end }) => end > base + length)) return null;
     const child = this.createProcess(length);
     if (child === null) return null;
     sharing.fork(parent.shared, child.shared, child.region.base - base, () => pages.duplicate(base, child.region.base, length));
-    child.charge(parent.charged);
+    child.charge(charge);
     return child;
   }
 

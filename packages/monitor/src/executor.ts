@@ -105,6 +105,7 @@ export class Executor {
       thread: thread.id,
       cause: trap.cause,
       value: report.value,
+      address: report.address,
       pc: hart.pc,
       registers: hart.saveRegisters(),
       report: report.text,

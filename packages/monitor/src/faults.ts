@@ -32,6 +32,8 @@ export interface FaultReport {
   readonly causeName: string;
   /** mtval: an address as an offset in the region (0 outside of it), or for a capability fault its code and register. */
   readonly value: number;
+  /** What the access was to, as an offset in the region: {@link value}, but for loads and stores that DDC refuses. */
+  readonly address: number;
   /** Of a capability fault: which check failed, on which register. */
   readonly check: string | null;
   readonly register: string | null;
@@ -88,6 +90,7 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
       disassembly = null;
     }
   }
+  let address = value;
   let check: string | null = null;
   let register: string | null = null;
   let faulted: Capability | null = null;
@@ -95,6 +98,7 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
     const number = Math.floor(value / 32) % 64;
     check = capCheckName(value % 32);
     register = capRegisterName(number);
+    if (number === CapReg.Ddc) address = Number(BigInt.asUintN(64, BigInt(hart.trapAddress) - BigInt(process.region.base)));
     faulted = number === CapReg.Pcc ? hart.pcc : number === CapReg.Ddc ? hart.ddc : number < 32 ? hart.getCapability(number) : null;
   }
   const registers = intNames.map((_, i) => (i === 0 ? 0n : BigInt.asUintN(64, hart.getX(i))));
@@ -108,6 +112,7 @@ export function reportFault(compartment: Compartment, thread: Thread, disassembl
     cause,
     causeName: cause === OUT_OF_MEMORY ? "the memory of the cVM is used up" : trapName(cause),
     value,
+    address,
     check,
     register,
     capability: faulted,
@@ -124,7 +129,8 @@ function textOf(report: Omit<FaultReport, "text">, hart: HartPort): string {
   const word = instruction === null ? "not readable" : `${hex(instruction)}${disassembly === null ? "" : `  ${disassembly}`}`;
   lines.push(`  pc           ${hex(report.pc)}`, `  instruction  ${word}`);
   if (capability !== null) lines.push(`  ${register!.padEnd(11)}  ${c.format(capability)}`);
-  else if (cause !== Cause.IllegalInstruction && cause !== Cause.Breakpoint) lines.push(`  address      ${hex(report.value)}`);
+  if (report.address !== report.value || (capability === null && cause !== Cause.IllegalInstruction && cause !== Cause.Breakpoint))
+    lines.push(`  address      ${hex(report.address)}`);
   if (register !== "DDC") lines.push(`  DDC          ${c.format(hart.ddc)}`);
   if (register !== "PCC") lines.push(`  PCC          ${c.format(hart.pcc)}`);
   for (const line of dumpGeneralRegisters(hart)) lines.push(`  ${line}`);

@@ -1,7 +1,7 @@
 import type { Authority, MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
 import { Limits } from "./abi.ts";
-import { emptyAuthority, readAuthority } from "./authority.ts";
+import { emptyAuthority } from "./authority.ts";
 import { Errno } from "./errors.ts";
 import type { Thread } from "./process.ts";
 import { decodeText } from "./text.ts";
@@ -26,7 +26,7 @@ export class GuestMemory {
   /** Takes the authority of a thread's hart as it is now. */
   enter(thread: Thread): void {
     this.entered = thread;
-    readAuthority(thread.hart, this.#authority);
+    thread.hart.readAuthority(this.#authority);
   }
 
   /** True when the code that runs lies in [base, base + length). */

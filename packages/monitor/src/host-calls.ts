@@ -62,10 +62,10 @@ export function createHostCalls(
       return Array.from(compartment.processes.values(), ({ id, charged }) => [id, charged] as const);
     },
 
-    fork(id, childId) {
+    fork(id, childId, bytes) {
       const parent = compartment.threads.get(id);
-      if (parent === undefined || !isHandle(childId) || compartment.threads.has(childId)) {
-        compartment.refuse("fork: no such thread, or the child's number is taken");
+      if (parent === undefined || !isHandle(childId) || compartment.threads.has(childId) || !isInteger(bytes, 1)) {
+        compartment.refuse("fork: no such thread, the child's number is taken, or not a size");
         return -Errno.EINVAL;
       }
       if (parent.state === ThreadState.Running || compartment.threads.size >= Limits.threads) return -Errno.ENOMEM;
@@ -75,7 +75,7 @@ export function createHostCalls(
       } catch {
         return -Errno.ENOMEM;
       }
-      const process = compartment.forkProcess(parent.process);
+      const process = compartment.forkProcess(parent.process, bytes);
       if (process === null) {
         hart.release();
         return -Errno.ENOMEM;

@@ -6,7 +6,7 @@ import { CALL_CAPABILITY } from "./gate.ts";
 import type { Monitor } from "./monitor.ts";
 import { createMonitor } from "./monitor.ts";
 import type { Toy, ToyCall, ToyConfig } from "./test-support/toy.ts";
-import { CODE, DATA, registerOf, registers, smallMachine, STACK, toyCvm } from "./test-support/toy.ts";
+import { CODE, DATA, REGION, registerOf, registers, smallMachine, STACK, toyCvm } from "./test-support/toy.ts";
 
 const WRITE: ToyCall = {
   name: "write",
@@ -313,7 +313,7 @@ describe("a thread", () => {
           name: "fork",
           number: 500,
           handler: (call, toy) => {
-            const child = toy.host.fork(call.thread, 2) as number;
+            const child = toy.host.fork(call.thread, 2, REGION) as number;
             if (child > 0) toy.host.start(2);
             return child;
           },

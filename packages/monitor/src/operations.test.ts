@@ -188,7 +188,7 @@ describe("carried out:", () => {
     ).toBe(0);
     expect(machine.allows(process.region.base + PAGE_SIZE, 1, Prot.Read)).toBe(false);
     expect(mine.charged).toBe(PAGE_SIZE);
-    const child = mine.forkProcess(process)!;
+    const child = mine.forkProcess(process, process.region.length)!;
     expect(apply({ op: "protect", process: child.id, address: PAGE_SIZE, length: PAGE_SIZE, prot: Prot.Read })).toBe(0);
     expect(machine.readU8(child.region.base + PAGE_SIZE)).toBe(9);
   });
@@ -312,7 +312,7 @@ describe("pages that were not used before", () => {
 
   test("a child has none of them either, and counts what its parent used", () => {
     expect(apply(map(BLOCK, 2 * BLOCK), { op: "write", process: 1, address: BLOCK, bytes: new Uint8Array([5]) })).toBe(0);
-    const child = mine.forkProcess(process)!;
+    const child = mine.forkProcess(process, process.region.length)!;
     expect([child.charged, mine.charged]).toEqual([PAGE_SIZE, 2 * PAGE_SIZE]);
     const there = child.region.base + BLOCK;
     expect([machine.readU8(there), machine.allows(there, 1, RW), machine.allows(there + PAGE_SIZE, 1, Prot.Write)]).toEqual([
@@ -321,8 +321,31 @@ describe("pages that were not used before", () => {
       false,
     ]);
     process.charge((256 << 10) - 2 * PAGE_SIZE);
-    expect(mine.forkProcess(process)).toBeNull();
+    expect(mine.forkProcess(process, process.region.length)).toBeNull();
   });
+});
+
+test("a child has as much of its parent's region as is asked for", () => {
+  expect(
+    apply(
+      map(PAGE_SIZE, PAGE_SIZE, RW, { bytes: new Uint8Array([1]) }),
+      map(64 * PAGE_SIZE, PAGE_SIZE, RW, { bytes: new Uint8Array([2]) }),
+    ),
+  ).toBe(0);
+  const child = mine.forkProcess(process, 4 * PAGE_SIZE)!;
+  expect([child.region.length, child.charged, machine.readU8(child.region.base + PAGE_SIZE)]).toEqual([4 * PAGE_SIZE, PAGE_SIZE, 1]);
+  // A capability to what the child does not have is none there.
+  expect(apply({ op: "thread", process: 1, thread: 1, registers })).toBe(0);
+  const parent = mine.threads.get(1)!;
+  const at = process.ddc.base + BigInt(64 * PAGE_SIZE);
+  parent.hart.setCapability(5, { ...process.ddc, address: at, base: at, top: at + 16n });
+  const hart = machine.createHart();
+  mine.copyRegisters(parent, child, hart);
+  expect([hart.getCapability(5).tag, hart.ddc.top]).toEqual([false, child.ddc.top]);
+  // What is shared cannot be left behind: changes of others would come to where the child has no memory.
+  expect(apply({ op: "share", process: 1, address: 64 * PAGE_SIZE, length: PAGE_SIZE, object: 1, offset: 0 })).toBe(0);
+  expect(mine.forkProcess(process, 4 * PAGE_SIZE)).toBeNull();
+  expect(mine.forkProcess(process, 65 * PAGE_SIZE)).not.toBeNull();
 });
 
 describe("a region that grows", () => {
@@ -393,7 +416,7 @@ describe("a region that grows", () => {
   test("keeps what it shows of shared memory", () => {
     start();
     expect(apply({ op: "share", process: 1, address: PAGE_SIZE, length: PAGE_SIZE, object: 4, offset: 0 })).toBe(0);
-    const child = mine.forkProcess(process)!;
+    const child = mine.forkProcess(process, process.region.length)!;
     expect(mine.growProcess(process, 2 << 20)).toBe(true);
     expect(apply({ op: "write", process: 1, address: PAGE_SIZE, bytes: new Uint8Array([9]) })).toBe(0);
     host.sharing.enter(child.shared);

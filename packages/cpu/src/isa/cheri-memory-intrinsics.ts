@@ -40,7 +40,7 @@ class Checker {
     const address = this.state.address(hart, register, authority, offset);
     const code = violation(authority, address, request);
     if (code !== CapCause.None) {
-      this.context.trap(hart, Cause.Cheri, (register << 5) | code);
+      this.context.trap(hart, Cause.Cheri, (register << 5) | code, address);
       return FAILED;
     }
     if (address % BigInt(request.alignment) !== 0n) {

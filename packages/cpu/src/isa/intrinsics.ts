@@ -42,9 +42,9 @@ export interface IntrinsicContext {
   interrupted(hart: number): boolean;
   /**
    * Raises a synchronous exception for the hart whose state block is at `hart`: recorded there, taken when the intrinsic
-   * returns (its result is ignored). Call it at most once and return right after.
+   * returns (its result is ignored). Call it at most once and return right after. `address`: what the access was to, where `value` is not that.
    */
-  trap(hart: number, cause: number, value: number | bigint): void;
+  trap(hart: number, cause: number, value: number | bigint, address?: bigint): void;
   /** Sets DDC and what is derived from it. The clause's call needs `changesPc`. */
   setDdc(hart: number, cap: Raw): void;
   /**

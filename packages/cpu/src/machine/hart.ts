@@ -151,6 +151,9 @@ export class Hart implements HartPort {
   get trapValue(): number {
     return this.#unsigned(this.base + State.trapValue);
   }
+  get trapAddress(): number {
+    return Number(this.#machine.trapAddress);
+  }
   get instructions(): number {
     return this.#unsigned(this.base + State.instret);
   }

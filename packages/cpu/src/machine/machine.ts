@@ -60,6 +60,8 @@ export class Machine implements MachinePort {
   /** The intrinsics of this machine by name, each in its fastest form: what generated code imports. */
   readonly intrinsics: Readonly<Record<string, unknown>>;
   instructions = 0;
+  /** See {@link HartPort.trapAddress}, of the hart that ran last. */
+  trapAddress = 0n;
   readonly #options: Required<Omit<MachineOptions, "translations">>;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -109,7 +111,7 @@ export class Machine implements MachinePort {
       privileged: this.#options.privileged,
       hartId: () => this.#active!.id,
       interrupted: (hart) => this.#interrupted(hart),
-      trap: (hart, cause, value) => this.#trap(hart, cause, BigInt(value)),
+      trap: (hart, cause, value, address) => this.#trap(hart, cause, BigInt(value), address),
       setDdc: (hart, cap) => this.setDdc(hart, cap),
       jumpTo: (hart, pcc) => {
         this.setPcc(hart, pcc);
@@ -331,8 +333,9 @@ export class Machine implements MachinePort {
   }
 
   // ---- what generated code asks for
-  #trap(hart: number, cause: number, value: bigint): void {
+  #trap(hart: number, cause: number, value: bigint, address: bigint = value): void {
     const view = this.#view;
+    this.trapAddress = address;
     view.setInt32(hart + State.trapPending, 1, true);
     view.setInt32(hart + State.trapCause, cause, true);
     this.#set64(hart, "trapValue", value);
@@ -405,7 +408,7 @@ export class Machine implements MachinePort {
     const ddc = readScr(this.#view, hart, Scr.Ddc);
     const perms = permsOf(ddc.hi);
     const { base, top } = decodeBounds(ddc.hi, ddc.address);
-    const violation = (cause: number): void => this.#trap(hart, Cause.Cheri, BigInt((CapReg.Ddc << 5) | cause));
+    const violation = (cause: number): void => this.#trap(hart, Cause.Cheri, BigInt((CapReg.Ddc << 5) | cause), address);
     if (!ddc.tag) return violation(CapCause.Tag);
     if (otypeOf(ddc.hi) !== OTYPE_UNSEALED) return violation(CapCause.Seal);
     if (load && (perms & Perm.Load) === 0) return violation(CapCause.PermitLoad);

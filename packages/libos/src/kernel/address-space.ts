@@ -12,15 +12,16 @@ export const LOWEST = 0x10000;
 export const ADDRESSES: number = 2 ** 38;
 const MIB = 1024 * 1024;
 /**
- * Reservations of more than this many bytes are placed apart, behind room for what else a program may map. A program uses such a range from its start
- * on, so that most of it needs no region. The C library reserves this much for a heap of each thread, and keeps an aligned half: apart, it would
- * make the regions of all programs with threads long.
+ * Reservations of at least this many bytes are placed apart, behind room for what else a program may map. A program uses such a range from its start
+ * on, so that most of it needs no region. Smaller ones are not: the C library reserves 128 MiB for a heap of each thread and keeps an
+ * aligned half, and apart that would make the regions of all programs with threads long.
  */
-const LARGE_RESERVATION: number = 128 * MIB;
-/** Most of the room before the first large reservation. */
-const ROOM_MOST: number = 1024 * MIB;
+const LARGE_RESERVATION: number = 256 * MIB;
+/** Room before the first large reservation: as much as the cVM's memory and some more, because heaps of a C library's threads and Go's arenas
+ * are reserved in pieces of 64 MiB that are used from their start on as well. */
+const roomFor = (memory: number): number => Math.min(Math.max(memory, 256 * MIB) + 128 * MIB, 1024 * MIB);
 /** Most bytes that a region grows by in advance. */
-const GROW_MOST: number = 256 * MIB;
+const GROW_MOST: number = 64 * MIB;
 /** Bytes of the stack of a process's first thread; all of it is mapped. */
 export const STACK_BYTES: number = 8 * 1024 * 1024;
 /** Most mappings of one process (vm.max_map_count). */
@@ -156,9 +157,8 @@ export class AddressSpace {
   }
   /** The lowest free range of `length` bytes in the mmap area, or -ENOMEM. `reserve`: it will not be accessed for now. */
   place(length: number, reserve = false): number {
-    const apart = reserve && length > LARGE_RESERVATION;
-    if (apart && this.#far === 0)
-      this.#far = Math.max(this.mmapBase, this.#mappings.at(-1)?.end ?? 0) + Math.min(this.account.limit, ROOM_MOST);
+    const apart = reserve && length >= LARGE_RESERVATION;
+    if (apart && this.#far === 0) this.#far = Math.max(this.mmapBase, this.#mappings.at(-1)?.end ?? 0) + roomFor(this.account.limit);
     let at = apart ? this.#far : this.mmapBase;
     for (let index = this.#first(at); index < this.#mappings.length; index++) {
       const mapping = this.#mappings[index]!;
@@ -449,9 +449,13 @@ export class AddressSpace {
     return next(0);
   }
 
-  /** The same mappings for a forked child, whose region the monitor has copied. */
-  copy(id: ProcessId): AddressSpace {
-    const space = new AddressSpace(id, this.#reach, this.account);
+  /** Bytes of a region that has all that can be accessed. */
+  needed(): number {
+    return Math.min(this.#reach, this.#mappings.findLast(({ populated }) => populated)?.end ?? PAGE);
+  }
+  /** The same mappings for a forked child, whose region of at least `reach` bytes the monitor has copied. */
+  copy(id: ProcessId, reach: number): AddressSpace {
+    const space = new AddressSpace(id, reach, this.account);
     space.#mappings = this.#mappings.map((mapping) => ({ ...mapping }));
     space.#virtual = this.#virtual;
     space.#shared = this.#shared;

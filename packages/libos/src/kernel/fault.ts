@@ -30,7 +30,7 @@ export interface FaultSignal {
   readonly address: number;
 }
 
-export function faultSignal(memory: AddressSpace, { cause, value, pc }: Pick<Fault, "cause" | "value" | "pc">): FaultSignal {
+export function faultSignal(memory: AddressSpace, { cause, value, address, pc }: Omit<Fault, "registers" | "report">): FaultSignal {
   switch (cause) {
     case Cause.Illegal:
       return { signal: Sig.ILL, code: ILL_ILLOPC, address: pc };
@@ -54,7 +54,10 @@ export function faultSignal(memory: AddressSpace, { cause, value, pc }: Pick<Fau
       return beyond ? { signal: Sig.BUS, code: BUS_ADRERR, address: value } : { signal: Sig.SEGV, code: SEGV_ACCERR, address: value };
     }
     default:
-      // A capability said no: the value names the register and the check, not an address.
-      return { signal: Sig.SEGV, code: SEGV_ACCERR, address: 0 };
+      // A capability said no: the value names the register and the check. The address is known if it was DDC: behind the region's end there are
+      // only reservations, and nothing.
+      return address === value
+        ? { signal: Sig.SEGV, code: SEGV_ACCERR, address: 0 }
+        : { signal: Sig.SEGV, code: memory.find(address) === undefined ? SEGV_MAPERR : SEGV_ACCERR, address };
   }
 }

@@ -1,4 +1,4 @@
-import { PENDING } from "@cvm/monitor/abi";
+import { OUT_OF_MEMORY, PENDING } from "@cvm/monitor/abi";
 import { afterEach, describe, expect, test } from "vitest";
 import { makeElf } from "../test-support/elf.ts";
 import { World } from "../test-support/world.ts";
@@ -361,12 +361,13 @@ describe("signals", () => {
 
   test("a fault goes to the handler, or ends the process", async () => {
     await start();
-    const fault = (value: number) =>
+    const fault = (value: number, cause = 15, address = value) =>
       world.os.fault({
         process: 1,
         thread: 1,
-        cause: 15,
+        cause,
         value,
+        address,
         pc: 0x10000,
         registers: Uint8Array.from(world.registers(1).bytes),
         report: "",
@@ -380,6 +381,56 @@ describe("signals", () => {
     expect(await fault(8)).toEqual({ ops: null, signal: Sig.SEGV });
     await Promise.resolve();
     expect(world.exits).toEqual([{ console: 0, code: 0, signal: Sig.SEGV }]);
+  });
+
+  test("faults outside of the region have the address that DDC's bounds refused", async () => {
+    await start();
+    const reserved = world.result(1, "mmap", 0, 2 ** 34, 0, 0x4022, -1, 0);
+    expect(reserved).toBeGreaterThan(0);
+    world.result(1, "rt_sigaction", Sig.SEGV, action(HANDLER, 4 | 0x40000000), null, 8);
+    const seen = async (address: number): Promise<number[]> => {
+      const fault = {
+        process: 1,
+        thread: 1,
+        cause: 28,
+        value: 0x421,
+        address,
+        pc: 0x10000,
+        registers: world.registers(1).bytes.slice(),
+        report: "",
+      };
+      world.apply((await world.os.fault(fault)).ops!);
+      const info = new DataView(world.read(1, world.registers(1).get(11), 32)!.buffer);
+      return [info.getInt32(8, true), Number(info.getBigUint64(16, true))];
+    };
+    expect(await seen(reserved + 2 ** 33)).toEqual([2, reserved + 2 ** 33]);
+    expect(await seen(2 ** 37)).toEqual([1, 2 ** 37]);
+    expect(await seen(0x421)).toEqual([2, 0]);
+  });
+
+  test("memory that is used up kills the process that uses most, and its last user only when that is itself", async () => {
+    await start({ memoryBytes: 4 * 1024 * 1024 });
+    const child = await fork();
+    const at = world.result(child, "mmap", 0, 2 ** 20, 3, 0x22, -1, 0);
+    world.store(world.harts.get(child)!.space, at, new Uint8Array(2 ** 20).fill(1));
+    const fault = {
+      process: 1,
+      thread: 1,
+      cause: OUT_OF_MEMORY,
+      value: 8,
+      address: 8,
+      pc: 0x10000,
+      registers: world.registers(1).bytes,
+      report: "",
+    };
+    const { ops, signal } = await world.os.fault(fault);
+    expect([signal, ops!.map(({ op }) => op)]).toEqual([0, ["endProcess"]]);
+    world.apply(ops!);
+    expect(world.spaces.size).toBe(1);
+    expect(world.traces).toEqual([`out of memory: killed process ${child} (a), which uses 1044 KiB of 4096 KiB`]);
+    expect(await world.os.fault(fault)).toEqual({ ops: null, signal: Sig.KILL });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(world.exits).toEqual([{ console: 0, code: 0, signal: Sig.KILL }]);
   });
 
   test("a stack without room for the frame is a SIGSEGV", async () => {

@@ -150,11 +150,12 @@ function fork(context: LinuxContext, request: CloneRequest, born: (child: LinuxP
   const { memory } = process;
   const registers = request.stack !== 0 || has(request.flags, Clone.SETTLS) ? childRegisters(context, request) : null;
   const pid = kernel.newPid();
+  const bytes = memory.needed();
   return kernel.later(
     thread,
-    whenReady(kernel.host.fork(thread.id, pid), (space): Awaitable<SyscallOutcome> => {
+    whenReady(kernel.host.fork(thread.id, pid, bytes), (space): Awaitable<SyscallOutcome> => {
       if (space < 0) return space;
-      const child = copyProcess(context, request, pid, memory.copy(space));
+      const child = copyProcess(context, request, pid, memory.copy(space, bytes));
       const first = new LinuxThread(pid, child);
       prepareThread(first, context, request);
       first.stack = { ...thread.stack };

@@ -84,13 +84,13 @@ export class World {
     const nothing = (): void => {};
     return {
       createProcess: (bytes) => this.#later(this.#createSpace(bytes)),
-      fork: (thread, child) => {
+      fork: (thread, child, bytes) => {
         const hart = this.harts.get(thread)!;
         const from = this.spaces.get(hart.space)!;
         if ((this.#used() + from.used.size) * 4096 > this.#limit) return this.#later(-12);
-        const id = this.#createSpace(from.memory.length);
+        const id = this.#createSpace(bytes);
         const to = this.spaces.get(id)!;
-        to.memory.set(from.memory);
+        to.memory.set(from.memory.subarray(0, bytes));
         for (const [page, prot] of from.pages) to.pages.set(page, prot);
         for (const page of from.used) to.used.add(page);
         const registers = Registers.copy(hart.registers);

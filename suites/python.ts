@@ -21,6 +21,8 @@ const PACKAGES = [
   "procps",
   "tar",
   "tzdata",
+  "unzip",
+  "zip",
 ];
 const ENVIRONMENT = ["-e", "LANG=C.UTF-8"];
 

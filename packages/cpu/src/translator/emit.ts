@@ -123,6 +123,22 @@ class RegionEmitter {
       c.memory("f64.store", ACTIVE_HART + F + 8 * register);
     }
   }
+  /** Writes narrow registers back where that is seldom done: V8 would keep a sign extension that is needed before, too. */
+  #spillHalves(x: number): void {
+    const c = this.#c;
+    for (let register = 1; register < 32; register++) {
+      if (((x >>> register) & 1) === 0) continue;
+      for (const half of [0, 4]) {
+        c.i32(0);
+        c.get(this.#i.n[register]!);
+        if (half === 4) {
+          c.i32(31);
+          c.op("i32.shr_s");
+        }
+        c.memory("i32.store", ACTIVE_HART + X + 8 * register + half);
+      }
+    }
+  }
   #spillAll(block: Block): void {
     this.#spill(block.dirtyX | block.writesX, block.dirtyF | block.writesF);
   }
@@ -206,11 +222,13 @@ class RegionEmitter {
       c.end();
       const [x, f] = before[at]!;
       const [earlierX, earlierF] = at === 0 ? [0, 0] : before[at - 1]!;
-      // From here on all are wide: what is narrow at an earlier site too becomes so there.
-      this.#i.narrow = narrow[at]! & x;
-      this.#i.widen(at === 0 ? -1 : ~(narrow[at - 1]! & earlierX));
+      // An earlier site writes what has been written before it, from the local that has it there.
+      const here = x & narrow[at]!;
+      this.#spillHalves(here & ~earlierX);
+      this.#i.narrow = here;
+      if (at > 0) this.#i.widen(here & earlierX & ~narrow[at - 1]!);
       this.#i.narrow = 0;
-      this.#spill(x & ~earlierX, f & ~earlierF);
+      this.#spill(x & ~earlierX & ~here, f & ~earlierF);
     }
     c.set(this.#i.wide);
     c.get(COUNTER);

@@ -100,6 +100,8 @@ interface Coming {
   readonly unit: Unit;
   readonly module: WasmModule;
   readonly at: number;
+  /** How many places were known then where accesses are checked exactly. */
+  readonly exact: number;
 }
 /** A process's window: where its code and data are. */
 interface Context {
@@ -419,7 +421,7 @@ export class Translator {
     for (const coming of this.#coming) {
       if (now < coming.at || coming.unit.place?.codeBase !== this.#context.base) {
         if (now < coming.at + LONGEST_WAIT) rest.push(coming);
-      } else if (this.#equal(coming.unit)) this.#link(this.#load(coming.unit, coming.module));
+      } else if (coming.exact === this.#exact.size && this.#equal(coming.unit)) this.#link(this.#load(coming.unit, coming.module));
     }
     this.#coming = rest;
   }
@@ -462,7 +464,7 @@ export class Translator {
     }
     if (later) {
       const { module, ms } = optimised(unit.binary);
-      this.#coming.push({ unit, module, at: start + ms });
+      this.#coming.push({ unit, module, at: start + ms, exact: this.#exact.size });
     } else this.#link(this.#load(unit, new engine.Module(unit.binary)));
     // What is made for one place has addresses of this machine in it.
     if (unit.place === undefined) this.#stored?.add({ ...unit, place: undefined });

@@ -113,7 +113,7 @@ export function loadProgram(
     space.map(stackBase, STACK_BYTES, { prot: 3, name: "[stack]" }, undefined, ops);
   if (fail < 0) throw new ExecError("no-memory", `${program.name}: no memory left for the stack`);
 
-  // The uppermost page stays empty: accesses in a page whose neighbour is read-only are slower to check.
+  // The uppermost page stays empty, and is used: accesses in a page whose neighbour may not be stored to are slower to check.
   const stack = buildStack(
     stackTop - PAGE,
     program,
@@ -140,6 +140,7 @@ export function loadProgram(
     random,
   );
   ops.push({ op: "write", process: space.id, address: stack.pointer, bytes: stack.bytes });
+  ops.push({ op: "write", process: space.id, address: stackTop - 8, bytes: new Uint8Array(8) });
 
   const registers = new Registers(new Uint8Array(REGISTER_BYTES));
   registers.pc = entry;

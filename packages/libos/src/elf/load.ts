@@ -22,7 +22,7 @@ export interface Room {
 }
 /** As it should be, and what a program gets when there is no region for that. */
 export const ROOMS: readonly Room[] = [
-  { heap: 32 * 1024 * 1024, maps: 16 * 1024 * 1024 },
+  { heap: 16 * 1024 * 1024, maps: 8 * 1024 * 1024 },
   { heap: 4 * 1024 * 1024, maps: 2 * 1024 * 1024 },
 ];
 /** hwcap letters: A, C, D, F, I, M. */
@@ -160,6 +160,8 @@ function mapSegments(space: AddressSpace, file: VfsFile, name: string, elf: Elf,
     );
   }
   for (const segment of elf.segments) {
+    if (segment.memoryBytes > space.account.limit)
+      throw new ExecError("outside-region", `${name}: a segment of ${segment.memoryBytes} bytes is more than the memory that there is`);
     const address = base + segment.address;
     const start = roundDown(address);
     const fileEnd = address + segment.fileBytes;

@@ -90,7 +90,8 @@ export class Executor {
         if (thread.state === ThreadState.Dead) return;
         const outcome = this.#operations.apply(compartment, ops, thread);
         if (outcome.error === -Errno.EINVAL) this.#events.broken(compartment, outcome.reason);
-        else if (outcome.error !== 0) this.fault(compartment, thread, { cause: Cause.StoreAccess, value: 0 });
+        else if (outcome.error !== 0)
+          this.fault(compartment, thread, { cause: outcome.error === -Errno.ENOMEM ? OUT_OF_MEMORY : Cause.StoreAccess, value: 0 });
       },
     );
   }
@@ -136,7 +137,10 @@ export class Executor {
           }
           if (thread.state === ThreadState.Dead) return;
           const outcome = this.#operations.apply(compartment, ops, thread);
-          if (outcome.error !== 0) this.#events.broken(compartment, `${outcome.reason}; it was the answer to this fault:\n${report.text}`);
+          if (outcome.error === -Errno.ENOMEM && trap.cause !== OUT_OF_MEMORY)
+            this.fault(compartment, thread, { cause: OUT_OF_MEMORY, value: 0 });
+          else if (outcome.error !== 0)
+            this.#events.broken(compartment, `${outcome.reason}; it was the answer to this fault:\n${report.text}`);
         }),
       asked,
     );

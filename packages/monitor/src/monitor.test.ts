@@ -1,6 +1,7 @@
 import { capability } from "@cvm/cpu";
 import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
 import { afterEach, describe, expect, test } from "vitest";
+import type { Fault, ProcessOp } from "./abi.ts";
 import { OUT_OF_MEMORY, PENDING } from "./abi.ts";
 import { CALL_CAPABILITY } from "./gate.ts";
 import type { Monitor } from "./monitor.ts";
@@ -480,6 +481,24 @@ describe("memory", () => {
     expect(heard.faults.map(({ cause }) => cause)).toEqual([OUT_OF_MEMORY]);
     expect(cvm.inspect()).toMatchObject({ processes: 0, memory: 0, addresses: 0 });
   });
+});
+
+test("without memory for a signal's frame a process ends, not its cVM; an answer to that which needs memory ends it", async () => {
+  const write = (fault: Fault): ProcessOp => ({ op: "write", process: fault.process, address: DATA, bytes: new Uint8Array(0x4000) });
+  const faulting = { memoryBytes: 0x4000, program: "ebreak" };
+  const ended = await run({
+    ...faulting,
+    setUp: (toy) => {
+      const { fault } = toy;
+      toy.fault = (what) => (what.cause === OUT_OF_MEMORY ? fault(what) : { ops: [write(what)], signal: 5 });
+    },
+  });
+  expect(ended.exit).toEqual([0, 0, 11]);
+  expect(ended.toy().faults.map(({ cause }) => cause)).toEqual([OUT_OF_MEMORY]);
+  expect(ended.heard.problems).toEqual([]);
+  const broken = await run({ ...faulting, setUp: (toy) => (toy.fault = (what) => ({ ops: [write(what)], signal: 5 })) });
+  expect(broken.exit).toEqual([0, 0, 9]);
+  expect(broken.heard.problems[0]).toContain("more memory than this cVM may have");
 });
 
 test("a library OS that throws gives its caller EIO, and the host a report", async () => {

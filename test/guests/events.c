@@ -318,6 +318,16 @@ static void timerfds(void) {
   timerfd_settime(fd, TFD_TIMER_ABSTIME, &set, NULL);
   result("a time that is past", poll(&ask, 1, 1000), 1);
   close(fd);
+
+  fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+  int parts = 0;
+  for (int i = 0; i < 100; i++) {
+    timerfd_settime(fd, 0, &(struct itimerspec){{0, 0}, {100, 0}}, NULL);
+    timerfd_gettime(fd, &old);
+    parts += old.it_value.tv_nsec % 1000000 != 0;
+  }
+  truth("the time of day has parts of a millisecond", parts > 50);
+  close(fd);
 }
 
 static void signalfds(void) {

@@ -36,7 +36,7 @@ export class TimerFile extends BaseFile {
   }
   /** Milliseconds of its clock. */
   #now(): number {
-    return this.#clock === Clock.REALTIME || this.#clock === Clock.REALTIME_ALARM ? Date.now() : this.#kernel.monotonic();
+    return this.#clock === Clock.REALTIME || this.#clock === Clock.REALTIME_ALARM ? this.#kernel.realtime() : this.#kernel.monotonic();
   }
   #expirations(): number {
     if (this.#next === 0) return 0;

@@ -46,6 +46,8 @@ export interface Kernel {
   readonly random: (bytes: number) => Uint8Array;
   /** Milliseconds of CLOCK_MONOTONIC, with a fraction. */
   monotonic(): number;
+  /** The same of CLOCK_REALTIME. */
+  realtime(): number;
   /**
    * Parks the calling thread until one of `queues` is notified, then runs `retry` again (and again, while it returns -EAGAIN).
    * Wakes with `-ETIMEDOUT`-free value `onTimeout` after `timeoutMs` (Infinity: never), with -EINTR (or a restart) when a signal is

@@ -89,7 +89,7 @@ export class FakeKernel {
       network: undefined as unknown as Kernel["network"],
       random: (length: number) => crypto.getRandomValues(new Uint8Array(length)),
       monotonic: () => (this.#time += 1),
-      realtime: () => (this.#time += 1),
+      realtime: () => Date.now(),
       host: {
         names: () => this.names,
         consoleWrite: (console: number, fd: number, bytes: Uint8Array) =>

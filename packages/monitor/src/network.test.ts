@@ -98,12 +98,17 @@ test("data sent before a close arrives; data to a closed end is answered by a re
   expect(b.node.streams).toBe(0);
 });
 
-test("a reset reaches the other end at once", () => {
-  const { a, b } = connected();
-  a.node.send(1, bytes("lost"));
-  a.node.close(1, true);
-  expect(heard()).toEqual(["b reset 100 104"]);
-  expect(b.node.streams).toBe(0);
+test("a reset comes after what was sent before it, also to an end that goes on sending", () => {
+  for (const sends of [false, true]) {
+    post = new Post();
+    network = new VirtualNetwork({ post: post.post });
+    const { a, b } = connected();
+    a.node.send(1, bytes("last words"));
+    a.node.close(1, true);
+    if (sends) for (let i = 0; i < 3; i++) expect(b.node.send(100, bytes("too late"))).toBe(true);
+    expect(heard()).toEqual(["b received 100 last words", "b reset 100 104"]);
+    expect(b.node.streams).toBe(0);
+  }
 });
 
 test("nobody there, nobody listens, backlog full, listener gone", () => {

@@ -91,7 +91,7 @@ export class Stream {
     const peer = this.#peer;
     if (peer === null) {
       // The other end was closed: its answer to data is a reset.
-      this.#fail(Errno.ECONNRESET);
+      this.#reset();
       return true;
     }
     this.#window -= bytes.length;
@@ -127,13 +127,19 @@ export class Stream {
     if (this.#state === State.Closed) return;
     const peer = this.#peer;
     if (peer !== null) {
-      if (reset) peer.#fail(Errno.ECONNRESET);
-      else {
-        this.shutdown();
-        peer.#peer = null;
-      }
+      if (reset) peer.#reset();
+      else this.shutdown();
+      peer.#peer = null;
     }
     this.#leave();
+  }
+
+  /** The other end is gone with a reset, which comes after what it sent before. */
+  #reset(): void {
+    this.#tell(() => {
+      this.#leave();
+      this.#events.reset(Errno.ECONNRESET);
+    });
   }
 
   #breakDown(): void {

@@ -111,16 +111,19 @@ class FloatBuilder {
   }
 
   // ---- tests on results
-  /** Between the smallest normal number and infinity, both excluded: rounding raised at most NX. */
-  normal(r: Expr, w: Width = this.w): Expr {
-    const magnitude = this.s.let(this.abs(r));
-    return this.and(
-      this.op2("gt", magnitude, this.constant(w.smallest, w.type)),
-      this.op2("lt", magnitude, this.constant(Infinity, w.type)),
-    );
+  /** The exponent field; integers need fewer instructions of a processor than comparisons of magnitudes. */
+  #exponent(r: Expr): Expr {
+    const { s } = this;
+    return r.type === "f64"
+      ? s.op("i32.and", s.op("i32.wrap_i64", s.op("i64.shr_u", s.op("i64.reinterpret_f64", r), s.i64(52))), s.i32(0x7ff))
+      : s.op("i32.and", s.op("i32.shr_u", s.op("i32.reinterpret_f32", r), s.i32(23)), s.i32(0xff));
+  }
+  /** Finite, and at least twice the smallest normal number: rounding raised at most NX. */
+  normal(r: Expr): Expr {
+    return this.s.op("i32.lt_u", this.s.op("i32.sub", this.#exponent(r), this.s.i32(2)), this.s.i32(r.type === "f64" ? 0x7fd : 0xfd));
   }
   finite(r: Expr): Expr {
-    return this.op2("lt", this.abs(r), this.constant(Infinity));
+    return this.s.op("i32.lt_u", this.#exponent(r), this.s.i32(r.type === "f64" ? 0x7ff : 0xff));
   }
   /**
    * r = a + b exactly, given that r is the rounded sum and finite. With |x| ≥ |y| the difference r − x is exact (Dekker 1971),
@@ -172,13 +175,16 @@ class FloatBuilder {
   }
 
   /**
-   * The common shape: `fast` (a local, i32) says that the result is ordinary and the mode is nearest even; without NX the
-   * exactness test decides.
+   * The common shape: `fast` (i32) says that the result is ordinary and the mode is nearest even; without NX the exactness test
+   * decides. One test after the other, since each by itself is nearly always the same way. `otherwise`: results that are right though `fast` does not hold.
    */
-  finish(fast: Expr, exact: () => Expr, write: () => void, slow: () => void): void {
+  finish(fast: Expr, exact: () => Expr, write: () => void, slow: () => void, otherwise?: Expr): void {
     const { s } = this;
-    s.if(this.and(fast, this.not(this.inexactSet())), () => s.assign(fast, exact()));
-    s.if(fast, write, slow);
+    s.if(
+      fast,
+      () => s.if(this.inexactSet(), write, () => s.if(exact(), write, slow)),
+      otherwise === undefined ? slow : () => s.if(otherwise, write, slow),
+    );
   }
 }
 
@@ -190,9 +196,8 @@ export function addition(w: Width, name: "add" | "sub"): (s: Semantics) => void 
     const x = b.value("rs1");
     const y = b.value("rs2");
     const r = s.let(b.op2(name, x, y));
-    const fast = s.let(b.and(b.not(rm), b.finite(r)));
     b.finish(
-      fast,
+      b.and(b.not(rm), b.finite(r)),
       () => b.exactSum(r, x, name === "add" ? y : s.let(b.neg(y))),
       () => b.write(r),
       () => b.slow(rm, `${w.type}_${name}`, [s.f("rs1"), s.f("rs2")]),
@@ -208,14 +213,12 @@ export function multiplication(w: Width): (s: Semantics) => void {
     const x = b.value("rs1");
     const y = b.value("rs2");
     const r = s.let(b.op2("mul", x, y));
-    const fast = s.let(b.normal(r));
-    s.if(b.not(fast), () => s.assign(fast, b.and(b.isZero(r), b.or(b.isZero(x), b.isZero(y)))));
-    s.assign(fast, b.and(fast, b.not(rm)));
     b.finish(
-      fast,
-      () => b.or(b.isZero(r), w.type === "f32" ? b.exactProduct(x, y, r) : b.shortProduct(x, y)),
+      b.and(b.not(rm), b.normal(r)),
+      () => (w.type === "f32" ? b.exactProduct(x, y, r) : b.shortProduct(x, y)),
       () => b.write(r),
       () => b.slow(rm, `${w.type}_mul`, [s.f("rs1"), s.f("rs2")]),
+      b.and(b.not(rm), b.isZero(r), b.or(b.isZero(x), b.isZero(y))),
     );
   };
 }
@@ -228,14 +231,13 @@ export function division(w: Width): (s: Semantics) => void {
     const x = b.value("rs1");
     const y = b.value("rs2");
     const r = s.let(b.op2("div", x, y));
-    const fast = s.let(b.normal(r));
-    s.if(b.not(fast), () => s.assign(fast, b.and(b.isZero(r), b.isZero(x))));
-    s.assign(fast, b.and(fast, b.not(rm)));
+    // 0 / 0 is not zero.
     b.finish(
-      fast,
-      () => b.or(b.isZero(r), b.exactProduct(r, y, x)),
+      b.and(b.not(rm), b.normal(r)),
+      () => b.exactProduct(r, y, x),
       () => b.write(r),
       () => b.slow(rm, `${w.type}_div`, [s.f("rs1"), s.f("rs2")]),
+      b.and(b.not(rm), b.isZero(r), b.isZero(x)),
     );
   };
 }
@@ -247,9 +249,8 @@ export function squareRoot(w: Width): (s: Semantics) => void {
     const rm = b.rounding();
     const x = b.value("rs1");
     const r = s.let(s.op(`${w.type}.sqrt`, x));
-    const fast = s.let(b.and(b.not(rm), b.op2("lt", r, b.constant(Infinity))));
     b.finish(
-      fast,
+      b.and(b.not(rm), b.finite(r)),
       () => b.or(b.isZero(r), b.exactProduct(r, r, x)),
       () => b.write(r),
       () => b.slow(rm, `${w.type}_sqrt`, [s.f("rs1")]),
@@ -287,9 +288,8 @@ function fusedSingle(s: Semantics, b: FloatBuilder, rm: Expr, [x, y, z]: readonl
   const wide = b.roundToOdd(high, low);
   const r = s.let(s.op("f32.demote_f64", wide));
   // An exact zero has the sign that nearest even gives it; a nonzero sum that rounds to zero is tiny.
-  const fast = s.let(b.and(b.not(rm), b.or(b.normal(r), b.isZero(high))));
   b.finish(
-    fast,
+    b.and(b.not(rm), b.or(b.normal(r), b.isZero(high))),
     () => b.and(b.isZero(low), b.op2("eq", b.promote(r), high)),
     () => b.write(r),
     slow,
@@ -456,20 +456,23 @@ export function toInteger(w: Width, kind: IntegerKind): (s: Semantics) => void {
     // Nearest with ties away from zero has no operator: only its exact cases are done here.
     const t = s.let(s.select(is(1), by("trunc"), s.select(is(2), by("floor"), s.select(is(3), by("ceil"), by("nearest")))));
     const quiet = b.or(b.op2("eq", t, x), b.and(b.inexactSet(), s.op("i32.lt_u", rm, s.i32(4))));
-    const fast = b.and(
-      quiet,
-      s.op("i32.le_u", rm, s.i32(4)),
-      b.op2("ge", t, b.constant(unsigned ? 0 : -(2 ** (bits - 1)))),
-      b.op2("lt", t, b.constant(2 ** (unsigned ? bits : bits - 1))),
-    );
-    s.if(
-      fast,
-      () => {
-        const result = s.op(`i${bits}.trunc_sat_${w.type}_${unsigned ? "u" : "s"}` as UnaryOp, t);
-        s.setX("rd", wide ? result : s.op("i64.extend_i32_s", result));
-      },
-      () => b.checked(rm, () => s.setX("rd", s.call(`${w.type}_to_${integerNames[kind]}`, [rm, s.f("rs1")], "i64"))),
-    );
+    const lowest = unsigned ? 0 : -(2 ** (bits - 1));
+    const end = b.constant(2 ** (unsigned ? bits : bits - 1));
+    const fits = b.and(b.op2("ge", t, b.constant(lowest)), b.op2("lt", t, end));
+    const result = s.op(`i${bits}.trunc_sat_${w.type}_${unsigned ? "u" : "s"}` as UnaryOp, t);
+    const write = (): void => s.setX("rd", wide ? result : s.op("i64.extend_i32_s", result));
+    s.if(b.and(quiet, s.op("i32.le_u", rm, s.i32(4)), fits), write, () => {
+      // Nearest with ties away may round what is beyond the end by less than one half to it, or below.
+      const beyond = b.or(b.op2("ge", x, end), b.op2("le", x, b.constant(lowest - 1)));
+      s.if(
+        b.and(s.op("i32.lt_u", rm, s.i32(4)), beyond),
+        () => {
+          s.setState("fflags", s.op("i32.or", s.state("fflags"), s.i32(NV)));
+          write();
+        },
+        () => b.checked(rm, () => s.setX("rd", s.call(`${w.type}_to_${integerNames[kind]}`, [rm, s.f("rs1")], "i64"))),
+      );
+    });
   };
 }
 

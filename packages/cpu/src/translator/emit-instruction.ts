@@ -406,11 +406,13 @@ export class InstructionEmitter {
         return c.set(register);
       }
       case "setState":
+        if (s.field === "fflags") {
+          this.expr(s.value);
+          return void this.#setFlags(s.field);
+        }
         c.i32(0);
         this.expr(s.value);
-        c.memory(`${stateType(s.field)!}.store`, ACTIVE_HART + State[s.field as StateField]);
-        if (s.field === "fflags") this.loadFlags();
-        return;
+        return c.memory(`${stateType(s.field)!}.store`, ACTIVE_HART + State[s.field as StateField]);
       case "load":
         if (shape?.access === undefined) this.#checkedAlone(s.address, s.size, s.aligned, s.forStore);
         else this.#accessAddress(shape.access.imm);
@@ -463,6 +465,17 @@ export class InstructionEmitter {
     }
   }
 
+  /** Writes an i32 on the stack to a field of the state; the flags to their local too. */
+  #setFlags(field: StateField): true {
+    const c = this.#c;
+    const kept = field === "fflags" ? this.#flags : c.local("i32");
+    c.set(kept);
+    c.i32(0);
+    c.get(kept);
+    c.memory("i32.store", ACTIVE_HART + State[field]);
+    if (field !== "fflags") c.release("i32", kept);
+    return true;
+  }
   /** Access to a control register that is a field of the state. */
   #controlRegister(s: Stmt & { k: "call" }): boolean {
     if (s.fn !== "csrRead" && s.fn !== "csrWrite") return false;
@@ -474,14 +487,10 @@ export class InstructionEmitter {
       this.#c.set(this.#local(s.id));
       return true;
     }
-    this.#c.i32(0);
-    this.expr(s.args[1]!);
-    this.#c.op("i32.wrap_i64");
+    this.#pushWord(s.args[1]!);
     this.#c.i32(plain.mask);
     this.#c.op("i32.and");
-    this.#c.memory("i32.store", ACTIVE_HART + State[plain.field]);
-    this.loadFlags();
-    return true;
+    return this.#setFlags(plain.field);
   }
 
   // ---- memory

@@ -28,7 +28,7 @@ Suites (both unless given)
 
 Options
   --small               a few modules of each, in about four minutes
-  --timeout S           seconds that one module of Python may take (900)
+  --timeout S           seconds that one module of Python may take (1800)
   --memory SIZE         memory of each cVM, as for cvm run -m (1g)
   --native PYTHON       run each module of Python with this python3.13 too, and tell what fails in cVMs only
   --format table|json   table
@@ -83,7 +83,7 @@ export function parseSettings(args: readonly string[]): Settings | undefined {
   if (values.help === true) return undefined;
   const format = values.format ?? "table";
   if (format !== "table" && format !== "json") throw new UsageError(`--format "${format}": choose table or json`);
-  const timeout = Number(values.timeout ?? 900);
+  const timeout = Number(values.timeout ?? 1800);
   if (!(timeout >= 1 && timeout <= 86_400)) throw new UsageError(`--timeout "${values.timeout}": give seconds from 1 to 86400`);
   const memory = values.memory ?? "1g";
   if (!/^\d+[kmg]?$/iu.test(memory)) throw new UsageError(`--memory "${memory}": give a size such as 512m or 1g`);

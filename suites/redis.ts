@@ -1,7 +1,10 @@
 /** Redis's own Tcl suite on this machine, against a server in a cVM. */
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cvm, cvmOk, ensureImage, freePort, run } from "./machine.ts";
+import { OUTPUT } from "./places.ts";
 import { parseRedisSuite } from "./redis-output.ts";
 import type { ModuleResult } from "./result.ts";
 import type { Settings } from "./arguments.ts";
@@ -25,6 +28,8 @@ const OPTIONS = [
   "yes",
 ];
 const UP_MS = 60_000;
+/** Ports that the suite may use on this machine: the most that one test wants. */
+const PORTS = 2;
 /** As Redis's own checks run it against a server elsewhere: some slow tests look at the server's process. */
 const TAGS = ["--tags", "-slow"];
 /** All of it. */
@@ -43,6 +48,22 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
+/** The suite asks the server by a redis-cli of its own source too. */
+async function ensureClient(folder: string, say: (text: string) => void): Promise<void> {
+  if (existsSync(join(folder, "src", "redis-cli"))) return;
+  for (const program of ["make", "gcc"]) {
+    if (findProgram(program) === undefined)
+      throw new Error(`the suite builds redis-cli with ${program}, which is not here: apt-get install make gcc libc6-dev`);
+  }
+  say("building redis-cli");
+  const { status, output } = await run("make", ["-C", "src", "redis-cli", "MALLOC=libc"], {
+    timeout: 600,
+    cwd: folder,
+    keep: "redis-cli.txt",
+  });
+  if (status !== 0) throw new Error(`redis-cli cannot be built: ${output.trim().slice(-500)}`);
+}
+
 /** Runs units (all when none are named) in one go; tells their results at the end. */
 export async function runRedis(
   units: readonly string[],
@@ -52,23 +73,42 @@ export async function runRedis(
 ): Promise<void> {
   if (findProgram("tclsh8.6") === undefined) throw new Error("the suite needs tclsh8.6 here: apt-get install tcl");
   const folder = await ensureSource("redis", say);
+  await ensureClient(folder, say);
   await ensureImage(IMAGE, PACKAGES, say);
   const port = await freePort();
   await cvm(["rm", "-f", NAME]);
-  await cvmOk(["run", "-d", "--name", NAME, "-m", settings.memory, "-p", `127.0.0.1:${port}:6379`, IMAGE, "redis-server", ...OPTIONS]);
+  // Some tests leave files for the server, in its own folder: it has the same name on both sides.
+  const data = join(OUTPUT, "redis-data");
+  rmSync(data, { recursive: true, force: true });
+  mkdirSync(data, { recursive: true });
+  const options = ["--name", NAME, "-m", settings.memory, "-p", `127.0.0.1:${port}:6379`, "-v", `${data}:${data}`];
+  await cvmOk(["run", "-d", ...options, IMAGE, "redis-server", ...OPTIONS, "--dir", data]);
   try {
     const deadline = Date.now() + UP_MS;
     while (!(await answers(port))) {
       if (Date.now() > deadline) throw new Error(`redis does not answer at port ${port}: see "cvm logs ${NAME}"`);
       await sleep(100);
     }
-    // One test holds the first port of this range and wants the server not to get it: a cVM has ports of its own, so it is held there too.
-    const held = 20_000 + (port % 10_000);
-    await cvmOk(["exec", "-d", NAME, "redis-server", "--port", String(held), "--save", ""]);
+    // One test takes a port of this range and wants the server not to get it: a cVM has ports of its own, so they are taken there too.
+    const first = 20_000 + (port % 10_000);
+    for (let taken = first; taken < first + PORTS; taken++)
+      await cvmOk(["exec", "-d", NAME, "redis-server", "--port", String(taken), "--save", ""]);
     const single = units.flatMap((unit) => ["--single", unit]);
     const ended = await run(
       "sh",
-      ["runtest", "--host", "127.0.0.1", "--port", String(port), "--baseport", String(held), ...TAGS, ...single],
+      [
+        "runtest",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        String(port),
+        "--baseport",
+        String(first),
+        "--portcount",
+        String(PORTS),
+        ...TAGS,
+        ...single,
+      ],
       {
         timeout: SUITE_SECONDS,
         cwd: folder,

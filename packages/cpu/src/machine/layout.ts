@@ -61,9 +61,12 @@ export const SLOT_BLOCKS = 4096;
 /** A u16 for some bits of a transfer's target: how often the interpreter went there. */
 export const HEAT: number = align(SLOT_POOL + SLOT_BLOCKS * SLOT_BLOCK_BYTES);
 export const HEAT_ENTRIES = 16_384;
+/** Two i32 for some bits of a pc: where the jump through a register there went last, and before that to another place. */
+export const TARGETS: number = align(HEAT + 2 * HEAT_ENTRIES);
+export const TARGET_ENTRIES = 4096;
 
 /** An i32 per page: address of the first of its other blocks, 0 if there are none; each has the next one's in {@link Block}. */
-export const PAGE_OTHERS: number = align(HEAT + 2 * HEAT_ENTRIES);
+export const PAGE_OTHERS: number = align(TARGETS + 8 * TARGET_ENTRIES);
 /** Blocks of predecoded records. */
 export const POOL: number = align(PAGE_OTHERS + 4 * (MAX_PAGES + 1));
 

@@ -10,7 +10,7 @@ import { NarrowPlan } from "./narrow.ts";
 import { analyse, checksFuel, mostFuel } from "./liveness.ts";
 import { End, target, type Block, type Edge, type Region } from "./region.ts";
 import { Kind } from "./shapes.ts";
-import { pushSlot, pushSlotAt } from "./slots.ts";
+import { noteTarget, pushSlot, pushSlotAt } from "./slots.ts";
 
 /** Deepest nesting of guest calls on the WebAssembly stack; a deeper call leaves all frames and starts again. */
 export const MAX_DEPTH = 200;
@@ -347,9 +347,27 @@ class RegionEmitter {
         c.end();
         return this.#edge(block, back, pending + FUEL);
       }
+      case End.Guess: {
+        this.#link(last);
+        const { narrow } = this.#i;
+        const otherwise = block.edges.at(-1)!;
+        for (const edge of block.edges) {
+          this.#i.narrow = narrow;
+          if (edge !== otherwise) {
+            c.get(this.#next);
+            c.i32(edge.pc | 0);
+            c.op("i32.eq");
+            c.if();
+          }
+          this.#edge(block, edge, pending + FUEL);
+          if (edge !== otherwise) c.end();
+        }
+        return;
+      }
       case End.Indirect:
         this.#link(last);
-        this.#count(pending + FUEL);
+        noteTarget(c, code.pc[Math.max(last, block.site)]!, this.#next);
+        this.#count(pending + (last < 0 ? 0 : FUEL));
         this.#spillAll(block);
         c.get(COUNTER);
         c.get(this.#next);
@@ -393,7 +411,7 @@ class RegionEmitter {
     c.return();
   }
   #link(last: number): void {
-    if (this.#code.rd[last] === 0) return;
+    if (last < 0 || this.#code.rd[last] === 0) return;
     this.#c.i64(this.#code.next(last));
     this.#c.set(this.#i.x[this.#code.rd[last]!]!);
     this.#i.narrow &= ~(1 << this.#code.rd[last]!);
@@ -495,7 +513,8 @@ class RegionEmitter {
       else c.i32(callee | 0);
     };
     this.#link(last);
-    const fuel = callee < 0 || callee <= code.pc[last]!;
+    const fuel = last >= 0 && (callee < 0 || callee <= code.pc[last]!);
+    if (callee < 0) noteTarget(c, code.pc[Math.max(last, block.site)]!, this.#next);
     this.#count(pending + (fuel ? FUEL : 0));
     const { touchesX, touchesF } = block;
     const dirtyX = block.dirtyX | block.writesX;

@@ -88,6 +88,7 @@ function copyBlock(from: Block): Block {
   to.last = from.last;
   to.end = from.end;
   to.callee = from.callee;
+  to.site = from.site;
   to.hammock = from.hammock;
   to.path = from.path;
   return to;

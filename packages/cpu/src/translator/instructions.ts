@@ -15,6 +15,8 @@ export interface CodeReader {
   fetch(pc: number): number | undefined;
   /** False where no program has come yet: such code is left out. */
   reached(pc: number): boolean;
+  /** Where the jump through a register at `pc` went last, at most two places; none unless guesses are wanted. */
+  guesses(pc: number): readonly number[];
 }
 
 export class Instructions {
@@ -59,6 +61,9 @@ export class Instructions {
   }
   reached(pc: number): boolean {
     return this.#reader!.reached(pc);
+  }
+  guesses(pc: number): readonly number[] {
+    return this.#reader!.guesses(pc);
   }
   get full(): boolean {
     return this.#count >= CAPACITY;

@@ -34,7 +34,7 @@ export function mostFuel(order: readonly Block[]): number {
 
 /** True if some way out of the region is at the end of the block. */
 function exits(block: Block, everyEdge: boolean): boolean {
-  if (block.end >= End.Call && block.end !== End.Dispatch) return true;
+  if (block.end >= End.Call && block.end !== End.Dispatch && block.end !== End.Guess) return true;
   return block.edges.some((edge) => target(edge) === undefined || checksFuel(block, edge, everyEdge));
 }
 

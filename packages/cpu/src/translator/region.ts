@@ -15,6 +15,8 @@ export const End = {
   Indirect: 4,
   /** The instruction at `last` is the interpreter's. */
   Interpret: 5,
+  /** A jump through a register, done: to one of its edges but the last if the target is that edge's pc, else to the last. */
+  Guess: 8,
   /** A return of an inlined function: edge 0 if it goes back to its caller, as it should. */
   Back: 7,
   /** To one of its edges, by a number that was set before: the head of a loop with several entries. */
@@ -42,6 +44,8 @@ export class Block {
   end: EndCode = End.Jump;
   edges: Edge[] = [];
   callee = -1;
+  /** The call at its end, if that has been done as an instruction before (its last one is -1). */
+  site = -1;
   /** Instructions that a branch forward jumps over, run here and kept or not by the branch's condition. */
   hammock: number[] = [];
   /** Entries of the functions that it was inlined with, the outermost first. */
@@ -159,6 +163,32 @@ function finish(code: Instructions, block: Block, index: number): void {
   block.end = End.Interpret;
 }
 
+/**
+ * Makes a jump through a register, at the end of a block, one to the places that it went to last. Returns the blocks that are made for it: the calls of functions, and what is
+ * done where the guesses fail.
+ */
+function guess(code: Instructions, block: Block): Block[] {
+  if (block.last < 0 || code.kind(block.last) !== Kind.JumpIndirect || block.end === End.Return) return [];
+  const pc = code.pc[block.last]!;
+  const guesses = code.guesses(pc);
+  if (guesses.length === 0) return [];
+  const call = block.end === End.Call;
+  const [back] = block.edges;
+  const done = (callee: number): Block => {
+    const made = new Block(pc);
+    made.end = call ? End.Call : End.Indirect;
+    made.callee = callee;
+    made.site = block.last;
+    made.edges = call ? [{ ...back! }] : [];
+    return made;
+  };
+  const made = [...(call ? guesses.map(done) : []), done(-1)];
+  const edge = (at: number, to: Block | undefined): Edge => ({ pc: at, to, via: undefined, fuel: true });
+  block.end = End.Guess;
+  block.edges = [...guesses.map((at, index) => edge(at, call ? made[index] : undefined)), edge(pc, made.at(-1))];
+  return made;
+}
+
 interface Found {
   readonly head: Block;
   readonly blocks: Block[];
@@ -168,6 +198,7 @@ interface Found {
 /** Blocks from `entry` on, without inlining. Undefined if the first instruction cannot be translated. */
 function discover(code: Instructions, entry: number, limits: Limits): Found | undefined {
   const blocks = new Map<number, Block>();
+  const made: Block[] = [];
   const leaders = new Set<number>([entry]);
   const work = [entry];
   const starts = new Set<number>();
@@ -190,10 +221,12 @@ function discover(code: Instructions, entry: number, limits: Limits): Found | un
       }
       const probe = new Block(pc);
       finish(code, probe, index);
-      for (const { pc: to } of probe.edges) {
-        if (!code.reached(to)) continue;
-        leaders.add(to);
-        work.push(to);
+      for (const { edges } of [probe, ...guess(code, probe)]) {
+        for (const { pc: to, to: made } of edges) {
+          if (made !== undefined || !code.reached(to)) continue;
+          leaders.add(to);
+          work.push(to);
+        }
       }
       break;
     }
@@ -210,6 +243,7 @@ function discover(code: Instructions, entry: number, limits: Limits): Found | un
       }
       if (code.kind(index) !== Kind.Plain) {
         finish(code, block, index);
+        made.push(...guess(code, block));
         break;
       }
       block.ins.push(index);
@@ -218,8 +252,9 @@ function discover(code: Instructions, entry: number, limits: Limits): Found | un
   }
   const head = blocks.get(entry);
   if (head === undefined || (head.ins.length === 0 && head.end === End.Interpret)) return undefined;
-  for (const block of blocks.values()) for (const edge of block.edges) edge.to = blocks.get(edge.pc);
-  return { head, blocks: [...blocks.values()], instructions: count };
+  const all = [...blocks.values(), ...made];
+  for (const block of all) for (const edge of block.edges) edge.to ??= blocks.get(edge.pc);
+  return { head, blocks: all, instructions: count };
 }
 
 /** A short function, whose blocks are copied into callers. */
@@ -255,8 +290,9 @@ export class Inlining {
       for (const index of block.ins) if ((this.#code.defX[index]! & RA) !== 0) keepsRa = false;
       if (block.end === End.Return) {
         if (this.#code.rs1[block.last] !== 1) return undefined;
-      } else if (block.end === End.Call) keepsRa = false;
-      else if (block.end !== End.Jump && block.end !== End.Branch) return undefined;
+      } else if (block.end === End.Call || (block.end === End.Guess && (this.#code.defX[block.last]! & RA) !== 0)) keepsRa = false;
+      else if (block.end === End.Indirect && block.site < 0) return undefined;
+      else if (block.end === End.Interpret) return undefined;
       if (block.edges.some(({ to }) => to === undefined)) return undefined;
     }
     return { ...found, entry, keepsRa };
@@ -271,6 +307,7 @@ function copyOf(inlined: Inlined, back: Edge, path: readonly number[]): { head: 
     copy.ins = [...from.ins];
     copy.last = from.last;
     copy.callee = from.callee;
+    copy.site = from.site;
     copy.path = path;
     if (from.end === End.Return) {
       copy.end = inlined.keepsRa ? End.Jump : End.Back;
@@ -297,7 +334,8 @@ export function findRegion(code: Instructions, entry: number, limits: Limits, in
     // Blocks that are added come later in the same walk: functions in functions.
     for (const block of blocks) {
       const { callee, path } = block;
-      if (block.end !== End.Call || callee < 0 || code.rd[block.last] !== 1) continue;
+      const site = Math.max(block.last, block.site);
+      if (block.end !== End.Call || callee < 0 || code.rd[site] !== 1) continue;
       if (callee === entry || path.includes(callee) || path.length >= limits.inlineDepth) continue;
       const inlined = inlining.at(callee);
       const back = block.edges[0]!;
@@ -307,7 +345,7 @@ export function findRegion(code: Instructions, entry: number, limits: Limits, in
       blocks.push(...copy.blocks);
       block.end = End.Jump;
       block.callee = -1;
-      block.edges = [{ pc: callee, to: copy.head, via: undefined, fuel: callee <= code.pc[block.last]! }];
+      block.edges = [{ pc: callee, to: copy.head, via: undefined, fuel: block.last >= 0 && callee <= code.pc[site]! }];
     }
   }
   if (limits.hammock > 0) findHammocks(code, blocks, found.head, limits.hammock);

@@ -1,5 +1,5 @@
 /** How generated code finds the function that stands for a pc. */
-import { PAGE_SLOTS, SLOT_POOL, TRANSLATION } from "../machine/layout.ts";
+import { PAGE_SLOTS, SLOT_POOL, TARGET_ENTRIES, TARGETS, TRANSLATION } from "../machine/layout.ts";
 import type { Code } from "../wasm/code.ts";
 
 /**
@@ -26,6 +26,28 @@ export function pushSlot(c: Code, address: number, pc: () => void, codeBase?: nu
   c.op("i32.shl");
   c.op("i32.add");
   c.memory("i32.load", SLOT_POOL);
+}
+
+/** Where it is kept in mind what a jump through a register at a pc went to. */
+export function targetsOf(pc: number): number {
+  return TARGETS + 8 * ((pc >>> 1) % TARGET_ENTRIES);
+}
+/** Keeps in mind that the jump at `pc` goes to what is in the local `to`. */
+export function noteTarget(c: Code, pc: number, to: number): void {
+  const at = targetsOf(pc);
+  c.get(to);
+  c.i32(0);
+  c.memory("i32.load", at);
+  c.op("i32.ne");
+  c.if();
+  c.i32(0);
+  c.i32(0);
+  c.memory("i32.load", at);
+  c.memory("i32.store", at + 4);
+  c.i32(0);
+  c.get(to);
+  c.memory("i32.store", at);
+  c.end();
 }
 
 /** The same for a pc whose slot's place is known. */

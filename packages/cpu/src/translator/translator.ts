@@ -29,6 +29,7 @@ import { entryModule, type EntryExports } from "./entry.ts";
 import { Instructions } from "./instructions.ts";
 import type { Place } from "./emit-instruction.ts";
 import { SLACK } from "./checks.ts";
+import { targetsOf } from "./slots.ts";
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
 import { Kind, shapesOf } from "./shapes.ts";
 import { variantOf, type UnitCode, type Units, type UnitStore } from "./store.ts";
@@ -446,7 +447,11 @@ export class Translator {
     const place = special ? this.#place() : undefined;
     const later = special && this.#options.after > 0;
     if (later && place === undefined) return undefined;
-    this.#code.reset({ fetch: (at) => this.#fetch(at), reached: (at) => this.#options.after === 0 || this.#reached(base + at) });
+    this.#code.reset({
+      fetch: (at) => this.#fetch(at),
+      reached: (at) => this.#options.after === 0 || this.#reached(base + at),
+      guesses: (at) => (special ? this.#guesses(at) : []),
+    });
     const unit = translate(
       this.#code,
       pc,
@@ -498,6 +503,14 @@ export class Translator {
     const word = this.#view.getInt32(GUEST + base + pc, true);
     if ((word & 3) === 3 && (pc + 2 >= span || !this.#executable(base + pc + 2))) return undefined;
     return word;
+  }
+  /** Where a jump through a register went last. It may have been another program's: what is there is looked at as any other code. */
+  #guesses(pc: number): number[] {
+    const { base, span } = this.#context;
+    const at = targetsOf(pc);
+    return [this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true)].filter(
+      (to) => to !== 0 && to % 2 === 0 && to < span && this.#fetch(to) !== undefined && this.#reached(base + to),
+    );
   }
   /** The interpreter has decoded what is at an absolute address, or before it up to the last transfer. */
   #reached(address: number): boolean {

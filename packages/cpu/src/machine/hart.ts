@@ -82,7 +82,7 @@ export class Hart implements HartPort {
         translator.observe(true);
         if (code !== Exit.Fuel && code < AGAIN) return code;
         translator.select(this.base);
-      } else if (code === Exit.Fuel) translator.sampled(this.pc);
+      } else if (code === Exit.Fuel) translator.sampled();
       else if (this.fuelLeft > 0) {
         if (translator.eager) code = this.#interpretOne(translator, code);
         else if (code === NOT_TRANSLATED && translator.missed(this.pc)) code = TRANSLATED;

@@ -19,7 +19,7 @@ export const ACTIVE_HART = 4096;
 export const MachineField = { memoryBytes: 64, windowSkip: 72 } as const;
 /** What translated code and the interpreter tell each other: absolute addresses of cells. */
 export const TRANSLATION: Readonly<
-  globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "heatLimit" | "passMarks" | "passFirst", number>
+  globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "heatLimit" | "passMarks" | "passFirst" | "ranOut", number>
 > = {
   /** i32: absolute address of offset 0 of DDC. */
   dataBase: 1024,
@@ -34,6 +34,8 @@ export const TRANSLATION: Readonly<
   /** i32: not 0: the interpreter runs past marked instructions; past one that is its first. */
   passMarks: 1060,
   passFirst: 1064,
+  /** i32: entry of the translated function that found its fuel used up last. */
+  ranOut: 1068,
 };
 /** Largest number of harts of a machine. */
 export const MAX_HARTS = 8192;

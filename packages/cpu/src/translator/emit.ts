@@ -80,6 +80,7 @@ class RegionEmitter {
     c.op("i64.ge_s");
     c.unlikely();
     c.if();
+    this.#ranOut();
     c.get(COUNTER);
     c.i32((this.#entry + 1) | 0);
     c.return();
@@ -269,11 +270,17 @@ class RegionEmitter {
     c.op("i64.ge_s");
     c.unlikely();
     c.if();
+    this.#ranOut();
     this.#spillAll(block);
     c.get(COUNTER);
     c.i32((pc + 1) | 0);
     c.return();
     c.end();
+  }
+  #ranOut(): void {
+    this.#c.i32(0);
+    this.#c.i32(this.#entry | 0);
+    this.#c.memory("i32.store", TRANSLATION.ranOut);
   }
   /** `pending`: what is done and not yet counted. */
   #edge(block: Block, edge: Edge, pending: number): void {

@@ -395,26 +395,23 @@ export class Translator {
   used(fuel: number): void {
     this.#toSample -= fuel;
   }
-  /** {@link slice} was used up at a pc. */
-  sampled(pc: number): void {
+  /** {@link slice} was used up. */
+  sampled(): void {
     const used = this.#sample;
     this.#toSample = used;
     if (this.#coming.length > 0) this.#arrived(performance.now());
     if (++this.#steady % STEADY === 0) this.#sample = Math.min(MOST_SAMPLE, 2 * this.#sample);
     const { base } = this.#context;
-    for (const { unit, base: at } of this.#links.get(Math.floor((base + pc) / PAGE_SIZE)) ?? []) {
-      if (at !== base || unit.place !== undefined || !unit.ranges.some(({ from, to }) => from <= pc && pc < to)) continue;
-      unit.fuel += used;
-      if (unit.fuel < this.#options.specialiseAfter) continue;
-      // The function that the pc is in comes last before it.
-      let entry = unit.entries[0]!;
-      for (const other of unit.entries) if (other <= pc && (other > entry || entry > pc)) entry = other;
-      if (this.#slotAt(base + entry) !== unit.slots[unit.entries.indexOf(entry)]) continue;
-      unit.fuel = 0;
-      if (!this.#full && !this.#coming.some(({ unit: other }) => other.entries[0] === entry && other.place?.codeBase === base))
-        this.#make(entry, true);
-      return;
-    }
+    const entry = this.#view.getUint32(TRANSLATION.ranOut, true);
+    if (entry >= this.#context.span) return;
+    const slot = this.#slotAt(base + entry);
+    const unit = this.#units.get(entry)?.find(({ entries, slots }) => slots[entries.indexOf(entry)] === slot);
+    if (unit === undefined || unit.place !== undefined) return;
+    unit.fuel += used;
+    if (unit.fuel < this.#options.specialiseAfter) return;
+    unit.fuel = 0;
+    if (!this.#full && !this.#coming.some(({ unit: other }) => other.entries[0] === entry && other.place?.codeBase === base))
+      this.#make(entry, true);
   }
   /** Links the units that have been compiled, where their place is still the same. */
   #arrived(now: number): void {

@@ -128,6 +128,11 @@ export interface MachineOptions {
   readonly engine?: EngineName;
   /** With the translator: how often code is reached before it is translated, 1 … 65,535. Unless given 10,000, and translating takes half of the time at most. */
   readonly translateAfter?: number;
+  /**
+   * With the translator: how much fuel code uses, found by looking from time to time, before it is translated again: larger, and for the place in memory where it is alone. 2,000,000
+   * unless given.
+   */
+  readonly specialiseAfter?: number;
   /** With the translator: where translations of earlier machines are, and where this one's go. None unless given. */
   readonly translations?: UnitStore | undefined;
   /** Bytes of guest-addressable memory, a multiple of 1 MiB up to 3.5 GiB; 64 MiB unless given. It is reserved, not touched. */

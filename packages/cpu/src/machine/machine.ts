@@ -90,6 +90,7 @@ export class Machine implements MachinePort {
       privileged: options.privileged ?? false,
       engine: options.engine ?? "interpreter",
       translateAfter: options.translateAfter ?? TRANSLATE_AFTER,
+      specialiseAfter: options.engine === "eager" ? 0 : (options.specialiseAfter ?? TRANSLATION_DEFAULTS.specialiseAfter),
     };
     // All of it at once: views stay valid for ever. 16 bytes more, so that decoding at the end reads a whole word.
     const wasmPages = Math.ceil((GUEST + memoryBytes + 16) / 0x1_0000);
@@ -162,7 +163,7 @@ export class Machine implements MachinePort {
         status: !this.#options.privileged,
         sparing: this.#options.engine === "translator" && options.translateAfter === undefined,
         after: this.#options.engine === "eager" ? 0 : this.#options.translateAfter,
-        ...(this.#options.engine === "eager" ? { specialiseAfter: 0 } : {}),
+        specialiseAfter: this.#options.specialiseAfter,
         checks: { ...TRANSLATION_DEFAULTS.checks, loads: this.#options.checkLoads, ...checks },
       });
       this.#memory.translator = this.translator;

@@ -78,7 +78,7 @@ describe.each(WAYS)("code that is generated without end, %s", (_, way) => {
     const twins = withLimits({ capacity: 60 * 24 * 1024 }, () => new Twins(way));
     for (let turn = 0; turn < 3; turn++) run(twins, 300, 32);
     expect(twins.translator.stats.bytes).toBeLessThan(60 * 600);
-    if (way.translateAfter !== 20) expect(twins.translator.stats.flushes).toBeGreaterThan(5);
+    if ((way.translateAfter ?? 1) === 1) expect(twins.translator.stats.flushes).toBeGreaterThan(5);
   });
   test("one version after the other comes back: those that are known are used again", () => {
     const twins = new Twins(way);

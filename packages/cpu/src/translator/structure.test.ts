@@ -1,7 +1,8 @@
 /** Shapes of control flow: whatever they are, translated code does what the interpreter does, instruction by instruction. */
 import { describe, expect, test } from "vitest";
 import { Cause, Exit } from "../abi.ts";
-import { CODE, same, WAYS } from "./twins.test.support.ts";
+import { GUEST } from "../machine/layout.ts";
+import { assemble, BASE, CODE, DATA, same, Twins, WAYS, type Way } from "./twins.test.support.ts";
 
 describe.each(WAYS)("control flow, %s", (_, way) => {
   test("nested loops", () => {
@@ -585,5 +586,81 @@ describe.each(WAYS)("control flow, %s", (_, way) => {
         expect(twins.translated.hart.fuelLeft).toBe(0);
       }
     }
+  });
+});
+
+describe("jumps through registers that go where they went before", () => {
+  const way: Way = { engine: "translator", translateAfter: 2, specialiseAfter: 200 };
+
+  test("calls of two functions in turn, then of a third, then of one that changed", () => {
+    const twins = new Twins(way);
+    const label = twins.put(`
+      la s2, f
+      la s3, g
+    next: mv a1, s0
+      jalr ra, 0(s2)
+      xor s2, s2, s3
+      xor s3, s2, s3
+      xor s2, s2, s3
+      add a0, a0, a1
+      addi s0, s0, -1
+      bnez s0, next
+      ecall
+    f: slli a1, a1, 1
+      ret
+    g: addi a1, a1, 5
+      ret
+    h: sub a1, zero, a1
+      ret`);
+    const [f, g, h] = [label("f"), label("g"), label("h")];
+    const instruction = (at: number, text: string): void => {
+      const { bytes } = assemble(text, at);
+      twins.each(({ machine }) => machine.storeRange(BASE + at, bytes));
+    };
+    const run = (turns: number): void => {
+      for (const [register, value] of [
+        [8, turns],
+        [10, 0],
+      ] as const)
+        twins.setX(register, value);
+      twins.start();
+      expect(twins.finish(1000)).toBe(Exit.Ecall);
+    };
+    for (let turn = 0; turn < 30; turn++) run(100);
+    expect(twins.translator.stats.specialised).toBeGreaterThan(0);
+    expect(g - f).toBeGreaterThan(0);
+    // Another target than both.
+    instruction(CODE, `auipc s2, 0\naddi s2, s2, ${h - CODE}`);
+    for (let turn = 0; turn < 30; turn++) run(101);
+    instruction(g, "addi a1, a1, 7");
+    for (let turn = 0; turn < 3; turn++) run(100);
+  });
+
+  test("a switch by a table of addresses", () => {
+    const cases = [3, 5, 7, 11].map((add, at) => `case${at}: addi a0, a0, ${add}\n  j on`).join("\n");
+    const twins = new Twins(way);
+    const label = twins.put(`
+    next: andi t0, s0, 3
+      slli t0, t0, 3
+      add t0, t0, a2
+      ld t0, 0(t0)
+      jr t0
+    ${cases}
+    on: addi s0, s0, -1
+      bnez s0, next
+      ecall`);
+    for (let turn = 0; turn < 30; turn++) {
+      twins.setX(8, 200);
+      twins.setX(10, 0);
+      twins.setX(12, DATA);
+      twins.each(({ machine }) => {
+        for (let at = 0; at < 4; at++)
+          machine.view.setBigUint64(GUEST + BASE + DATA + 8 * at, BigInt(label(`case${(at + turn) % 4}`)), true);
+      });
+      twins.start();
+      expect(twins.finish(1000)).toBe(Exit.Ecall);
+      expect(twins.translated.hart.getInt(10)).toBe(50 * (3 + 5 + 7 + 11));
+    }
+    expect(twins.translator.stats.specialised).toBeGreaterThan(0);
   });
 });

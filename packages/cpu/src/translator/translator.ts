@@ -183,8 +183,9 @@ export class Translator {
   readonly #links: Map<number, Link[]> = new Map();
   readonly #contexts: Map<number, Context> = new Map();
   #context: Context = { base: 0, span: 0, dataBase: 0, dataLength: 0, varies: false };
-  #sample: number = SAMPLE;
-  #toSample: number = SAMPLE;
+  readonly #leastSample: number;
+  #sample: number;
+  #toSample: number;
   #steady = 0;
   #coming: Coming[] = [];
   /** How often code left at a pc, and where accesses are checked exactly since. */
@@ -212,6 +213,7 @@ export class Translator {
     this.#pages = pages;
     this.#records = new Int32Array(buffer, PAGE_RECORDS, pages.count + 1);
     this.#pageSlots = new Int32Array(buffer, PAGE_SLOTS, pages.count + 1);
+    this.#sample = this.#toSample = this.#leastSample = Math.min(SAMPLE, options.specialiseAfter || SAMPLE);
     this.#options = { ...options, checks: { ...options.checks, exact: this.#exact } };
     this.#intrinsics = intrinsics;
     this.#stored = options.store?.open(variantOf(options), (name) => Object.hasOwn(intrinsics, name));
@@ -464,14 +466,14 @@ export class Translator {
       this.#spend(start);
       return false;
     }
-    if (later) {
+    if (later && this.#options.sparing) {
       const { module, ms } = optimised(unit.binary);
       this.#coming.push({ unit, module, at: start + ms, exact: this.#exact.size });
     } else this.#link(this.#load(unit, new engine.Module(unit.binary)));
     // What is made for one place has addresses of this machine in it.
     if (unit.place === undefined) this.#stored?.add({ ...unit, place: undefined });
     this.stats.units++;
-    this.#sample = SAMPLE;
+    this.#sample = this.#leastSample;
     this.#steady = 0;
     if (place !== undefined) this.stats.specialised++;
     this.stats.instructions += unit.instructions;

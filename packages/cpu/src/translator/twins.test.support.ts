@@ -11,11 +11,13 @@ import type { Translator } from "./translator.ts";
 export interface Way {
   readonly engine: EngineName;
   readonly translateAfter?: number;
+  readonly specialiseAfter?: number;
 }
 export const WAYS: readonly (readonly [string, Way])[] = [
   ["eager", { engine: "eager" }],
   ["after 1 visit", { engine: "translator", translateAfter: 1 }],
   ["after 20 visits", { engine: "translator", translateAfter: 20 }],
+  ["for one place soon", { engine: "translator", translateAfter: 2, specialiseAfter: 150 }],
 ];
 
 /** The programs' region, by absolute address; offsets in it are what programs see. */

@@ -44,6 +44,9 @@ export class Instructions {
   readonly useF: Int32Array = new Int32Array(CAPACITY);
   readonly defF: Int32Array = new Int32Array(CAPACITY);
 
+  /** What narrow.ts found out, by clause and what else matters to it. */
+  readonly narrowKinds: (number | undefined)[] = [];
+
   readonly #status: boolean;
 
   /** `status`: the floating-point status and the time can always be read, and the former written. */

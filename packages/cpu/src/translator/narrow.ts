@@ -8,9 +8,11 @@ import type { Instructions } from "./instructions.ts";
 import { End, target, type Block } from "./region.ts";
 
 const ALL = -1;
+/** What makes the result of an instruction narrow: nothing, or that neither, one or both of its operands are. */
 const NEVER = 1;
-const ALWAYS = 2;
-const DEPENDS = 3;
+const DEPENDS = 4;
+const ON_RS1 = 1;
+const ON_RS2 = 2;
 
 /** True if an i64 expression is a sign-extended 32-bit number, where the registers of `mask` are. `lets`: what locals stand for; `load`: a local that is narrow. */
 export function isNarrow(b: Bindings, e: Expr, mask: number, lets: readonly (Expr | undefined)[], load: number): boolean {
@@ -56,8 +58,6 @@ export function isSmall(value: number | bigint | undefined): boolean {
 /** Fills in the narrow masks of blocks. */
 export class NarrowPlan {
   readonly #code: Instructions;
-  /** By index of an instruction: whether its result is narrow. */
-  readonly #kinds: Map<number, number> = new Map();
 
   constructor(code: Instructions, order: readonly Block[]) {
     this.#code = code;
@@ -83,12 +83,25 @@ export class NarrowPlan {
   }
   /** The result of an instruction is narrow. */
   #defines(index: number, mask: number): boolean {
-    let kind = this.#kinds.get(index);
-    if (kind === undefined) {
-      kind = !this.#isNarrow(index, ALL) ? NEVER : this.#isNarrow(index, 0) ? ALWAYS : DEPENDS;
-      this.#kinds.set(index, kind);
-    }
-    return kind === ALWAYS || (kind === DEPENDS && this.#isNarrow(index, mask));
+    const { clause, rs1, rs2, imm } = this.#code;
+    if (rs1[index] === rs2[index] && rs1[index] !== 0) return this.#isNarrow(index, mask);
+    const amount = imm[index]!;
+    // All that matters beside the clause: which operands are constants, and what range they are in.
+    const key =
+      clause[index]! * 32 +
+      (rs1[index] === 0 ? 1 : 0) +
+      (rs2[index] === 0 ? 2 : 0) +
+      (amount === 0 ? 4 : amount < 0 ? 8 : amount < 33 ? 12 : 16);
+    const kind = (this.#code.narrowKinds[key] ??= this.#kind(index));
+    if (kind < DEPENDS) return false;
+    return ((kind & ON_RS1) === 0 || ((mask >>> rs1[index]!) & 1) !== 0) && ((kind & ON_RS2) === 0 || ((mask >>> rs2[index]!) & 1) !== 0);
+  }
+  #kind(index: number): number {
+    if (!this.#isNarrow(index, ALL)) return NEVER;
+    if (this.#isNarrow(index, 0)) return DEPENDS;
+    const one = 1 << this.#code.rs1[index]!;
+    const other = 1 << this.#code.rs2[index]!;
+    return DEPENDS | (this.#isNarrow(index, ~one) ? 0 : ON_RS1) | (this.#isNarrow(index, ~other) ? 0 : ON_RS2);
   }
   /**
    * Narrow registers at the end of the block. In a block a register that is narrow does not become wide: where it would, it is wide all the time before, so that ways

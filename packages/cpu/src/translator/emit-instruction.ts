@@ -19,7 +19,7 @@ import {
 import type { Code, Label } from "../wasm/code.ts";
 import type { Check, CheckOptions } from "./checks.ts";
 import { constant, isBoolean, registerOf } from "./fold.ts";
-import { isNarrow, isSmall } from "./narrow.ts";
+import { isNarrow } from "./narrow.ts";
 import type { Instructions } from "./instructions.ts";
 import type { Block } from "./region.ts";
 import type { Shape } from "./shapes.ts";

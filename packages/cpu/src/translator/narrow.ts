@@ -51,7 +51,7 @@ export function isNarrow(b: Bindings, e: Expr, mask: number, lets: readonly (Exp
   return false;
 }
 /** A constant that makes the result of an AND a positive 32-bit number. */
-export function isSmall(value: number | bigint | undefined): boolean {
+function isSmall(value: number | bigint | undefined): boolean {
   return typeof value === "bigint" && value >= 0n && value < 0x8000_0000n;
 }
 

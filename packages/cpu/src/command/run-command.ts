@@ -32,9 +32,9 @@ function dumpedPlace(input: Input): number | undefined {
 /** What the translator did, and the WebAssembly that it made of a place, if they are wanted. */
 function translation({ translator }: Machine, pc: number | undefined, input: Input, io: Io): void {
   if (input.values["stats"] === true && translator !== undefined) {
-    const { units, instructions, bytes, milliseconds, links, unlinks, flushes, outOfFuel, missed, left } = translator.stats;
+    const { units, specialised, instructions, bytes, milliseconds, links, unlinks, flushes, outOfFuel, missed, left } = translator.stats;
     io.err(
-      `translated ${instructions} instructions to ${units} units of ${bytes} bytes in ${milliseconds.toFixed(0)} ms; linked ${links}, unlinked ${unlinks}, flushed ${flushes}\n` +
+      `translated ${instructions} instructions to ${units} units of ${bytes} bytes in ${milliseconds.toFixed(0)} ms, ${specialised} of them for one place alone; linked ${links}, unlinked ${unlinks}, flushed ${flushes}\n` +
         `came back: out of fuel ${outOfFuel}, to code that is not translated ${missed}, to an instruction for the interpreter ${left}\n`,
     );
   }

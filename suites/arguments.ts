@@ -27,14 +27,14 @@ Suites (both unless given)
   redis    Redis's Tcl suite against a server in a cVM: modules are named as unit/type/list
 
 Options
-  --small               a few modules of each, in about four minutes
+  --small               a few modules of each, in under four minutes
   --timeout S           seconds that one module of Python may take (1800)
   --memory SIZE         memory of each cVM, as for cvm run -m (1g)
   --native PYTHON       run each module of Python with this python3.13 too, and tell what fails in cVMs only
   --format table|json   table
   --help                this text
 
-What the modules print is kept in .cache/suites/output. Exit status 1 when something failed.
+What the modules print is kept in .cache/suites/output. Exit status 1 when something failed that is not known to fail.
 `;
 
 const OPTIONS = {

@@ -1,5 +1,6 @@
 /** Results as a table and as JSON. */
 import { align } from "../bench/report.ts";
+import { KNOWN } from "./modules.ts";
 import { isGood, type ModuleResult } from "./result.ts";
 
 /** One line for each module, a sum for each suite, then what failed. */
@@ -13,7 +14,12 @@ export function tableOf(results: readonly ModuleResult[]): string {
   const lines = [
     ["suite", "module", "run", "passed", "failed", "skipped", "seconds", ""],
     ...results.map((one) =>
-      line(one.suite, one.module, { ...one, failed: one.failed.length }, one.broken ?? (isGood(one) ? "ok" : "failed")),
+      line(
+        one.suite,
+        one.module,
+        { ...one, failed: one.failed.length },
+        one.broken ?? (!isGood(one) ? "failed" : one.failed.length > 0 ? "known" : "ok"),
+      ),
     ),
     ...[...new Set(results.map(({ suite }) => suite))].map((suite) => {
       const own = results.filter((one) => one.suite === suite);
@@ -28,6 +34,8 @@ export function tableOf(results: readonly ModuleResult[]): string {
       return line(suite, `all ${own.length}`, sums, `${own.filter(isGood).length} modules ok`);
     }),
   ];
-  const failures = results.flatMap(({ suite, module, failed }) => failed.map((name) => `failed: ${suite} ${module}: ${name}`));
+  const failures = results.flatMap(({ suite, module, failed }) =>
+    failed.map((name) => `failed: ${suite} ${module}: ${name}${name in KNOWN ? ` (known: ${KNOWN[name]})` : ""}`),
+  );
   return [align(lines), ...failures].join("\n");
 }

@@ -1,4 +1,5 @@
 /** What a module of a suite came to. */
+import { KNOWN } from "./modules.ts";
 
 export type SuiteName = "python" | "redis";
 
@@ -19,7 +20,7 @@ export interface ModuleResult extends Counts {
   readonly broken?: string;
 }
 
-/** Whether all that ran passed. */
+/** Whether all that ran passed, but for the cases that are known to fail. */
 export function isGood(result: ModuleResult): boolean {
-  return result.failed.length === 0 && result.broken === undefined && result.run > 0;
+  return result.failed.every((name) => name in KNOWN) && result.broken === undefined && result.run > 0;
 }

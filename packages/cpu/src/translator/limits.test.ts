@@ -1,6 +1,7 @@
 /** Guests that use up what the translator has: it stays within its limits, they go on, and their results are right. */
 import { describe, expect, test } from "vitest";
-import { Exit, Prot } from "../abi.ts";
+import { Exit, Perm, Prot } from "../abi.ts";
+import * as capability from "../capability/index.ts";
 import { createMachine } from "../machine/machine.ts";
 import { TRANSLATION_DEFAULTS, type TranslatorOptions } from "./translator.ts";
 import { assemble, BASE, CODE, DATA, PAGE, root, same, Twins, WAYS, type Way } from "./twins.test.support.ts";
@@ -36,6 +37,29 @@ test("code on more pages than there are blocks of slots", () => {
     expect(hart.getInt(10)).toBe(round * (pages - 2));
   }
   expect(machine.translator!.stats.flushes).toBeGreaterThan(0);
+});
+
+test("more processes with the same code than there are blocks of slots", () => {
+  const processes = 4400;
+  const machine = createMachine({ engine: "translator", translateAfter: 1, memoryBytes: 72 << 20 });
+  const window = 4 * PAGE;
+  machine.protect(0, processes * window, Prot.Read | Prot.Write | Prot.Execute);
+  const { bytes } = assemble("next: addi a0, a0, 3\nj next", 0);
+  const hart = machine.createHart();
+  hart.ddc = root;
+  for (let at = 1; at < processes; at++) {
+    machine.storeRange(at * window, bytes);
+    hart.pcc = capability.derive(root, at * window, window, Perm.All);
+    for (let turn = 0; turn < 3; turn++) {
+      hart.pc = 0;
+      hart.setInt(10, 0);
+      expect(hart.run(200)).toBe(Exit.Fuel);
+      expect(hart.getInt(10)).toBe(600);
+    }
+  }
+  const { links, flushes } = machine.translator!.stats;
+  expect(links).toBeGreaterThan(4096);
+  expect(flushes).toBeGreaterThan(0);
 });
 
 /** Writes a function of two instructions, calls it, and so on; s1: where, s3: how far the next one is. */

@@ -308,7 +308,9 @@ export class Translator {
   #visited(pc: number, weight: number): boolean {
     const { base, span } = this.#context;
     if (pc >= span) return false;
-    if (this.#slotAt(base + pc) !== 0 || this.#linkKnown(pc)) return true;
+    if (this.#slotAt(base + pc) !== 0) return true;
+    if (this.#full) this.flush();
+    if (this.#linkKnown(pc)) return true;
     const at = base + pc;
     const count = (this.#visits.get(at) ?? 0) + weight;
     if (count < this.#options.after) {
@@ -421,7 +423,8 @@ export class Translator {
     for (const coming of this.#coming) {
       if (now < coming.at || coming.unit.place?.codeBase !== this.#context.base) {
         if (now < coming.at + LONGEST_WAIT) rest.push(coming);
-      } else if (coming.exact === this.#exact.size && this.#equal(coming.unit)) this.#link(this.#load(coming.unit, coming.module));
+      } else if (!this.#full && coming.exact === this.#exact.size && this.#equal(coming.unit))
+        this.#link(this.#load(coming.unit, coming.module));
     }
     this.#coming = rest;
   }
@@ -567,6 +570,7 @@ export class Translator {
     const page = Math.floor(address / PAGE_SIZE);
     let block = this.#pageSlots[page]!;
     if (block === 0) {
+      if (this.#nextBlock >= SLOT_BLOCKS) throw new Error("no block of slots is left");
       block = this.#nextBlock++ * SLOT_BLOCK_BYTES;
       this.#bytes.fill(0, SLOT_POOL + block, SLOT_POOL + block + SLOT_BLOCK_BYTES);
       this.#pageSlots[page] = block;

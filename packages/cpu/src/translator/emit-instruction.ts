@@ -149,7 +149,6 @@ export class InstructionEmitter {
     const c = this.#c;
     c.i64(this.#siteValue);
     condition();
-    c.unlikely();
     c.brIf(this.#site!);
     c.drop();
   }
@@ -578,7 +577,6 @@ export class InstructionEmitter {
     const c = this.#c;
     c.get(this.address);
     this.#pageState(store);
-    c.unlikely();
     c.if();
     this.leaveIf(() => {
       c.get(this.address);

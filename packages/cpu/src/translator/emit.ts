@@ -78,7 +78,6 @@ class RegionEmitter {
     c.get(COUNTER);
     c.i64(0);
     c.op("i64.ge_s");
-    c.unlikely();
     c.if();
     this.#ranOut();
     c.get(COUNTER);
@@ -268,7 +267,6 @@ class RegionEmitter {
     c.get(COUNTER);
     c.i64(0);
     c.op("i64.ge_s");
-    c.unlikely();
     c.if();
     this.#ranOut();
     this.#spillAll(block);
@@ -347,7 +345,6 @@ class RegionEmitter {
         c.get(this.#next);
         c.i32(back.pc | 0);
         c.op("i32.ne");
-        c.unlikely();
         c.if();
         this.#count(pending + FUEL);
         this.#return(block);
@@ -531,7 +528,6 @@ class RegionEmitter {
     c.get(DEPTH);
     c.i32(MAX_DEPTH);
     c.op("i32.ge_u");
-    c.unlikely();
     c.if();
     spillRest();
     c.get(COUNTER);
@@ -553,7 +549,6 @@ class RegionEmitter {
     c.get(PC);
     c.i32(back.pc | 0);
     c.op("i32.ne");
-    c.unlikely();
     c.if();
     spillRest();
     c.get(COUNTER);

@@ -15,8 +15,6 @@ export class Code {
   readonly #bytes: Bytes = new Bytes();
   readonly #params: number;
   readonly #locals: Type[] = [];
-  /** Where branches stand that are hardly ever taken. */
-  readonly #unlikely: number[] = [];
   readonly #free: Record<Type, number[]> = { i32: [], i64: [], f32: [], f64: [] };
   #depth = 0;
 
@@ -117,10 +115,6 @@ export class Code {
   if(type?: Type): Label {
     return this.#open(0x04, type);
   }
-  /** The `if` or `br_if` that follows is hardly ever taken. */
-  unlikely(): void {
-    this.#unlikely.push(this.#bytes.length);
-  }
   else(): void {
     this.#bytes.byte(0x05);
   }
@@ -172,8 +166,8 @@ export class Code {
     this.#bytes.byte(0x00);
   }
 
-  /** The function's entry in the code section, its length included; and the offsets in its body of branches that are hardly ever taken. */
-  finish(): { entry: Uint8Array; unlikely: readonly number[] } {
+  /** The function's entry in the code section, its length included. */
+  finish(): Uint8Array {
     if (this.#depth !== 0) throw new Error("a block is still open");
     const out = new Bytes();
     const runs: { type: Type; count: number }[] = [];
@@ -187,11 +181,10 @@ export class Code {
       out.u32(count);
       out.byte(TYPE_BYTES[type]);
     }
-    const start = out.length;
     out.append(this.#bytes.view);
     out.byte(0x0b);
     const sized = new Bytes();
     sized.sized(out.view);
-    return { entry: sized.view.slice(), unlikely: this.#unlikely.map((at) => start + at) };
+    return sized.view.slice();
   }
 }

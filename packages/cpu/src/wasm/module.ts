@@ -64,25 +64,6 @@ export class ModuleBuilder {
     this.#exports.push({ name, index });
   }
 
-  /** Branch hints (WebAssembly's proposal of that name): an engine that does not know them passes over the section. */
-  #hints(out: Bytes, bodies: readonly { readonly unlikely: readonly number[] }[]): void {
-    const hinted = bodies.flatMap(({ unlikely }, at) => (unlikely.length > 0 ? [{ index: this.#imports.length + at, unlikely }] : []));
-    if (hinted.length === 0) return;
-    const section = new Bytes();
-    section.name("metadata.code.branch_hint");
-    section.u32(hinted.length);
-    for (const { index, unlikely } of hinted) {
-      section.u32(index);
-      section.u32(unlikely.length);
-      for (const at of unlikely) {
-        section.u32(at);
-        section.append([1, 0]);
-      }
-    }
-    out.byte(0);
-    out.sized(section.view);
-  }
-
   /** The binary. The memory is imported as `env.memory`, with `pages` of 64 KiB at least. */
   finish(pages: number): Uint8Array<ArrayBuffer> {
     const out = new Bytes();
@@ -119,13 +100,11 @@ export class ModuleBuilder {
         bytes.u32(index);
       }
     });
-    const bodies = this.#functions.map(({ code }) => {
-      if (code === undefined) throw new Error("a declared function has no body");
-      return code.finish();
-    });
-    this.#hints(out, bodies);
-    section(10, bodies.length, (bytes) => {
-      for (const { entry } of bodies) bytes.append(entry);
+    section(10, this.#functions.length, (bytes) => {
+      for (const { code } of this.#functions) {
+        if (code === undefined) throw new Error("a declared function has no body");
+        bytes.append(code.finish());
+      }
     });
     if (this.#names.size > 0) {
       const names = new Bytes();

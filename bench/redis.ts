@@ -1,7 +1,7 @@
 /** The suite `redis`: redis-benchmark with 50 clients, through a published port, and from a second cVM. */
-import { createConnection, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BenchHost, cvm, ensureImage } from "./host.ts";
+import { answers, freePort } from "./loopback.ts";
 import type { Contestant, Measure, Sample, Work } from "./measure.ts";
 import { timeHere, underQemu } from "./peers.ts";
 import { background, mustBeOk, processorSeconds, run, type Ended } from "./processes.ts";
@@ -37,29 +37,6 @@ interface Server {
   readonly stop: () => Promise<void>;
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ port, host: "127.0.0.1" }, () => socket.write("PING\r\n"));
-    socket.on("data", () => {
-      resolve(true);
-      socket.destroy();
-    });
-    socket.on("error", () => resolve(false));
-    socket.setTimeout(1000, () => socket.destroy());
-    socket.on("close", () => resolve(false));
-  });
-}
 async function waitForPort(who: Contestant, port: number): Promise<void> {
   const deadline = Date.now() + UP_MS;
   while (!(await answers(port))) {

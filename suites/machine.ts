@@ -1,6 +1,5 @@
 /** A host with a home of its own, reached by the `cvm` command as users do. */
 import { createWriteStream, mkdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { spawn } from "node:child_process";
 import { COMMAND, HOME, OUTPUT } from "./places.ts";
@@ -81,16 +80,4 @@ export async function ensureImage(tag: string, packages: readonly string[], say:
   if (images.some(({ reference }) => reference === `${tag}:latest`)) return;
   say(`making the image ${tag}`);
   await cvmOk(["image", "debian", "-t", tag, ...packages]);
-}
-
-/** A port of the loopback that nobody uses right now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 }

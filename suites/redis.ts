@@ -1,9 +1,9 @@
 /** Redis's own Tcl suite on this machine, against a server in a cVM. */
 import { existsSync, mkdirSync, rmSync } from "node:fs";
-import { createConnection } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { cvm, cvmOk, ensureImage, freePort, run } from "./machine.ts";
+import { cvm, cvmOk, ensureImage, run } from "./machine.ts";
+import { answers, freePort } from "../bench/loopback.ts";
 import { OUTPUT } from "./places.ts";
 import { parseRedisSuite } from "./redis-output.ts";
 import type { ModuleResult } from "./result.ts";
@@ -34,19 +34,6 @@ const PORTS = 2;
 const TAGS = ["--tags", "-slow"];
 /** All of it. */
 const SUITE_SECONDS = 4 * 3600;
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ port, host: "127.0.0.1" }, () => socket.write("PING\r\n"));
-    socket.on("data", () => {
-      resolve(true);
-      socket.destroy();
-    });
-    socket.on("error", () => resolve(false));
-    socket.setTimeout(1000, () => socket.destroy());
-    socket.on("close", () => resolve(false));
-  });
-}
 
 /** The suite asks the server by a redis-cli of its own source too. */
 async function ensureClient(folder: string, say: (text: string) => void): Promise<void> {

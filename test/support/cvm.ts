@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
+
+export { freePort } from "../../bench/loopback.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const command = join(root, "bin", "cvm");
@@ -53,18 +54,6 @@ export async function ensureImage(tag: string, packages: readonly string[], cmd?
   const images = JSON.parse(await cvmOk(["images", "--format", "json"])) as { reference: string }[];
   if (images.some((image) => image.reference === `${tag}:latest`)) return;
   await cvmOk(["image", "debian", "-t", tag, ...(cmd === undefined ? [] : ["--cmd", cmd]), ...packages], { timeoutMs: 300_000 });
-}
-
-/** A port of the loopback that nobody uses right now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 }
 
 /** Installs Debian packages on this machine when a program of them is missing (root and apt); false when it cannot. */

@@ -1,6 +1,6 @@
 /** States of a hart that code is not translated for, and changes between them: translated code steps aside or is right. */
 import { describe, expect, test } from "vitest";
-import { Exit, Perm, Prot, type MachineOptions } from "../abi.ts";
+import { Cause, Exit, Perm, Prot, type MachineOptions } from "../abi.ts";
 import { Assembler, assembleInto } from "../assembler/index.ts";
 import * as capability from "../capability/index.ts";
 import { BASE, CODE, DATA, DATA_BYTES, LENGTH, PAGE, region, root, same, Twins, WAYS } from "./twins.test.support.ts";
@@ -78,6 +78,28 @@ describe.each(WAYS)("conditions of translated code, %s", (_, way) => {
     each(name, prepare);
     each(name, prepare, { checkLoads: false });
     each(name, prepare, { tagClearing: false });
+  });
+
+  test("DDC that gets smaller and larger again and again: what was made for the larger is not run with the smaller", () => {
+    const twins = new Twins(way);
+    twins.put(KERNEL);
+    const other = CODE + 0x400;
+    twins.put("li s0, 40\nnext: addi s0, s0, -1\nbnez s0, next\necall", other);
+    const run = (length: number, pc: number, exit: number): void => {
+      twins.each(({ hart: h }) => (h.ddc = region(BASE, length)));
+      for (let turn = 0; turn < 8; turn++) {
+        twins.start(pc);
+        twins.setX(10, DATA + 3 * PAGE);
+        expect(twins.finish()).toBe(exit);
+      }
+    };
+    const small = DATA + 3 * PAGE;
+    run(LENGTH, CODE, Exit.Ecall);
+    // Nothing is translated for the kernel with the small one, so that what there is might be taken.
+    run(small, other, Exit.Ecall);
+    run(LENGTH, CODE, Exit.Ecall);
+    run(small, CODE, Exit.Trap);
+    expect(twins.interpreted.hart.trapCause).toBe(Cause.Cheri);
   });
 
   test("without relocation", () => {

@@ -545,10 +545,12 @@ export class Translator {
   // ---- linking
   /** The process has the unit's bytes where the unit has them, and may execute them. */
   #equal(unit: UnitCode & { readonly place?: Place | undefined }): boolean {
-    const { base, span, dataBase, dataLength } = this.#context;
+    const { base, span, dataBase, dataLength, varies } = this.#context;
     const { place } = unit;
     if (unit.maxTarget >= span) return false;
     if (place !== undefined) {
+      // Where data varies nothing is unlinked when it does.
+      if (varies) return false;
       if (place.codeBase !== base || place.codeSpan !== span || place.dataBase !== dataBase) return false;
       if (place.dataLimit !== dataLength - SLACK - PAGE_SIZE) return false;
     }

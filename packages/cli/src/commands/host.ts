@@ -1,11 +1,20 @@
 import type { Command } from "commander";
-import { connectRunningHost } from "../host/client.ts";
+import { connectHost, connectRunningHost } from "../host/client.ts";
 import { runHost } from "../host/server.ts";
 import { version } from "../version.ts";
 
 export function addHost(program: Command): void {
   const host = program.command("host").description("the host process that runs cVMs");
   host.command("run", { hidden: true }).description("run a host in this process").action(runHost);
+  host
+    .command("start")
+    .description("start the host unless it runs; cVMs start again as their restart policies say")
+    .action(async () => {
+      const connection = await connectHost();
+      const { pid } = await connection.request("hello", {});
+      connection.close();
+      process.stdout.write(`host, process ${pid}\n`);
+    });
   host
     .command("status")
     .description("whether a host runs, and how many cVMs on it")

@@ -30,9 +30,14 @@ async function withHost<T>(action: (host: HostConnection) => Promise<T>): Promis
   }
 }
 
+function isUp(state: CvmState): boolean {
+  return state.status === "running" || state.status === "restarting";
+}
+
 function statusText(state: CvmState): string {
   if (state.status === "running") return `Up ${humanAge(state.started ?? state.created)}`;
   if (state.status === "created") return "Created";
+  if (state.status === "restarting") return `Restarting (${state.exitCode ?? "?"}) ${humanAge(state.finished ?? state.created)} ago`;
   return `Exited (${state.exitCode ?? "?"}) ${humanAge(state.finished ?? state.created)} ago`;
 }
 
@@ -80,7 +85,7 @@ export function addManage(program: Command): void {
     .option("--no-trunc", "whole ids")
     .option("--format <format>", "table or json", parseFormat, "table")
     .action(async (options: { all?: boolean; quiet?: boolean; trunc: boolean; format: string }) => {
-      const rows = (await states()).filter((state) => options.all === true || state.status === "running").toReversed();
+      const rows = (await states()).filter((state) => options.all === true || isUp(state)).toReversed();
       const idOf = (state: CvmState): string => (options.trunc ? state.id.slice(0, 12) : state.id);
       if (options.format === "json") process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
       else if (options.quiet === true) process.stdout.write(rows.map((state) => `${idOf(state)}\n`).join(""));
@@ -121,7 +126,7 @@ export function addManage(program: Command): void {
         shown = lines.length;
       };
       show();
-      while (options.follow === true && (await states()).some((state) => state.id === id && state.status === "running")) {
+      while (options.follow === true && (await states()).some((state) => state.id === id && isUp(state))) {
         await sleep(200);
         show();
       }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { describe, expect, test } from "vitest";
 import { useTemporaryHome } from "../test-support/home.ts";
-import { parseCpus, parseEnv, parseMemory, parsePort, parseSignal, parseVolume } from "./parse.ts";
+import { parseCpus, parseEnv, parseMemory, parsePort, parseRestart, parseSignal, parseVolume } from "./parse.ts";
 
 const home = useTemporaryHome();
 
@@ -104,6 +104,19 @@ describe("environment", () => {
     delete process.env["CVM_TEST_VALUE"];
   });
   test.each(["", "=x"])("not %j", (text) => expect(() => parseEnv(text)).toThrow(InvalidArgumentError));
+});
+
+describe("restart policies", () => {
+  test.each([
+    ["no", { name: "no", most: 0 }],
+    ["always", { name: "always", most: 0 }],
+    ["unless-stopped", { name: "unless-stopped", most: 0 }],
+    ["on-failure", { name: "on-failure", most: 0 }],
+    ["on-failure:3", { name: "on-failure", most: 3 }],
+  ])("%s", (text, policy) => expect(parseRestart(text)).toEqual(policy));
+  test.each(["", "yes", "always:2", "on-failure:", "on-failure:-1", "on-failure:1000000000"])("not %j", (text) =>
+    expect(() => parseRestart(text)).toThrow(InvalidArgumentError),
+  );
 });
 
 describe("signals", () => {

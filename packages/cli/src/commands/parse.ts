@@ -3,7 +3,7 @@ import { isIPv4 } from "node:net";
 import { join, posix, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { cvmHome } from "../home.ts";
-import type { PublishedPort, Volume } from "../host/protocol.ts";
+import type { PublishedPort, RestartPolicy, Volume } from "../host/protocol.ts";
 
 const UNIT: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 /** Least memory of a cVM. */
@@ -76,6 +76,15 @@ export function parseEnv(text: string, before: readonly string[] = []): string[]
   if (text.includes("=")) return [...before, text];
   const value = process.env[text];
   return value === undefined ? [...before] : [...before, `${text}=${value}`];
+}
+
+/** `no`, `on-failure[:N]`, `always`, `unless-stopped`. */
+export function parseRestart(text: string): RestartPolicy {
+  const match = /^(?:(no|always|unless-stopped)|on-failure(?::(\d{1,6}))?)$/u.exec(text);
+  if (match === null) throw new InvalidArgumentError("choose no, on-failure[:N], always or unless-stopped.");
+  return match[1] === undefined
+    ? { name: "on-failure", most: Number(match[2] ?? 0) }
+    : { name: match[1] as RestartPolicy["name"], most: 0 };
 }
 
 /** Signals by number (riscv64 Linux, asm-generic). */

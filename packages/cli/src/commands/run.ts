@@ -3,10 +3,10 @@ import type { Command } from "commander";
 import { CliError } from "../errors.ts";
 import { connectHost } from "../host/client.ts";
 import { randomName } from "../host/names.ts";
-import type { PublishedPort, Volume } from "../host/protocol.ts";
+import type { PublishedPort, RestartPolicy, Volume } from "../host/protocol.ts";
 import { requireImage } from "../images/store.ts";
 import { follow, terminalSize } from "./attach.ts";
-import { parseCpus, parseEnv, parseMemory, parsePort, parseVolume } from "./parse.ts";
+import { parseCpus, parseEnv, parseMemory, parsePort, parseRestart, parseVolume } from "./parse.ts";
 
 /** Memory of a cVM unless `-m` says otherwise. */
 const DEFAULT_MEMORY = 256 * 1024 ** 2;
@@ -27,6 +27,7 @@ interface RunOptions {
   readonly hostname?: string;
   readonly entrypoint?: string;
   readonly strace?: boolean;
+  readonly restart?: RestartPolicy;
 }
 
 export function addRun(program: Command): void {
@@ -50,6 +51,7 @@ export function addRun(program: Command): void {
     .option("-u, --user <user[:group]>", "user to run as")
     .option("-h, --hostname <name>", "host name in the cVM")
     .option("--entrypoint <command>", "overwrite the image's entry point")
+    .option("--restart <policy>", "start it again: no, on-failure[:N], always, unless-stopped", parseRestart)
     .option("--strace", "print system calls to standard error")
     .helpOption("--help", "show this help")
     .passThroughOptions()
@@ -67,6 +69,9 @@ async function run(reference: string, command: readonly string[], options: RunOp
   if (argv.length === 0) throw new CliError("usage", `image "${image.reference}" has no command of its own: give one after its name`);
   if (options.tty === true && options.interactive === true && options.detach !== true && !process.stdin.isTTY)
     throw new CliError("usage", "standard input is not a terminal: leave out -t, or run from one");
+
+  if (options.rm === true && options.restart !== undefined && options.restart.name !== "no")
+    throw new CliError("usage", "--rm and --restart exclude each other: what is removed cannot be started again");
 
   // Folders of named volumes; those of the user are there.
   for (const { source } of options.volume) mkdirSync(source, { recursive: true, mode: 0o700 });
@@ -92,6 +97,7 @@ async function run(reference: string, command: readonly string[], options: RunOp
       volumes: options.volume,
       remove: options.rm === true,
       strace: options.strace === true,
+      ...(options.restart === undefined ? {} : { restart: options.restart }),
       ...terminalSize(),
     });
     if (options.detach === true) {

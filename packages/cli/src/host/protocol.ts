@@ -19,6 +19,13 @@ export interface Volume {
   readonly readOnly: boolean;
 }
 
+/** Whether a cVM that ended is started again. */
+export interface RestartPolicy {
+  readonly name: "no" | "on-failure" | "always" | "unless-stopped";
+  /** Most restarts after failures; 0: any number. */
+  readonly most: number;
+}
+
 /** How a program is started, besides what it is. */
 export interface Terminal {
   readonly tty: boolean;
@@ -45,6 +52,8 @@ export interface CvmConfig extends Terminal {
   /** Remove it when it ends. */
   readonly remove: boolean;
   readonly strace: boolean;
+  /** `no` unless given. */
+  readonly restart?: RestartPolicy | undefined;
 }
 
 /** A program that `cvm exec` starts in a running cVM. */
@@ -103,6 +112,9 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
     volumes: z.array(z.strictObject({ source: z.string().startsWith("/"), target: z.string().startsWith("/"), readOnly: z.boolean() })),
     remove: z.boolean(),
     strace: z.boolean(),
+    restart: z
+      .strictObject({ name: z.enum(["no", "on-failure", "always", "unless-stopped"]), most: z.number().int().min(0).max(1_000_000) })
+      .optional(),
   }),
   start: z.strictObject({ id }),
   attach: z.strictObject({ id, console }),
@@ -125,7 +137,8 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
   shutdown: nothing,
 };
 
-export type Status = "created" | "running" | "exited";
+/** `restarting`: it ended and waits for its next start. */
+export type Status = "created" | "running" | "restarting" | "exited";
 
 /** A cVM as the host knows it. */
 export interface CvmState {
@@ -140,6 +153,10 @@ export interface CvmState {
   /** Last fault report, or why it could not start. */
   error?: string;
   address?: string;
+  /** Its user ended it. */
+  stopped?: boolean;
+  /** Starts by its restart policy since its user started it. */
+  restarts?: number;
 }
 
 /** A cVM with its live figures. */

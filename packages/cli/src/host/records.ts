@@ -32,6 +32,19 @@ function readState(id: string): CvmState | undefined {
 }
 
 /**
+ * Says of a cVM whose host is gone that it has ended.
+ * @returns whether it ran, or was about to be started again
+ */
+export function endWithHost(state: CvmState): boolean {
+  if (state.status !== "running" && state.status !== "restarting") return false;
+  state.status = "exited";
+  state.exitCode ??= 255;
+  state.error ??= "the host process ended while this cVM ran";
+  delete state.address;
+  return true;
+}
+
+/**
  * All recorded cVMs, oldest first. With `hostRuns` false nothing can be running: what says so ended with its host.
  */
 export function loadStates(hostRuns: boolean): CvmState[] {
@@ -39,12 +52,7 @@ export function loadStates(hostRuns: boolean): CvmState[] {
   for (const name of readdirSync(Folder.cvms())) {
     const state = readState(name);
     if (state === undefined) continue;
-    if (!hostRuns && state.status === "running") {
-      state.status = "exited";
-      state.exitCode ??= 255;
-      state.error ??= "the host process ended while this cVM ran";
-      delete state.address;
-    }
+    if (!hostRuns) endWithHost(state);
     states.push(state);
   }
   return states.sort((a, b) => (a.created < b.created ? -1 : a.created > b.created ? 1 : 0));

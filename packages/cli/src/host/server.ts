@@ -94,6 +94,7 @@ export async function runHost(): Promise<void> {
   host.onActivity = rest;
   host.onShutdown = () => setImmediate(() => void end());
   started.resolve(host);
+  host.resume();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void host.handle("shutdown", {}, { send: () => {} }));
   rest();
 }

@@ -439,6 +439,101 @@ describe("exec", () => {
   });
 });
 
+describe("restart policies", () => {
+  const always = { restart: { name: "always", most: 0 } } as const;
+  const onFailure = (most: number) => ({ restart: { name: "on-failure", most } }) as const;
+
+  test("what ends is started again, and counts as running until then", async () => {
+    const id = await run(always);
+    runtime.last.events.exit(0, 0, 0);
+    expect(await stateOf(id)).toMatchObject({ status: "restarting", exitCode: 0 });
+    expect(loadStates(true)).toMatchObject([{ status: "restarting" }]);
+    expect(service.running).toBe(1);
+    await expect.poll(async () => (await stateOf(id)).status).toBe("running");
+    expect(runtime.cvms).toHaveLength(2);
+    expect(await stateOf(id)).toMatchObject({ restarts: 1 });
+  });
+  test("on-failure stops after its number, and at success", async () => {
+    const id = await run(onFailure(2));
+    runtime.onStart = (cvm) => cvm.events.exit(0, 3, 0);
+    runtime.last.events.exit(0, 3, 0);
+    await expect.poll(async () => (await stateOf(id)).status).toBe("exited");
+    expect(await stateOf(id)).toMatchObject({ restarts: 2, exitCode: 3 });
+    runtime.onStart = () => undefined;
+    await ask("start", { id });
+    runtime.last.events.exit(0, 0, 0);
+    expect((await stateOf(id)).status).toBe("exited");
+    expect(await stateOf(id)).not.toHaveProperty("restarts");
+  });
+  test("a restart that fails is tried again; a first start is not", async () => {
+    runtime.onStart = () => Promise.reject(errno(12));
+    const id = await create(always);
+    await failure(ask("start", { id }));
+    expect((await stateOf(id)).status).toBe("exited");
+    runtime.onStart = () => (runtime.cvms.length === 3 ? Promise.reject(errno(12)) : undefined);
+    await ask("start", { id });
+    runtime.last.events.exit(0, 1, 0);
+    await expect.poll(async () => (await stateOf(id)).status).toBe("running");
+    expect(runtime.cvms).toHaveLength(4);
+  });
+  test("a stop and a kill by the user are the end, running or not", async () => {
+    const id = await run(always);
+    await ask("kill", { id, signal: 9 });
+    expect(await stateOf(id)).toMatchObject({ status: "exited", stopped: true });
+    await ask("start", { id });
+    expect(await stateOf(id)).not.toHaveProperty("stopped");
+    await ask("stop", { id, seconds: 0.01 });
+    expect((await stateOf(id)).status).toBe("exited");
+    await ask("start", { id });
+    runtime.last.events.exit(0, 1, 0);
+    await ask("stop", { id, seconds: 1 });
+    expect(await stateOf(id)).toMatchObject({ status: "exited", stopped: true });
+    const { length } = runtime.cvms;
+    await sleep(150);
+    expect(runtime.cvms).toHaveLength(length);
+    expect(service.running).toBe(0);
+  });
+  test("one that waits for its restart is removed by force only, and does not come back", async () => {
+    const id = await run(always);
+    runtime.last.events.exit(0, 1, 0);
+    expect((await failure(ask("remove", { id, force: false }))).code).toBe("conflict");
+    await ask("remove", { id, force: true });
+    await sleep(150);
+    expect(runtime.cvms).toHaveLength(1);
+    expect(readdirSync(Folder.cvms())).toEqual([]);
+  });
+  test("a new host starts what ran when the old one died, as the policies say", async () => {
+    const started = new FakeRuntime();
+    await run({ name: "no" });
+    await run({ name: "always", ...always });
+    await run({ name: "failing", ...onFailure(0) });
+    const stopped = await run({ name: "stopped", restart: { name: "unless-stopped", most: 0 } });
+    await ask("kill", { id: stopped, signal: 9 });
+    await create({ name: "made", ...always });
+    const next = new HostService(started);
+    expect(started.cvms).toEqual([]);
+    next.resume();
+    await expect.poll(() => started.cvms.map(({ name }) => name)).toEqual(["always", "failing"]);
+    const { cvms } = (await next.handle("list", {}, client)) as Results["list"];
+    expect(cvms.map(({ config, status }) => [config.name, status])).toEqual([
+      ["no", "exited"],
+      ["always", "running"],
+      ["failing", "running"],
+      ["stopped", "exited"],
+      ["made", "created"],
+    ]);
+  });
+  test("after an orderly end what failed does not come back, the rest does", async () => {
+    await run({ name: "always", ...always });
+    await run({ name: "failing", ...onFailure(0) });
+    await ask("shutdown", {});
+    expect(loadStates(false).map(({ status }) => status)).toEqual(["exited", "exited"]);
+    const started = new FakeRuntime();
+    new HostService(started).resume();
+    await expect.poll(() => started.cvms.map(({ name }) => name)).toEqual(["always"]);
+  });
+});
+
 describe("after the host died", () => {
   test("what ran has ended, what was to be removed is gone", async () => {
     const kept = await run();

@@ -8,7 +8,8 @@ import { requireImage } from "../images/store.ts";
 import { build, version } from "../version.ts";
 import type { CvmConfig, CvmDetails, CvmState, Events, ExecParams, Method, Params, Results, Terminal } from "./protocol.ts";
 import { requestSchemas } from "./protocol.ts";
-import { appendLog, cvmFolder, deleteRecord, findState, loadStates, saveState } from "./records.ts";
+import { appendLog, cvmFolder, deleteRecord, endWithHost, findState, loadStates, saveState } from "./records.ts";
+import { restartDelay, restartsAfterEnd, restartsWithHost, STEADY_MS } from "./restart.ts";
 import type { RunningCvm, Runtime } from "./runtime.ts";
 import { resolveUser } from "./users.ts";
 
@@ -22,6 +23,11 @@ interface Entry {
   running: RunningCvm | undefined;
   /** A start that is under way. */
   starting: Promise<unknown> | undefined;
+  /** The next start by its restart policy, and how many of them came without a steady run between. */
+  restart: NodeJS.Timeout | undefined;
+  restartsInARow: number;
+  /** When it came up, in milliseconds of this process; undefined when its last start failed. */
+  upSince: number | undefined;
   /** Counts starts and ends: what an earlier run still says is not heard. */
   run: number;
   /** Unpacked layers of its image while it runs. */
@@ -60,26 +66,36 @@ function startError(error: unknown, command: string): Error {
 export class HostService {
   readonly #runtime: Runtime;
   readonly #entries: Map<string, Entry> = new Map();
+  /** Those that {@link resume} starts. */
+  readonly #toResume: Entry[] = [];
+  #closing = false;
   /** Called whenever nothing runs any more, or something runs again. */
   onActivity: () => void = () => {};
   onShutdown: () => void = () => {};
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
-    for (const state of loadStates(false)) {
+    for (const state of loadStates(true)) {
+      const ran = endWithHost(state);
       // Nothing runs yet, and nobody waits for what was only created.
       if (state.config.remove) {
         deleteRecord(state.id);
         continue;
       }
       saveState(state);
-      this.#add(state);
+      const entry = this.#add(state);
+      if (restartsWithHost(state, ran)) this.#toResume.push(entry);
     }
+  }
+
+  /** Starts what restart policies want to run on a new host, oldest first. */
+  resume(): void {
+    for (const entry of this.#toResume.splice(0)) this.#restartLater(entry, 0);
   }
 
   get running(): number {
     let count = 0;
-    for (const entry of this.#entries.values()) if (isUp(entry)) count++;
+    for (const entry of this.#entries.values()) if (isUp(entry) || entry.restart !== undefined) count++;
     return count;
   }
 
@@ -128,6 +144,9 @@ export class HostService {
       state,
       running: undefined,
       starting: undefined,
+      restart: undefined,
+      restartsInARow: 0,
+      upSince: undefined,
       run: 0,
       layers: [],
       nextConsole: 1,
@@ -185,6 +204,14 @@ export class HostService {
   async #start(key: string): Promise<Results["start"]> {
     const entry = this.#entry(key);
     if (isUp(entry)) throw new CliError("conflict", `cVM "${entry.state.config.name}" is running already`);
+    this.#noRestart(entry);
+    entry.restartsInARow = 0;
+    delete entry.state.stopped;
+    delete entry.state.restarts;
+    return this.#begin(entry);
+  }
+
+  #begin(entry: Entry): Promise<Results["start"]> {
     const starting = this.#launch(entry).finally(() => {
       entry.starting = undefined;
       this.onActivity();
@@ -219,6 +246,7 @@ export class HostService {
         },
       });
       entry.running = running;
+      entry.upSince = performance.now();
       entry.layers = layers;
       state.status = "running";
       state.started = new Date().toISOString();
@@ -247,6 +275,39 @@ export class HostService {
     }
   }
 
+  /** A start by the restart policy: counted, and tried again when it fails. */
+  #restartLater(entry: Entry, delay: number): void {
+    const { state } = entry;
+    state.status = "restarting";
+    this.#save(state);
+    entry.restart = setTimeout(() => {
+      entry.restart = undefined;
+      state.restarts = (state.restarts ?? 0) + 1;
+      entry.restartsInARow++;
+      this.#begin(entry).catch((error: unknown) => {
+        process.stderr.write(`restart of cVM ${state.id.slice(0, 12)}: ${messageOf(error)}\n`);
+        if (this.#entries.has(state.id)) this.#restartIfWanted(entry);
+      });
+    }, delay);
+    this.onActivity();
+  }
+
+  /** After an end, or a restart that failed. */
+  #restartIfWanted(entry: Entry): void {
+    const { state } = entry;
+    if (this.#closing || !restartsAfterEnd(state)) return;
+    if (entry.upSince !== undefined && performance.now() - entry.upSince >= STEADY_MS) entry.restartsInARow = 0;
+    entry.upSince = undefined;
+    this.#restartLater(entry, restartDelay(entry.restartsInARow));
+  }
+
+  #noRestart(entry: Entry): void {
+    if (entry.restart === undefined) return;
+    clearTimeout(entry.restart);
+    entry.restart = undefined;
+    entry.state.status = "exited";
+  }
+
   #attach(key: string, console: number, client: Client): Results["attach"] {
     const entry = this.#entry(key);
     const consoles = entry.attached.get(client) ?? new Set();
@@ -273,6 +334,15 @@ export class HostService {
     entry.lastReport = text;
     this.#log(entry, 2, text.endsWith("\n") ? text : `${text}\n`);
     this.#send(entry, undefined, "report", { id: entry.state.id, text });
+  }
+
+  /** A full disk keeps an old state, and does not end the host. */
+  #save(state: CvmState): void {
+    try {
+      saveState(state);
+    } catch (error) {
+      process.stderr.write(`state of cVM ${state.id.slice(0, 12)}: ${messageOf(error)}\n`);
+    }
   }
 
   /** A full disk stops the log, not the host. */
@@ -304,6 +374,7 @@ export class HostService {
     } catch (error) {
       process.stderr.write(`state of cVM ${state.id.slice(0, 12)}: ${messageOf(error)}\n`);
     }
+    if (!state.config.remove) this.#restartIfWanted(entry);
     this.#send(entry, undefined, "exit", { id: state.id, console: 0, code: state.exitCode });
     for (const done of entry.waiting.splice(0)) done(state.exitCode);
     this.onActivity();
@@ -340,6 +411,7 @@ export class HostService {
 
   async #stop(key: string, seconds: number): Promise<null> {
     const entry = await this.#settled(key);
+    this.#stoppedByUser(entry);
     if (entry.running === undefined) return null;
     const ended = this.#wait(entry.state.id);
     const timer = setTimeout(() => this.#killNow(entry), Math.min(seconds * 1000, MAX_DELAY_MS));
@@ -352,22 +424,35 @@ export class HostService {
     return null;
   }
 
+  #stoppedByUser(entry: Entry): void {
+    const waits = entry.restart !== undefined;
+    this.#noRestart(entry);
+    if (!waits && entry.running === undefined) return;
+    entry.state.stopped = true;
+    this.#save(entry.state);
+    if (waits) this.onActivity();
+  }
+
   #killNow(entry: Entry): void {
     if (entry.running !== undefined) this.#ended(entry, 0, SIGKILL);
   }
 
   async #kill(key: string, signal: number): Promise<null> {
     const running = await this.#started(key);
-    if (signal === SIGKILL) this.#killNow(this.#entry(key));
-    else running.signal(0, signal);
+    if (signal === SIGKILL) {
+      const entry = this.#entry(key);
+      this.#stoppedByUser(entry);
+      this.#killNow(entry);
+    } else running.signal(0, signal);
     return null;
   }
 
   async #remove(key: string, force: boolean): Promise<null> {
     const entry = this.#entry(key);
-    if (isUp(entry)) {
+    if (isUp(entry) || entry.restart !== undefined) {
       if (!force) throw new CliError("conflict", `cVM "${entry.state.config.name}" is running: stop it first, or use cvm rm -f`);
       await this.#settled(entry.state.id);
+      this.#stoppedByUser(entry);
       this.#killNow(entry);
     }
     if (this.#entries.has(entry.state.id)) this.#forget(entry);
@@ -381,7 +466,11 @@ export class HostService {
   }
 
   #shutdown(): null {
-    for (const entry of this.#entries.values()) this.#killNow(entry);
+    this.#closing = true;
+    for (const entry of this.#entries.values()) {
+      clearTimeout(entry.restart);
+      this.#killNow(entry);
+    }
     this.onShutdown();
     return null;
   }

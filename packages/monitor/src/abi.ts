@@ -211,7 +211,10 @@ export type ProcessOp =
 
 // ------------------------------------------------------------------ host calls: library OS → monitor
 
-/** An address in the virtual network. IPv4 dotted quad. */
+/** Who has the IPv4 address a.b.c.d in the virtual network has the IPv6 address with these groups and the two of a.b.c.d behind: fd63:766d::/96. */
+export const IPV6_PREFIX = "fd63:766d:0:0:0:0:";
+
+/** An address in the virtual network or outside: an IPv4 dotted quad, or the eight groups of an IPv6 address in lower-case hexadecimal without leading zeros. */
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
@@ -245,7 +248,7 @@ export interface HostCalls {
   /** Reads mapped bytes of a process (for diagnostics, futex words, /proc/PID/mem): null when any page is unmapped. */
   readMemory(process: ProcessId, address: number, length: number): Awaitable<Uint8Array | null>;
 
-  /** Starts to listen in the virtual network on the cVM's own address; 0 or -98 (EADDRINUSE). */
+  /** Starts to listen in the virtual network on the cVM's own addresses; 0 or -98 (EADDRINUSE). */
   listen(stream: StreamId, port: number, backlog: number): Awaitable<number>;
   /** Starts a connection; answered by {@link LibraryOs.connected}. The handle is chosen by the library OS, unique in its cVM. */
   connect(stream: StreamId, to: Endpoint, fromPort: number): void;
@@ -310,6 +313,7 @@ export interface LibraryOs {
   consoleResize(console: number, columns: number, rows: number): void;
   /** Sends a signal to the program of a console (`cvm stop`, `cvm kill`), as init would get it. */
   signal(console: number, signal: number): void;
+  /** A connection to the address of the family that `from` has. `accept(0)` refuses it. */
   incoming(listener: StreamId, from: Endpoint, accept: (stream: StreamId) => void): void;
   connected(stream: StreamId, error: number, local: Endpoint): void;
   received(stream: StreamId, bytes: Uint8Array): void;

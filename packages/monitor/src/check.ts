@@ -26,11 +26,12 @@ export function isString(value: unknown, most: number = Limits.argumentBytes): v
   return typeof value === "string" && value.length <= most;
 }
 
-/** Four decimal numbers 0 … 255 without leading zeros. */
+const OCTET = String.raw`(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)`;
+const ADDRESS = new RegExp(String.raw`^(?:(?:${OCTET}\.){3}${OCTET}|(?:[\da-f]{1,4}:){7}[\da-f]{1,4})$`, "u");
+
+/** Four decimal numbers 0 … 255 without leading zeros, or eight hexadecimal ones. */
 export function isAddress(value: unknown): value is string {
-  if (typeof value !== "string" || value.length > 15) return false;
-  const parts = value.split(".");
-  return parts.length === 4 && parts.every((part) => /^(?:0|[1-9]\d{0,2})$/u.test(part) && Number(part) <= 255);
+  return typeof value === "string" && ADDRESS.test(value);
 }
 
 export function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {

@@ -137,7 +137,7 @@ export function createHostCalls(
       node.close(stream, reset);
     },
     names() {
-      return network.names();
+      return network.names(node);
     },
 
     consoleWrite(console, fd, bytes) {

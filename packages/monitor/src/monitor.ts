@@ -13,7 +13,7 @@ import { createDisassembler } from "./faults.ts";
 import type { GateEvents } from "./gate.ts";
 import { Gate } from "./gate.ts";
 import { GuestMemory } from "./guest-memory.ts";
-import type { Uplink } from "./network.ts";
+import type { NetworkOptions } from "./network.ts";
 import { VirtualNetwork } from "./network.ts";
 import { Operations } from "./operations.ts";
 import { Pages } from "./pages.ts";
@@ -23,8 +23,8 @@ import { Scheduler, systemClock } from "./scheduler.ts";
 import type { Stream, StreamEvents } from "./stream.ts";
 
 export interface MonitorOptions {
-  /** Where connections to addresses outside of the virtual network go; they are unreachable unless given. */
-  readonly uplink?: Uplink;
+  /** Which cVMs may reach each other, and where connections to other addresses go. */
+  readonly network?: Pick<NetworkOptions, "uplink" | "permits">;
   /** Shows instructions in fault reports; @cvm/cpu's unless given. */
   readonly disassemble?: Disassemble;
   /** Time and event loop; the real ones unless given. */
@@ -84,7 +84,7 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
     otypes: new Otypes(),
     scheduler,
   };
-  const network = new VirtualNetwork({ post: (deliver) => scheduler.post(deliver), uplink: options.uplink });
+  const network = new VirtualNetwork({ ...options.network, post: (deliver) => scheduler.post(deliver) });
 
   return {
     createCvm(config) {

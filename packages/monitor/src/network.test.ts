@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { Endpoint } from "./abi.ts";
 import { Limits } from "./abi.ts";
 import type { Incoming, NetworkNode, Uplink } from "./network.ts";
-import { HOST_ADDRESS, VirtualNetwork } from "./network.ts";
+import { HOST_ADDRESS, sixOf, VirtualNetwork } from "./network.ts";
 
 class Post {
   #queue: (() => void)[] = [];
@@ -227,7 +227,7 @@ test("a cVM that goes resets its connections; its address and name are free", ()
   const { a, b } = connected();
   network.detach(b.node);
   expect(heard()).toEqual(["a reset 1 104"]);
-  expect(network.names()).toEqual([{ name: "a", address: "10.88.0.2" }]);
+  expect(network.names(a.node)).toEqual([{ name: "a", address: "10.88.0.2" }]);
   expect(side("b", b.node.address).node.address).toBe(b.node.address);
   expect(() => side("a")).toThrow("[exists]");
   expect(a.node.streams).toBe(0);
@@ -257,15 +257,63 @@ test("the host connects to a port of a cVM", () => {
   expect(stream.closed).toBe(true);
 });
 
-test("addresses outside go to the uplink, when there is one", () => {
+test("who connects to the IPv6 address of a cVM does so with its own", () => {
+  const a = side("a");
+  const b = side("b");
+  b.node.listen(7, 80, 4);
+  expect(b.node.six).toBe("fd63:766d:0:0:0:0:a58:3");
+  a.node.connect(1, { address: b.node.six, port: 80 }, 0);
+  a.node.connect(2, { address: sixOf("10.88.9.9"), port: 80 }, 0);
+  expect(heard()).toEqual([
+    "b incoming 7 from fd63:766d:0:0:0:0:a58:2",
+    "a connected 2 113 fd63:766d:0:0:0:0:a58:2",
+    "a connected 1 0 fd63:766d:0:0:0:0:a58:2",
+  ]);
+  const six = b.node.six;
+  network.detach(b.node);
+  heard();
+  a.node.connect(3, { address: six, port: 80 }, 0);
+  expect(heard()).toEqual(["a connected 3 113 fd63:766d:0:0:0:0:a58:2"]);
+});
+
+test("a listener refuses a connection with the number 0", () => {
+  const a = side("a");
+  const b = side("b");
+  b.accept = 0;
+  b.node.listen(7, 80, 4);
+  a.node.connect(1, { address: b.node.address, port: 80 }, 0);
+  heard();
+  b.offers[0]!.accept(0);
+  expect(heard()).toEqual(["a connected 1 111 10.88.0.2"]);
+});
+
+test("a cVM that may not reach another one does not find it by any address, nor sees its name", () => {
+  network = new VirtualNetwork({ post: post.post, permits: (from, to) => from === "10.88.0.2" && to === "10.88.0.3" });
+  const a = side("a");
+  const b = side("b");
+  for (const { node } of [a, b]) node.listen(7, 80, 4);
+  a.node.connect(1, { address: b.node.address, port: 80 }, 0);
+  expect(heard()).toEqual(["b incoming 7 from 10.88.0.2", "a connected 1 0 10.88.0.2"]);
+  b.node.connect(1, { address: a.node.address, port: 80 }, 0);
+  b.node.connect(2, { address: a.node.six, port: 80 }, 0);
+  expect(heard()).toEqual(["b connected 1 113 10.88.0.3", "b connected 2 113 fd63:766d:0:0:0:0:a58:3"]);
+  b.node.connect(3, { address: b.node.address, port: 80 }, 0);
+  expect(heard()).toContain("b incoming 7 from 10.88.0.3");
+  expect(network.names(a.node).map(({ name }) => name)).toEqual(["a", "b"]);
+  expect(network.names(b.node).map(({ name }) => name)).toEqual(["b"]);
+});
+
+test("addresses that no cVM has go to the uplink, when there is one", () => {
   const seen: [Endpoint, Incoming][] = [];
   const uplink: Uplink = (to, incoming) => void seen.push([to, incoming]);
   network = new VirtualNetwork({ post: post.post, uplink });
   const a = side("a");
   a.node.connect(1, { address: "192.0.2.1", port: 443 }, 0);
   a.node.connect(2, { address: "192.0.2.1", port: 443 }, 0);
-  a.node.connect(3, { address: "10.88.7.7", port: 443 }, 0);
-  expect(heard()).toEqual(["a connected 3 113 10.88.0.2"]);
+  for (const [id, address] of [HOST_ADDRESS, "10.88.7.7", "0:0:0:0:0:0:0:1"].entries()) a.node.connect(id + 3, { address, port: 443 }, 0);
+  expect(heard()).toEqual([]);
+  expect(seen.map(([to]) => to.address)).toEqual(["192.0.2.1", "192.0.2.1", HOST_ADDRESS, "10.88.7.7", "0:0:0:0:0:0:0:1"]);
+  expect(seen.map(([, { from }]) => from.address)).toEqual([...Array<string>(4).fill("10.88.0.2"), "fd63:766d:0:0:0:0:a58:2"]);
   seen[0]![1].refuse(111);
   const silent = { connected: () => {}, received: () => {}, credited: () => {}, ended: () => {}, reset: () => {} };
   const far = seen[1]![1].accept(silent);

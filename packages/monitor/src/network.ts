@@ -1,11 +1,11 @@
-import type { Endpoint, StreamId } from "./abi.ts";
-import { Limits } from "./abi.ts";
+import type { Endpoint, LibraryOs, StreamId } from "./abi.ts";
+import { IPV6_PREFIX, Limits } from "./abi.ts";
 import { isAddress, isBytes, isHandle, isInteger } from "./check.ts";
 import { Errno, MonitorError } from "./errors.ts";
 import type { StreamEvents } from "./stream.ts";
 import { Stream } from "./stream.ts";
 
-/** Addresses of the virtual network: 10.88.0.0/16. The host itself is .0.1. */
+/** Addresses of the virtual network: 10.88.0.0/16. The host itself is .0.1; .0.0 belongs to nobody. */
 const PREFIX = "10.88.";
 export const HOST_ADDRESS = "10.88.0.1";
 const EPHEMERAL_FIRST = 32768;
@@ -19,17 +19,16 @@ export interface Incoming {
   refuse(errno: number): void;
 }
 
-/** What a network node tells its cVM. */
-export interface NodeEvents {
-  incoming(listener: StreamId, from: Endpoint, accept: (stream: StreamId) => void): void;
-  connected(stream: StreamId, error: number, local: Endpoint): void;
-  received(stream: StreamId, bytes: Uint8Array): void;
-  credited(stream: StreamId, bytes: number): void;
-  ended(stream: StreamId): void;
-  reset(stream: StreamId, error: number): void;
+/** The IPv6 address of who has an IPv4 address in the virtual network. */
+export function sixOf(address: string): string {
+  const [a, b, c, d] = address.split(".").map(Number) as [number, number, number, number];
+  return `${IPV6_PREFIX}${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
 }
 
-/** Connects to addresses outside of the virtual network. It answers through `incoming`, now or later. */
+/** What a network node tells its cVM. */
+export type NodeEvents = Pick<LibraryOs, "incoming" | "connected" | "received" | "credited" | "ended" | "reset">;
+
+/** Connects to addresses that no cVM has; `incoming.from` says which cVM asks. It answers through `incoming`, now or later. */
 export type Uplink = (to: Endpoint, incoming: Incoming) => void;
 
 interface Listener {
@@ -43,20 +42,24 @@ interface Listener {
 export interface NetworkOptions {
   /** Runs a delivery later, in order, never inside another call. */
   readonly post: (deliver: () => void) => void;
-  /** None: addresses outside are unreachable. */
+  /** None: addresses that no cVM has are unreachable. */
   readonly uplink?: Uplink | undefined;
+  /** Whether the cVM with one address may connect to the one with the other, and sees its name; all may unless given. */
+  readonly permits?: ((from: string, to: string) => boolean) | undefined;
 }
 
 /** Addresses, names and listeners of one host. Bytes go from one owner to the other by {@link Stream}. */
 export class VirtualNetwork {
+  /** Each by both of its addresses. */
   readonly #nodes: Map<string, NetworkNode> = new Map();
-  readonly #post: (deliver: () => void) => void;
-  readonly #uplink: Uplink | undefined;
+  readonly #options: NetworkOptions;
+  /** See {@link NetworkOptions.post}. */
+  readonly post: (deliver: () => void) => void;
   #next: number = 2;
 
   constructor(options: NetworkOptions) {
-    this.#post = options.post;
-    this.#uplink = options.uplink;
+    this.#options = options;
+    this.post = options.post;
   }
 
   /**
@@ -64,31 +67,33 @@ export class VirtualNetwork {
    * @throws MonitorError `invalid` for an address outside of 10.88.0.0/16 or the host's own, `exists`, `exhausted`
    */
   attach(name: string, address: string | undefined, events: NodeEvents): NetworkNode {
-    if (
-      address !== undefined &&
-      (!isAddress(address) ||
-        !address.startsWith(PREFIX) ||
-        address === HOST_ADDRESS ||
-        address === "10.88.0.0" ||
-        address === "10.88.255.255")
-    ) {
+    const reserved = [HOST_ADDRESS, "10.88.0.0", "10.88.255.255"];
+    if (address !== undefined && (!isAddress(address) || !address.startsWith(PREFIX) || reserved.includes(address))) {
       throw new MonitorError("invalid", `${address} is not an address for a cVM: those are 10.88.0.2 … 10.88.255.254`);
     }
     if (address !== undefined && this.#nodes.has(address)) throw new MonitorError("exists", `the address ${address} is in use`);
     for (const node of this.#nodes.values()) if (node.name === name) throw new MonitorError("exists", `the name "${name}" is in use`);
     const node = new NetworkNode(this, name, address ?? this.#freeAddress(), events);
     this.#nodes.set(node.address, node);
+    this.#nodes.set(node.six, node);
     return node;
   }
 
   detach(node: NetworkNode): void {
     if (this.#nodes.get(node.address) !== node) return;
     this.#nodes.delete(node.address);
+    this.#nodes.delete(node.six);
     node.closeAll();
   }
 
-  names(): { readonly name: string; readonly address: string }[] {
-    return [...this.#nodes.values()].map(({ name, address }) => ({ name, address }));
+  /** What a node may see. */
+  names(viewer: NetworkNode): { readonly name: string; readonly address: string }[] {
+    const seen = [...this.#nodes].filter(([key, node]) => key === node.address && this.#permits(viewer, node));
+    return seen.map(([address, { name }]) => ({ name, address }));
+  }
+
+  #permits(from: NetworkNode | undefined, to: NetworkNode): boolean {
+    return from === undefined || from === to || this.#options.permits?.(from.address, to.address) !== false;
   }
 
   /** Connects from outside of all cVMs, for a published port. Outcome and data come by `events`, not before this returns. */
@@ -96,18 +101,15 @@ export class VirtualNetwork {
     return this.open({ address: HOST_ADDRESS, port: fromPort }, { address, port }, events);
   }
 
-  post(deliver: () => void): void {
-    this.#post(deliver);
-  }
-
-  /** Starts a connection: EHOSTUNREACH without such a node, ECONNREFUSED without a listener or with its backlog full. */
+  /** Starts a connection: EHOSTUNREACH without a node that may be reached, ECONNREFUSED without a listener or with its backlog full. */
   open(from: Endpoint, to: Endpoint, events: StreamEvents): Stream {
-    const stream = new Stream(events, from, this.#post);
+    const stream = new Stream(events, from, this.post);
     const incoming = stream.offer();
     const node = this.#nodes.get(to.address);
-    if (node !== undefined) node.offer(to.port, incoming);
-    else if (this.#uplink === undefined || to.address.startsWith(PREFIX)) incoming.refuse(Errno.EHOSTUNREACH);
-    else this.#uplink(to, incoming);
+    const { uplink } = this.#options;
+    if (node !== undefined && this.#permits(this.#nodes.get(from.address), node)) node.offer(to.port, incoming);
+    else if (node !== undefined || uplink === undefined) incoming.refuse(Errno.EHOSTUNREACH);
+    else uplink(to, incoming);
     return stream;
   }
 
@@ -129,6 +131,7 @@ export class VirtualNetwork {
 export class NetworkNode {
   readonly name: string;
   readonly address: string;
+  readonly six: string;
   readonly #network: VirtualNetwork;
   readonly #events: NodeEvents;
   readonly #listeners: Map<StreamId, Listener> = new Map();
@@ -142,6 +145,7 @@ export class NetworkNode {
     this.#network = network;
     this.name = name;
     this.address = address;
+    this.six = sixOf(address);
     this.#events = events;
   }
 
@@ -175,10 +179,7 @@ export class NetworkNode {
       if (!listener.waiting.has(incoming)) return;
       this.#events.incoming(listener.id, incoming.from, (id) => {
         if (!listener.waiting.delete(incoming)) return;
-        if (!this.#isFree(id) || this.#full()) {
-          incoming.refuse(Errno.ECONNRESET);
-          return;
-        }
+        if (!this.#isFree(id) || this.#full()) return incoming.refuse(Errno.ECONNREFUSED);
         const stream = incoming.accept(this.#eventsOf(id, 0));
         if (stream !== null) this.#streams.set(id, stream);
         else this.#network.post(() => this.#events.reset(id, Errno.ECONNRESET));
@@ -198,7 +199,8 @@ export class NetworkNode {
     }
     // 127.0.0.0/8 is the cVM itself, and so is 0.0.0.0.
     const own = address.startsWith("127.") || address === "0.0.0.0";
-    const from = { address: own && address !== "0.0.0.0" ? address : this.address, port: local };
+    const source = address.includes(":") ? this.six : this.address;
+    const from = { address: own && address !== "0.0.0.0" ? address : source, port: local };
     this.#ports.add(local);
     const stream = this.#network.open(from, { address: own ? this.address : address, port }, this.#eventsOf(id, local));
     if (!stream.closed) this.#streams.set(id, stream);
@@ -236,8 +238,7 @@ export class NetworkNode {
   }
 
   closeAll(): void {
-    for (const id of this.#listeners.keys()) this.close(id, true);
-    for (const id of this.#streams.keys()) this.close(id, true);
+    for (const id of [...this.#listeners.keys(), ...this.#streams.keys()]) this.close(id, true);
   }
 
   #eventsOf(id: StreamId, localPort: number): StreamEvents {

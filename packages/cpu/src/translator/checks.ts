@@ -208,7 +208,7 @@ export class CheckPlan {
       if (code.shape(index).access !== undefined) checks[position] = this.#check(block, position);
       this.#define(index, known);
     }
-    for (const index of block.hammock) known.forget(31 - Math.clz32(code.defX[index]!));
+    for (const index of block.hammock) if (code.defX[index] !== 0) known.forget(31 - Math.clz32(code.defX[index]!));
     if (block.executes) {
       const written = code.defX[block.last]!;
       if (written !== 0) known.forget(31 - Math.clz32(written));

@@ -220,6 +220,10 @@ export class InstructionEmitter {
     if (e.k === "local" && this.#loaded >= 0 && e.id === this.#code.shape(b.index).narrowLoad) return c.get(this.#loaded);
     if (e.k === "unary" && (e.op === "i64.extend_i32_s" || e.op === "i64.extend_i32_u")) return this.expr(e.a);
     if (e.k === "unary" && e.op === "i64.extend32_s") return this.#pushWord(e.a);
+    if (e.k === "unary" && (e.op === "i64.extend8_s" || e.op === "i64.extend16_s")) {
+      this.#pushWord(e.a);
+      return c.op(e.op.replace("i64", "i32"));
+    }
     if (e.k === "binary") {
       switch (e.op) {
         case "i64.and":

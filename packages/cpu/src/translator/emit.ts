@@ -477,7 +477,9 @@ class RegionEmitter {
     const { hammock } = block;
     const condition = c.local("i32");
     c.set(condition);
-    const registers = [...new Set(hammock.map((index) => 31 - Math.clz32(this.#code.defX[index]!)))];
+    const registers = [
+      ...new Set(hammock.filter((index) => this.#code.defX[index] !== 0).map((index) => 31 - Math.clz32(this.#code.defX[index]!))),
+    ];
     const isNarrow = (register: number): boolean => ((block.narrowHammock >>> register) & 1) !== 0;
     const local = (register: number): number => (isNarrow(register) ? this.#i.n : this.#i.x)[register]!;
     for (const register of registers) if (!isNarrow(register)) this.#i.widen(1 << register);

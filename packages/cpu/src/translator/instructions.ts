@@ -27,6 +27,8 @@ export class Instructions {
   #count = 0;
   readonly #kind: Uint8Array = new Uint8Array(CAPACITY);
   readonly #known: Map<number, number> = new Map();
+  readonly #derived: Map<string, number> = new Map();
+  #byName: Map<string | undefined, number> | undefined;
 
   /** Architectural pc; below 2^32. */
   readonly pc: Float64Array = new Float64Array(CAPACITY);
@@ -61,6 +63,7 @@ export class Instructions {
     this.#reader = reader;
     this.#count = 0;
     this.#known.clear();
+    this.#derived.clear();
   }
   reached(pc: number): boolean {
     return this.#reader!.reached(pc);
@@ -91,6 +94,31 @@ export class Instructions {
     return index;
   }
 
+  /**
+   * Index of an instruction that stands where `index` does and is `rd = name rs1, amount`, its second register x0; the same one for the same question. -1 if the unit is full.
+   */
+  derive(index: number, name: string, rd: number, rs1: number, amount: number): number {
+    const key = `${index} ${name} ${amount}`;
+    const known = this.#derived.get(key);
+    if (known !== undefined) return known;
+    if (this.full) return -1;
+    const clause = (this.#byName ??= new Map(this.shapes.map((shape, at) => [shape?.clause.name, at] as const))).get(name);
+    if (clause === undefined) return -1;
+    const made = this.#count++;
+    this.#derived.set(key, made);
+    this.pc[made] = this.pc[index]!;
+    this.length[made] = this.length[index]!;
+    this.clause[made] = clause;
+    this.rd[made] = rd;
+    this.rs1[made] = rs1;
+    this.rs2[made] = this.rs3[made] = this.rm[made] = 0;
+    this.imm[made] = amount;
+    this.#kind[made] = Kind.Plain;
+    this.useX[made] = (1 << rs1) & ~1;
+    this.defX[made] = (1 << rd) & ~1;
+    this.useF[made] = this.defF[made] = 0;
+    return made;
+  }
   #kindOf(shape: Shape): KindCode {
     const { rs1, imm } = this.#decoded;
     if (shape.access !== undefined && rs1 === 0) return Kind.Interpret;

@@ -27,7 +27,7 @@ export function isNarrow(b: Bindings, e: Expr, mask: number, lets: readonly (Exp
       return value !== undefined && isNarrow(b, value, mask, lets, load);
     }
     case "unary":
-      return e.op === "i64.extend_i32_s" || e.op === "i64.extend32_s" || (e.op === "i64.extend_i32_u" && isBoolean(b, e.a));
+      return e.op === "i64.extend_i32_s" || /^i64\.extend(8|16|32)_s$/u.test(e.op) || (e.op === "i64.extend_i32_u" && isBoolean(b, e.a));
     case "binary":
       switch (e.op) {
         case "i64.and":

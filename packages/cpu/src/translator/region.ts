@@ -1,5 +1,6 @@
 /** Finds the blocks of code that are reached from an entry: a region, which becomes one function. */
 import type { Instructions } from "./instructions.ts";
+import { joinShifts } from "./peephole.ts";
 import { Kind } from "./shapes.ts";
 
 /** How a block ends. */
@@ -249,6 +250,7 @@ function discover(code: Instructions, entry: number, limits: Limits): Found | un
       block.ins.push(index);
       at = code.next(index);
     }
+    joinShifts(code, block.ins);
   }
   const head = blocks.get(entry);
   if (head === undefined || (head.ins.length === 0 && head.end === End.Interpret)) return undefined;
@@ -371,8 +373,8 @@ function findHammocks(code: Instructions, blocks: Block[], head: Block, limit: n
     if (uses.get(over) !== 1 || over.end !== End.Jump || over.last >= 0 || taken.fuel) continue;
     const join = over.edges[0]!;
     if (join.to === undefined || join.to !== taken.to || over.ins.length === 0 || over.ins.length > limit) continue;
-    if (!over.ins.every((index) => code.shape(index).pure && code.defX[index] !== 0)) continue;
-    if (new Set(over.ins.map((index) => code.defX[index])).size > 2) continue;
+    if (!over.ins.every((index) => code.shape(index).pure)) continue;
+    if (new Set(over.ins.map((index) => code.defX[index]).filter((bit) => bit !== 0)).size > 2) continue;
     block.hammock = over.ins;
     block.edges = [taken];
     gone.add(over);

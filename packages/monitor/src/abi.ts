@@ -348,6 +348,10 @@ export interface LibosOptions {
   readonly hostname: string;
   /** IPv4 address in the virtual network. */
   readonly address: string;
+  /** More names, with IPv4 or IPv6 addresses. */
+  readonly hosts?: readonly { readonly name: string; readonly address: string }[];
+  /** Whether it has no network but its loopback. */
+  readonly isolated?: boolean;
   /** Directory trees of the image, lowest first, each with its metadata file beside it (see @cvm/libos files/layer.ts). */
   readonly layers: readonly string[];
   /** Folder of the writable layer; made when missing. */

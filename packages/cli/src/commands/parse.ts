@@ -1,9 +1,10 @@
 import { existsSync, statSync } from "node:fs";
-import { isIPv4 } from "node:net";
+import { isIP, isIPv4 } from "node:net";
 import { join, posix, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { cvmHome } from "../home.ts";
-import type { PublishedPort, RestartPolicy, Volume } from "../host/protocol.ts";
+import type { NetworkMode } from "../host/network/uplink.ts";
+import type { NetworkConfig, PublishedPort, RestartPolicy, Volume } from "../host/protocol.ts";
 
 const UNIT: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 /** Least memory of a cVM. */
@@ -45,6 +46,36 @@ export function parsePort(text: string, before: readonly PublishedPort[] = []): 
   const hostAddress = parts.length > 2 ? parts.slice(0, -2).join(":") : "0.0.0.0";
   if (!isIPv4(hostAddress)) throw new InvalidArgumentError(`"${hostAddress}" is not an IPv4 address: write ADDRESS:HOSTPORT:PORT.`);
   return [...before, { hostAddress, hostPort, port }];
+}
+
+/** `bridge` (or `default`), `internal`, `none`. */
+export function parseNetwork(text: string): NetworkMode {
+  if (text === "bridge" || text === "default") return "bridge";
+  if (text === "internal" || text === "none") return text;
+  if (text === "host")
+    throw new InvalidArgumentError(
+      "a cVM has no part in this machine's network: use -p, and --add-host NAME:host-gateway for its loopback.",
+    );
+  throw new InvalidArgumentError("choose bridge, internal or none.");
+}
+
+/** `name:address` or `name=address`; the address may be `host-gateway`, and in brackets. */
+export function parseHost(text: string, before: NetworkConfig["hosts"] = []): NetworkConfig["hosts"] {
+  const match = /^([a-zA-Z0-9_](?:[a-zA-Z0-9._-]{0,251}[a-zA-Z0-9_])?)[:=]\[?([^\]]+)\]?$/u.exec(text);
+  if (match === null) throw new InvalidArgumentError("write NAME:ADDRESS or NAME:host-gateway.");
+  const [, name, address] = match as unknown as [string, string, string];
+  if (address !== "host-gateway" && isIP(address) === 0) throw new InvalidArgumentError(`"${address}" is no IP address, nor host-gateway.`);
+  return [...before, { name, address }];
+}
+
+/** `address`, `address:port` or `[address]:port`. */
+export function parseDns(text: string, before: readonly string[] = []): string[] {
+  const match = /^(?:\[([^\]]+)\]|(\d+\.[\d.]+))(?::(\d{1,5}))?$/u.exec(text);
+  const address = match?.[1] ?? match?.[2] ?? text;
+  const port = match?.[3];
+  if (isIP(address) === 0) throw new InvalidArgumentError(`"${text}" is not the IP address of a name server.`);
+  if (port !== undefined && (Number(port) < 1 || Number(port) > 65535)) throw new InvalidArgumentError(`"${port}" is not a port.`);
+  return [...before, port === undefined ? address : `${isIPv4(address) ? address : `[${address}]`}:${port}`];
 }
 
 /** `folder:target[:ro]`, or `name:target[:ro]` for a named volume (`cvm run` makes its folder). */

@@ -3,10 +3,11 @@ import type { Command } from "commander";
 import { CliError } from "../errors.ts";
 import { connectHost } from "../host/client.ts";
 import { randomName } from "../host/names.ts";
-import type { PublishedPort, RestartPolicy, Volume } from "../host/protocol.ts";
+import type { NetworkMode } from "../host/network/uplink.ts";
+import type { NetworkConfig, PublishedPort, RestartPolicy, Volume } from "../host/protocol.ts";
 import { requireImage } from "../images/store.ts";
 import { follow, terminalSize } from "./attach.ts";
-import { parseCpus, parseEnv, parseMemory, parsePort, parseRestart, parseVolume } from "./parse.ts";
+import { parseCpus, parseDns, parseEnv, parseHost, parseMemory, parseNetwork, parsePort, parseRestart, parseVolume } from "./parse.ts";
 
 /** Memory of a cVM unless `-m` says otherwise. */
 const DEFAULT_MEMORY = 256 * 1024 ** 2;
@@ -18,6 +19,9 @@ interface RunOptions {
   readonly env: readonly string[];
   readonly volume: readonly Volume[];
   readonly publish: readonly PublishedPort[];
+  readonly network: NetworkMode;
+  readonly addHost: NetworkConfig["hosts"];
+  readonly dns: readonly string[];
   readonly memory: number;
   readonly cpus: number;
   readonly interactive?: boolean;
@@ -43,6 +47,9 @@ export function addRun(program: Command): void {
     .option("-e, --env <NAME=value>", "set an environment variable", parseEnv, [])
     .option("-v, --volume <source:target[:ro]>", "mount a folder or a named volume", parseVolume, [])
     .option("-p, --publish <[address:]hostport:port>", "publish a port of the cVM", parsePort, [])
+    .option("--network <mode>", "what it reaches: bridge (cVMs and outside), internal (cVMs), none", parseNetwork, "bridge")
+    .option("--add-host <name:address>", "add a name; the address host-gateway is this machine's loopback", parseHost, [])
+    .option("--dns <address>", "name server to ask instead of this machine's", parseDns, [])
     .option("-m, --memory <size>", "memory limit, such as 256m", parseMemory, DEFAULT_MEMORY)
     .option("--cpus <number>", "limit of processor time, such as 0.5", parseCpus, 0)
     .option("-i, --interactive", "keep standard input open")
@@ -67,6 +74,8 @@ async function run(reference: string, command: readonly string[], options: RunOp
   const rest = command.length > 0 ? command : options.entrypoint === undefined ? (config.Cmd ?? []) : [];
   const argv = [...entrypoint, ...rest];
   if (argv.length === 0) throw new CliError("usage", `image "${image.reference}" has no command of its own: give one after its name`);
+  if (options.network === "none" && options.publish.length > 0)
+    throw new CliError("usage", "a cVM with --network none has no port that could be published: leave out -p, or choose internal");
   if (options.tty === true && options.interactive === true && options.detach !== true && !process.stdin.isTTY)
     throw new CliError("usage", "standard input is not a terminal: leave out -t, or run from one");
 
@@ -94,6 +103,7 @@ async function run(reference: string, command: readonly string[], options: RunOp
       memoryBytes: options.memory,
       cpus: options.cpus,
       ports: options.publish,
+      network: { mode: options.network, hosts: options.addHost, dns: options.dns },
       volumes: options.volume,
       remove: options.rm === true,
       strace: options.strace === true,

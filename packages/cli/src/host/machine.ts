@@ -1,13 +1,15 @@
 import { createDecoder, createMachine, disassemble, allClauses } from "@cvm/cpu";
 import { ENGINE_NAMES } from "@cvm/cpu/abi";
 import { createLibraryOs } from "@cvm/libos";
-import { connectLibraryOs, createMonitor, overMessagePort, serveLibraryOs } from "@cvm/monitor";
+import { connectLibraryOs, createMonitor, HOST_ADDRESS, overMessagePort, serveLibraryOs } from "@cvm/monitor";
 import type { HostCalls, LibosOptions, LibraryOs } from "@cvm/monitor/abi";
 import { CliError } from "../errors.ts";
 import { openTranslations } from "../translations/store.ts";
+import { HostNetwork } from "./network/uplink.ts";
 import type { Publication } from "./publish.ts";
 import { publish } from "./publish.ts";
 import type { CvmState } from "./protocol.ts";
+import { DEFAULT_NETWORK } from "./protocol.ts";
 import type { Runtime } from "./runtime.ts";
 
 const MIB = 1024 * 1024;
@@ -43,17 +45,21 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
   const translations = engine === "translator" ? openTranslations((text) => process.stderr.write(`cvm: ${text}\n`)) : undefined;
   const machine = createMachine({ memoryBytes: MEMORY_BYTES, engine, translations });
   const decoder = createDecoder(allClauses);
-  const monitor = createMonitor(machine, { disassemble: (word, pc, mode) => disassemble(decoder, word, pc, mode) });
+  const network = new HostNetwork();
+  const monitor = createMonitor(machine, { network, disassemble: (word, pc, mode) => disassemble(decoder, word, pc, mode) });
 
   return {
     close: async () => translations?.close(),
     async start(state: CvmState, layers, writable, program, events) {
       const { config } = state;
+      const { mode, hosts } = config.network ?? DEFAULT_NETWORK;
       const options = (address: string): LibosOptions => ({
         hostname: config.hostname,
         address,
         layers,
         writable,
+        hosts: hosts.map(({ name: host, address: to }) => ({ name: host, address: to === "host-gateway" ? HOST_ADDRESS : to })),
+        isolated: mode === "none",
         volumes: config.volumes,
         memoryBytes: config.memoryBytes,
         program,
@@ -76,8 +82,10 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
           problem: (text) => events.report(text),
         },
       });
+      network.join(cvm.address, { mode, gateway: hosts.some((host) => host.address === "host-gateway") });
       const publications: Publication[] = [];
       const close = (): void => {
+        network.leave(cvm.address);
         for (const publication of publications.splice(0)) publication.close();
       };
       try {

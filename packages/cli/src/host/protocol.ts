@@ -3,6 +3,7 @@
  * validates every request against {@link requestSchemas} before it acts.
  */
 import { z } from "zod";
+import type { NetworkMode } from "./network/uplink.ts";
 
 /** A port of the host machine that leads to one of a cVM. */
 export interface PublishedPort {
@@ -12,6 +13,16 @@ export interface PublishedPort {
   readonly hostPort: number;
   readonly port: number;
 }
+
+/** What a cVM may reach: see {@link NetworkMode}. */
+export interface NetworkConfig {
+  readonly mode: NetworkMode;
+  /** More names; `host-gateway` is this machine's loopback, which is out of reach unless a name has it. */
+  readonly hosts: readonly { readonly name: string; readonly address: string }[];
+  /** Name servers to ask instead of this machine's: ADDRESS or ADDRESS:PORT. */
+  readonly dns: readonly string[];
+}
+export const DEFAULT_NETWORK: NetworkConfig = { mode: "bridge", hosts: [], dns: [] };
 
 export interface Volume {
   readonly source: string;
@@ -48,6 +59,8 @@ export interface CvmConfig extends Terminal {
   /** Processors' worth of time at most; 0: no limit. */
   readonly cpus: number;
   readonly ports: readonly PublishedPort[];
+  /** {@link DEFAULT_NETWORK} unless given. */
+  readonly network?: NetworkConfig | undefined;
   readonly volumes: readonly Volume[];
   /** Remove it when it ends. */
   readonly remove: boolean;
@@ -109,6 +122,13 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
     ports: z.array(
       z.strictObject({ hostAddress: z.ipv4(), hostPort: z.number().int().min(0).max(65535), port: z.number().int().min(1).max(65535) }),
     ),
+    network: z
+      .strictObject({
+        mode: z.enum(["bridge", "internal", "none"]),
+        hosts: z.array(z.strictObject({ name: z.string().max(253), address: z.string().max(45) })).max(1024),
+        dns: z.array(z.string().max(64)).max(16),
+      })
+      .optional(),
     volumes: z.array(z.strictObject({ source: z.string().startsWith("/"), target: z.string().startsWith("/"), readOnly: z.boolean() })),
     remove: z.boolean(),
     strace: z.boolean(),

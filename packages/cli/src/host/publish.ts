@@ -1,8 +1,8 @@
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import type { Monitor } from "@cvm/monitor";
-import { Limits } from "@cvm/monitor/abi";
 import { CliError } from "../errors.ts";
+import { carry } from "./network/carry.ts";
 import type { PublishedPort } from "./protocol.ts";
 
 /** A port of this machine that leads into a cVM. */
@@ -23,7 +23,7 @@ export function publish(monitor: Monitor, address: string, port: PublishedPort):
     const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       sockets.add(socket);
       socket.on("close", () => sockets.delete(socket));
-      carry(monitor, address, port.port, socket);
+      carry(socket, false, (events) => monitor.connectFromHost(address, port.port, events, socket.remotePort ?? 0));
     });
     server.on("error", (error: NodeJS.ErrnoException) => {
       const where = `${port.hostAddress}:${port.hostPort}`;
@@ -41,74 +41,5 @@ export function publish(monitor: Monitor, address: string, port: PublishedPort):
         },
       });
     });
-  });
-}
-
-function carry(monitor: Monitor, address: string, port: number, socket: Socket): void {
-  /** Bytes from the client that the cVM's window has no room for yet. */
-  let waiting: Uint8Array[] = [];
-  let clientDone = false;
-  let over = false;
-
-  const flush = (): void => {
-    while (waiting.length > 0 && stream.window > 0) {
-      const chunk = waiting[0]!;
-      const part = chunk.length <= stream.window ? chunk : chunk.subarray(0, stream.window);
-      stream.send(part);
-      if (part.length === chunk.length) waiting.shift();
-      else waiting[0] = chunk.subarray(part.length);
-    }
-    if (waiting.length > 0) socket.pause();
-    else {
-      if (clientDone) stream.shutdown();
-      socket.resume();
-    }
-  };
-  const end = (reset: boolean): void => {
-    if (over) return;
-    over = true;
-    waiting = [];
-    if (reset) socket.resetAndDestroy();
-    else socket.destroy();
-  };
-
-  let connected = false;
-  socket.pause();
-  const stream = monitor.connectFromHost(
-    address,
-    port,
-    {
-      connected(error) {
-        if (error !== 0) return end(true);
-        connected = true;
-        flush();
-        return undefined;
-      },
-      received(bytes) {
-        // Credit goes back when the socket has taken the bytes: a client that does not read stops the guest, not the host.
-        if (over) return;
-        if (socket.writableLength < Limits.streamWindow) {
-          socket.write(bytes);
-          stream.credit(bytes.length);
-        } else socket.write(bytes, () => void (over || stream.credit(bytes.length)));
-      },
-      credited: () => flush(),
-      ended: () => void socket.end(),
-      reset: () => end(true),
-    },
-    socket.remotePort ?? 0,
-  );
-  socket.on("data", (chunk: Buffer) => {
-    waiting.push(chunk);
-    if (connected) flush();
-  });
-  socket.on("end", () => {
-    clientDone = true;
-    if (connected && waiting.length === 0) stream.shutdown();
-  });
-  socket.on("error", () => {});
-  socket.on("close", (hadError) => {
-    if (!stream.closed) stream.close(hadError || waiting.length > 0);
-    end(false);
   });
 }

@@ -22,9 +22,11 @@ export function refreshNames(kernel: Kernel): readonly Name[] {
 
 /** Text of /etc/hosts. */
 export function hostsText(kernel: Kernel): string {
-  const { hostname, address } = kernel.options;
+  const { hostname, address, hosts = [], isolated = false } = kernel.options;
   const lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"];
   const names = refreshNames(kernel);
+  for (const entry of hosts) lines.push(`${entry.address}\t${entry.name}`);
+  if (isolated) return `${[...lines, `127.0.1.1\t${hostname}`].join("\n")}\n`;
   if (!names.some((entry) => entry.name === hostname)) lines.push(`${address}\t${hostname}`);
   for (const entry of names) lines.push(`${entry.address}\t${entry.name}`);
   return `${lines.join("\n")}\n`;

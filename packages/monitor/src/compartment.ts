@@ -1,13 +1,13 @@
-import type { MemorySharing, SharedObject } from "@cvm/cpu";
+import type { MemorySharing, SharedObject, Turns, UsedPages } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "./abi.ts";
 import { Limits } from "./abi.ts";
 import type { Otypes } from "./authority.ts";
 import { CapabilityTable, rebaseRegisters, sealingAuthority, sealWith } from "./authority.ts";
 import type { CompiledSyscall } from "./declarations.ts";
-import type { Pages } from "./pages.ts";
+
 import { Process, Thread, ThreadState } from "./process.ts";
-import type { RegionAllocator } from "./regions.ts";
+import type { Region, RegionAllocator } from "./regions.ts";
 import { regionShape } from "./regions.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Account } from "./scheduler.ts";
@@ -15,8 +15,9 @@ import { Account } from "./scheduler.ts";
 /** What all compartments of one monitor share. */
 export interface Host {
   readonly machine: MachinePort;
-  readonly pages: Pages;
+  readonly pages: UsedPages;
   readonly sharing: MemorySharing;
+  readonly turns: Turns;
   readonly regions: RegionAllocator;
   readonly otypes: Otypes;
   readonly scheduler: Scheduler;
@@ -79,47 +80,97 @@ export class Compartment {
     this.lastRefusal = why;
   }
 
-  /** A process with an empty region of at least `bytes` (positive, finite); null when there is no room, or not for this cVM. */
-  createProcess(bytes: number): Process | null {
-    if (!this.alive || this.processes.size >= Limits.threads || this.addressBytes + bytes > this.budget.addresses) return null;
+  /** A region of its own for a process; null when there is no room, or not for this cVM. */
+  #allocate(bytes: number): Region | null {
+    if (this.addressBytes + bytes > this.budget.addresses) return null;
     const region = this.host.regions.allocate(bytes);
-    if (region === null) return null;
+    if (region !== null) this.addressBytes += region.length;
+    return region;
+  }
+
+  #addProcess(region: Region): Process {
     const process = new Process(this.#nextProcess++, this, region);
     this.processes.set(process.id, process);
-    this.addressBytes += region.length;
     return process;
   }
 
-  /** A copy of the first `bytes` or more of `parent`'s memory in a region of its own; null when there is no room, or what it shares lies behind. */
+  /** Whether another process can use a region of such a length by turns. */
+  #admits(length: number): boolean {
+    const bytes = 2 * this.host.turns.seatBytes(length);
+    return this.charged + bytes <= this.budget.memory && !this.host.turns.full(bytes);
+  }
+
+  /** The process whose region of at least `bytes` another one can use by turns: the shortest, and then the one with the fewest. */
+  #hostFor(bytes: number): Process | undefined {
+    const fitting = [...this.processes.values()].filter(({ region }) => region.length >= bytes && this.#admits(region.length));
+    const tenants = ({ seat }: Process): number => seat?.room.tenants.size ?? 1;
+    return fitting.sort((a, b) => a.region.length - b.region.length || tenants(a) - tenants(b))[0];
+  }
+
+  /** A process with an empty region of at least `bytes` (positive, finite); null when there is no room, or not for this cVM. */
+  createProcess(bytes: number): Process | null {
+    if (!this.alive || this.processes.size >= Limits.threads) return null;
+    const own = this.#allocate(bytes);
+    if (own !== null) return this.#addProcess(own);
+    const host = this.#hostFor(bytes);
+    if (host === undefined) return null;
+    const process = this.#addProcess(host.region);
+    this.host.turns.join(host, host.region.base, host.region.length, process, false);
+    return process;
+  }
+
+  /**
+   * A copy of `parent`'s memory: of the first `bytes` or more in a region of its own, or of all in the parent's, which they use by turns. Null
+   * when there is no room for that either, or what it shares lies behind.
+   */
   forkProcess(parent: Process, bytes: number): Process | null {
-    const { base } = parent.region;
-    const { pages, sharing } = this.host;
-    const { length } = regionShape(Math.min(bytes, parent.region.length));
-    const charge = pages.used(base, length);
-    if (this.charged + charge > this.budget.memory || parent.shared.pieces.some(({ end }) => end > base + length)) return null;
-    const child = this.createProcess(length);
-    if (child === null) return null;
-    sharing.fork(parent.shared, child.shared, child.region.base - base, () => pages.duplicate(base, child.region.base, length));
+    if (!this.alive || this.processes.size >= Limits.threads) return null;
+    parent.enter();
+    const { base, length: whole } = parent.region;
+    const { pages, sharing, turns } = this.host;
+    const { length } = regionShape(Math.min(bytes, whole));
+    const charge = pages.held(base, length);
+    if (parent.shared.pieces.some(({ end }) => end > base + length)) return null;
+    const own = this.charged + charge <= this.budget.memory ? this.#allocate(length) : null;
+    if (own === null) {
+      if (!this.#admits(whole) || turns.full(charge)) return null;
+      const guest = this.#addProcess(parent.region);
+      turns.join(parent, base, whole, guest, true);
+      return guest;
+    }
+    const child = this.#addProcess(own);
+    sharing.fork(parent.shared, child.shared, own.base - base, () => pages.duplicate(base, own.base, length));
     child.charge(charge);
     return child;
   }
 
   /** Makes a process's region at least `bytes` long, where it is or at another base; false when there is no room, or not for this cVM. */
   growProcess(process: Process, bytes: number): boolean {
-    const { region, shared } = process;
-    const { regions, pages, sharing } = this.host;
+    const { region, shared, seat, charged } = process;
+    const { regions, pages, sharing, turns } = this.host;
     if (bytes <= region.length) return true;
-    if (this.addressBytes + bytes - region.length > this.budget.addresses) return false;
-    const to = regions.extend(region, bytes) ?? regions.allocate(bytes);
+    process.enter();
+    const more = pages.held(region.base, region.length) - charged;
+    if (this.addressBytes + bytes - region.length > this.budget.addresses || this.charged + more > this.budget.memory) return false;
+    const to = (seat === null ? regions.extend(region, bytes) : null) ?? regions.allocate(bytes);
     if (to === null) return false;
     process.place(to);
-    this.addressBytes += to.length - region.length;
-    if (to.base === region.base) return true;
-    pages.duplicate(region.base, to.base, region.length);
-    sharing.move(shared, to.base - region.base);
-    pages.unmap(region.base, region.length);
-    regions.free(region);
+    this.addressBytes += to.length;
+    if (to.base !== region.base) {
+      pages.duplicate(region.base, to.base, region.length);
+      sharing.move(shared, to.base - region.base);
+    }
+    if (turns.leave(process)) process.charge(more + charged);
+    else this.#vacate(region, to);
     return true;
+  }
+
+  /** Gives a region back, but for what still is one. */
+  #vacate(region: Region, to: Region | null): void {
+    this.addressBytes -= region.length;
+    if (region.base === to?.base) return;
+    this.host.pages.unmap(region.base, region.length);
+    this.host.regions.free(region);
   }
 
   /** Adds a thread in state New; the caller has chosen a free id and sets DDC, PCC and registers. */
@@ -151,12 +202,9 @@ export class Compartment {
     for (const thread of process.threads) this.endThread(thread);
     if (!this.processes.delete(process.id)) return;
     const { base, length } = process.region;
-    const { pages, regions, sharing } = this.host;
-    sharing.cut(process.shared, base, base + length);
+    this.host.sharing.cut(process.shared, base, base + length);
+    if (!this.host.turns.leave(process)) this.#vacate(process.region, null);
     process.charge(-process.charged);
-    pages.unmap(base, length);
-    regions.free(process.region);
-    this.addressBytes -= length;
   }
 
   /** Ends all processes. Nothing of the cVM is left in the machine. */

@@ -51,7 +51,6 @@ export class Executor {
 
   #run(compartment: Compartment, thread: Thread, fuel: number, until: number): boolean {
     const hart: HartPort = thread.hart;
-    const { sharing } = compartment.host;
     let calls = 0;
     for (;;) {
       if (thread.starved) {
@@ -63,7 +62,7 @@ export class Executor {
         this.#interrupt(compartment, thread);
         if (thread.state !== ThreadState.Running) return false;
       }
-      sharing.enter(thread.process.shared);
+      thread.process.enter();
       const exit = hart.run(fuel);
       if (exit === Exit.Ecall) {
         this.#gate.call(compartment, thread);

@@ -1,4 +1,4 @@
-import { capability, MemorySharing } from "@cvm/cpu";
+import { capability, MemorySharing, Turns, UsedPages } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Perm, Prot } from "@cvm/cpu/abi";
 import * as fc from "fast-check";
@@ -11,7 +11,7 @@ import { compileDeclarations } from "./declarations.ts";
 import { Gate } from "./gate.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { Operations } from "./operations.ts";
-import { Pages } from "./pages.ts";
+
 import type { Process, Thread } from "./process.ts";
 import { ThreadState } from "./process.ts";
 import { RegionAllocator } from "./regions.ts";
@@ -38,11 +38,13 @@ let broken: string[];
 beforeEach(() => {
   machine = smallMachine();
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
-  const pages = new Pages(machine);
+  const pages = new UsedPages(machine);
+  const sharing = new MemorySharing(machine, (at, bytes) => pages.write(at, bytes));
   const host = {
     machine,
     pages,
-    sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)),
+    sharing,
+    turns: new Turns(machine, pages, sharing),
     regions: new RegionAllocator(machine.memoryBytes),
     otypes: new Otypes(),
     scheduler,

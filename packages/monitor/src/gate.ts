@@ -178,7 +178,7 @@ export class Gate {
     }
     if (answer.out !== undefined && thread.process === process) {
       // Others may have called since.
-      compartment.host.sharing.enter(process.shared);
+      process.enter();
       if (this.#memory.entered !== thread) this.#memory.enter(thread);
       for (const output of answer.out) if (!this.#store(thread, output)) result = -Errno.EFAULT;
     }

@@ -65,7 +65,8 @@ export class GuestMemory {
     if (length === 0) return new Uint8Array(0);
     const start = this.resolve(offset, length, false);
     if (start < 0) return null;
-    return this.#machine.lendBytes(start, length);
+    // Where several take turns, the handler may bring another one's memory there.
+    return this.entered?.process.seat ? this.#machine.readBytes(start, length) : this.#machine.lendBytes(start, length);
   }
 
   /** Writes; false on a fault. This is the only way in which an answer reaches guest memory. */

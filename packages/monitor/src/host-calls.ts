@@ -31,7 +31,7 @@ export function createHostCalls(
   node: NetworkNode,
   events: HostCallEvents,
 ): HostCalls {
-  const { machine, pages, sharing } = compartment.host;
+  const { machine, pages } = compartment.host;
   const guestBuffer = machine.lendBytes(0, 0).buffer;
   /** Bytes that stay as they are: a view of guest memory does not. */
   const own = (bytes: Uint8Array): Uint8Array => (bytes.buffer === guestBuffer ? bytes.slice() : bytes);
@@ -112,7 +112,7 @@ export function createHostCalls(
         return null;
       const start = process.region.base + address;
       if (length === 0) return new Uint8Array(0);
-      sharing.enter(process.shared);
+      process.enter();
       return pages.mapped(start, length) ? machine.readBytes(start, length) : null;
     },
 

@@ -1,4 +1,4 @@
-import { MemorySharing } from "@cvm/cpu";
+import { MemorySharing, Turns, UsedPages } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { Otypes } from "./authority.ts";
 import { isInteger } from "./check.ts";
@@ -16,7 +16,7 @@ import { GuestMemory } from "./guest-memory.ts";
 import type { NetworkOptions } from "./network.ts";
 import { VirtualNetwork } from "./network.ts";
 import { Operations } from "./operations.ts";
-import { Pages } from "./pages.ts";
+
 import { RegionAllocator } from "./regions.ts";
 import type { Clock } from "./scheduler.ts";
 import { Scheduler, systemClock } from "./scheduler.ts";
@@ -75,11 +75,13 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
   const gate = new Gate(new GuestMemory(machine), operations, events);
   const executor = new Executor(clock, gate, operations, events, options.disassemble ?? createDisassembler());
   const scheduler = new Scheduler(clock, (thread, fuel, until) => executor.run(thread, fuel, until));
-  const pages = new Pages(machine);
+  const pages = new UsedPages(machine);
+  const sharing = new MemorySharing(machine, (address, bytes) => pages.write(address, bytes));
   const host: Host = {
     machine,
     pages,
-    sharing: new MemorySharing(machine, (address, bytes) => pages.write(address, bytes)),
+    sharing,
+    turns: new Turns(machine, pages, sharing),
     regions: new RegionAllocator(machine.memoryBytes),
     otypes: new Otypes(),
     scheduler,

@@ -1,4 +1,4 @@
-import { MemorySharing } from "@cvm/cpu";
+import { MemorySharing, Turns, UsedPages } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Prot, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { Otypes } from "./authority.ts";
 import type { Host } from "./compartment.ts";
 import { Compartment } from "./compartment.ts";
 import { Operations } from "./operations.ts";
-import { Pages } from "./pages.ts";
+
 import type { Process } from "./process.ts";
 import { RegionAllocator } from "./regions.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -24,11 +24,13 @@ let foreign: Process;
 beforeEach(() => {
   machine = smallMachine();
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
-  const pages = new Pages(machine);
+  const pages = new UsedPages(machine);
+  const sharing = new MemorySharing(machine, (at, bytes) => pages.write(at, bytes));
   host = {
     machine,
     pages,
-    sharing: new MemorySharing(machine, (at, bytes) => pages.write(at, bytes)),
+    sharing,
+    turns: new Turns(machine, pages, sharing),
     regions: new RegionAllocator(machine.memoryBytes),
     otypes: new Otypes(),
     scheduler,

@@ -113,6 +113,7 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
   const processOf = (): Process => {
     const process = isHandle(op["process"]) ? compartment.processes.get(op["process"]) : undefined;
     if (process === undefined || overlay.endedProcesses.has(process)) return fail("no such process");
+    process.enter();
     return process;
   };
   const threadOf = (): ThreadId => {
@@ -246,7 +247,7 @@ type Caller = { readonly process: Process; readonly ddc: HartPort["ddc"]; readon
 function carryOut(compartment: Compartment, op: ProcessOp, { start, length }: Span, caller: Caller | null, harts: HartPort[]): void {
   const { pages, sharing } = compartment.host;
   const process = "process" in op ? compartment.processes.get(op.process)! : null;
-  if (process !== null) sharing.enter(process.shared);
+  process?.enter();
   if (op.op === "map" || op.op === "unmap" || op.op === "zero") sharing.cut(process!.shared, start, start + length);
   // Not when it was said to be left out then, and not when an earlier operation took the pages away.
   if ((op.op === "write" || op.op === "copy" || op.op === "share") && !pages.mapped(start, length)) return;

@@ -1,4 +1,4 @@
-import type { Sharer } from "@cvm/cpu";
+import type { Seat, Sharer } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
 import { PAGE_SIZE } from "@cvm/cpu/abi";
 import type { ProcessId, SyscallReply, ThreadId } from "./abi.ts";
@@ -70,6 +70,8 @@ export class Process {
   readonly threads: Set<Thread> = new Set();
   /** Its memory that others may show too. */
   readonly shared: Sharer;
+  /** When it uses its region by turns with others of its cVM. */
+  seat: Seat | null = null;
 
   constructor(id: ProcessId, owner: Compartment, region: Region) {
     this.id = id;
@@ -78,6 +80,12 @@ export class Process {
     this.ddc = dataCapability(region);
     this.pcc = codeCapability(region);
     this.shared = { pieces: [], objects: owner.shared };
+  }
+
+  /** Comes before its code runs, and before its memory is read or written. */
+  enter(): void {
+    if (this.seat !== null) this.owner.host.turns.enter(this);
+    this.owner.host.sharing.enter(this.shared);
   }
 
   charge(bytes: number): void {
@@ -95,9 +103,11 @@ export class Process {
     if (start < base || start + length > base + size) return 0;
     const needed = host.pages.fresh(start, length);
     if (needed === 0) return 0;
-    if (charged + needed > budget.memory) return -1;
-    const from = Math.max(base, start - (start % GIVEN_BYTES));
-    const to = Math.min(base + size, Math.ceil((start + length) / GIVEN_BYTES) * GIVEN_BYTES);
+    if (charged + needed > budget.memory || (this.seat !== null && host.turns.full(needed))) return -1;
+    // Where several take turns, what is stored to is no longer kept once for all of them.
+    const unit = this.seat === null ? GIVEN_BYTES : PAGE_SIZE;
+    const from = Math.max(base, start - (start % unit));
+    const to = Math.min(base + size, Math.ceil((start + length) / unit) * unit);
     const around = host.pages.fresh(from, to - from);
     const fits = charged + around <= budget.memory;
     host.pages.use(fits ? from : start, fits ? to - from : length, true);

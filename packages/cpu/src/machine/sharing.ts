@@ -20,6 +20,8 @@ export interface SharedPiece {
   readonly first: number;
   /** For each page the version that is in memory. */
   readonly seen: Float64Array;
+  /** Its memory holds something else for now ({@link MemorySharing.leave}). */
+  away: boolean;
 }
 
 /** One that shares memory: a process. */
@@ -61,8 +63,8 @@ export class MemorySharing {
     let object = sharer.objects.get(number);
     if (object === undefined) sharer.objects.set(number, (object = { pages: new Map(), pieces: new Set() }));
     // One that had it to itself did not write down its changes.
-    for (const other of object.pieces) this.#exchange(other);
-    const piece = { object, number, start, end: start + length, first, seen: new Float64Array(length / PAGE_SIZE) };
+    for (const other of object.pieces) if (!other.away) this.#exchange(other);
+    const piece = { object, number, start, end: start + length, first, seen: new Float64Array(length / PAGE_SIZE), away: false };
     object.pieces.add(piece);
     sharer.pieces = [...sharer.pieces, piece];
     this.#pull(piece);
@@ -79,7 +81,7 @@ export class MemorySharing {
         continue;
       }
       const { object } = piece;
-      if (object.pieces.size > 1) this.#exchange(piece);
+      if (object.pieces.size > 1 && !piece.away) this.#exchange(piece);
       object.pieces.delete(piece);
       for (const part of [slice(piece, piece.start, start), slice(piece, end, piece.end)]) {
         if (part === null) continue;
@@ -90,6 +92,20 @@ export class MemorySharing {
     }
     sharer.pieces = kept;
     if (kept.length === 0 && this.#current === sharer) this.#current = null;
+  }
+
+  /** Before a sharer's memory is put away for others that use the same addresses. `noted`: what it changed is to be noted. */
+  leave(sharer: Sharer, noted: boolean = true): void {
+    for (const piece of sharer.pieces) {
+      if (noted) this.#exchange(piece);
+      piece.away = true;
+    }
+    if (this.#current === sharer) this.#current = null;
+  }
+
+  /** After its memory was put back. */
+  back(sharer: Sharer): void {
+    for (const piece of sharer.pieces) piece.away = false;
   }
 
   /** Around the copy of a parent's memory to its child, whose addresses are higher by `shift`. */

@@ -1,32 +1,31 @@
-import type { MachinePort } from "@cvm/cpu/abi";
-import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
+import type { MachinePort } from "../abi.ts";
+import { PAGE_SIZE, Prot } from "../abi.ts";
+import { allowedBy, PageUse } from "./page-use.ts";
 
-/** Bits of a page's state beyond its three protection bits. */
+/** Bits of a page's state beyond its three protection bits. Only mapped pages are used, or kept elsewhere as well. */
 const PROT = 7;
-/** The library OS made it usable; its protection may be none. */
-const MAPPED = 8;
-/** It was used: it may hold something other than zeros, and counts as memory. Only mapped pages are. */
-const USED = 16;
+const { Mapped: MAPPED, Used: USED, Kept: KEPT } = PageUse;
 const FRESH_WRITABLE: number = MAPPED | Prot.Write;
 
 /**
- * What the monitor knows of each page of the address space. All ranges are absolute and were checked by the caller. A page that is not used
+ * What trusted code knows of each page of the address space. All ranges are absolute and were checked by the caller. A page that is not used
  * is all zeros and takes no memory, so that only used ones are ever zeroed or copied; the machine lets programs read it, and their first store
- * to it faults ({@link Pages.use}).
+ * to it faults ({@link UsedPages.use}).
  */
-export class Pages {
+export class UsedPages {
   readonly #machine: MachinePort;
-  readonly #state: Uint8Array;
+  /** By page of the address space. */
+  readonly states: Uint8Array;
 
   constructor(machine: MachinePort) {
     this.#machine = machine;
-    this.#state = new Uint8Array(Math.ceil(machine.memoryBytes / PAGE_SIZE));
+    this.states = new Uint8Array(Math.ceil(machine.memoryBytes / PAGE_SIZE));
   }
 
   /** True when every page that the range touches is mapped, whatever its protection. */
   mapped(start: number, length: number): boolean {
     const last = Math.floor((start + Math.max(length, 1) - 1) / PAGE_SIZE);
-    for (let page = Math.floor(start / PAGE_SIZE); page <= last; page++) if ((this.#state[page]! & MAPPED) === 0) return false;
+    for (let page = Math.floor(start / PAGE_SIZE); page <= last; page++) if ((this.states[page]! & MAPPED) === 0) return false;
     return true;
   }
 
@@ -35,7 +34,12 @@ export class Pages {
     return this.#count(start, length, USED, USED);
   }
 
-  /** Bytes of the others that it touches. */
+  /** Bytes of the pages that it touches which hold something, used or kept. */
+  held(start: number, length: number): number {
+    return length - this.#count(start, length, USED | KEPT, 0);
+  }
+
+  /** Bytes of those that are not used. */
   unused(start: number, length: number): number {
     return this.#count(start, length, USED, 0);
   }
@@ -49,7 +53,7 @@ export class Pages {
   map(start: number, length: number, prot: number, keep: boolean): void {
     if (!keep) this.zero(start, length);
     const end = (start + length) / PAGE_SIZE;
-    for (let page = start / PAGE_SIZE; page < end; page++) this.#state[page] = (this.#state[page]! & USED) | MAPPED | prot;
+    for (let page = start / PAGE_SIZE; page < end; page++) this.states[page] = (this.states[page]! & (USED | KEPT)) | MAPPED | prot;
     this.#allow(start, length);
   }
 
@@ -57,24 +61,25 @@ export class Pages {
   protect(start: number, length: number, prot: number): void {
     const end = (start + length) / PAGE_SIZE;
     for (let page = start / PAGE_SIZE; page < end; page++)
-      if ((this.#state[page]! & MAPPED) !== 0) this.#state[page] = (this.#state[page]! & ~PROT) | prot;
+      if ((this.states[page]! & MAPPED) !== 0) this.states[page] = (this.states[page]! & ~PROT) | prot;
     this.#allow(start, length);
   }
 
   /** Takes pages away, zeroed. Page-aligned. */
   unmap(start: number, length: number): void {
     this.zero(start, length);
-    this.#state.fill(0, start / PAGE_SIZE, (start + length) / PAGE_SIZE);
+    this.states.fill(0, start / PAGE_SIZE, (start + length) / PAGE_SIZE);
     this.#machine.protect(start, length, 0);
   }
 
   /** Zeroes pages: they are as if they had never been used. Page-aligned. */
   zero(start: number, length: number): void {
-    this.#runs(start, length, USED, (from, bytes) => {
-      this.#nonZero(from, bytes, (at, count) => this.#machine.zeroRange(at, count));
-      for (let page = from / PAGE_SIZE; page < (from + bytes) / PAGE_SIZE; page++) this.#state[page]! &= ~USED;
-      this.#allow(from, bytes);
-    });
+    for (const bit of [USED, KEPT])
+      this.#runs(start, length, bit, (from, bytes) => {
+        this.#nonZero(from, bytes, (at, count) => this.#machine.zeroRange(at, count));
+        for (let page = from / PAGE_SIZE; page < (from + bytes) / PAGE_SIZE; page++) this.states[page]! &= ~bit;
+        this.#allow(from, bytes);
+      });
   }
 
   /** Counts the pages that a range touches as used: those that are mapped, or only those mapped for writing. */
@@ -82,7 +87,7 @@ export class Pages {
     const first = start - (start % PAGE_SIZE);
     const bytes = Math.ceil((start + length - first) / PAGE_SIZE) * PAGE_SIZE;
     this.#runs(first, bytes, writable ? FRESH_WRITABLE : MAPPED, (from, count) => {
-      for (let page = from / PAGE_SIZE; page < (from + count) / PAGE_SIZE; page++) this.#state[page]! |= USED;
+      for (let page = from / PAGE_SIZE; page < (from + count) / PAGE_SIZE; page++) this.states[page] = (this.states[page]! & ~KEPT) | USED;
       this.#allow(from, count);
     });
   }
@@ -103,17 +108,19 @@ export class Pages {
 
   /** Makes one free region equal to another of the same length: mapped pages, their protections and what they hold. */
   duplicate(from: number, to: number, length: number): void {
-    this.#runs(from, length, USED, (start, bytes) => {
-      this.#nonZero(start, bytes, (at, count) => this.#machine.copyRange(at, to + (at - from), count));
-    });
-    this.#state.copyWithin(to / PAGE_SIZE, from / PAGE_SIZE, (from + length) / PAGE_SIZE);
+    this.states.copyWithin(to / PAGE_SIZE, from / PAGE_SIZE, (from + length) / PAGE_SIZE);
+    for (const bit of [USED, KEPT])
+      this.#runs(to, length, bit, (start, bytes) => {
+        this.#nonZero(from + (start - to), bytes, (at, count) => this.#machine.copyRange(at, to + (at - from), count));
+        if (bit === KEPT) this.use(start, bytes, false);
+      });
     this.#allow(to, length);
   }
 
   #count(start: number, length: number, mask: number, wanted: number): number {
     let count = 0;
     const end = (start + length) / PAGE_SIZE;
-    for (let page = Math.floor(start / PAGE_SIZE); page < end; page++) if ((this.#state[page]! & mask) === wanted) count++;
+    for (let page = Math.floor(start / PAGE_SIZE); page < end; page++) if ((this.states[page]! & mask) === wanted) count++;
     return count * PAGE_SIZE;
   }
 
@@ -123,10 +130,9 @@ export class Pages {
     let page = start / PAGE_SIZE;
     while (page < end) {
       const first = page;
-      const state = this.#state[page]!;
-      while (page < end && this.#state[page] === state) page++;
-      if (state !== 0)
-        this.#machine.protect(first * PAGE_SIZE, (page - first) * PAGE_SIZE, state & ((state & USED) === 0 ? PROT & ~Prot.Write : PROT));
+      const state = this.states[page]!;
+      while (page < end && this.states[page] === state) page++;
+      if (state !== 0) this.#machine.protect(first * PAGE_SIZE, (page - first) * PAGE_SIZE, allowedBy(state));
     }
   }
 
@@ -135,12 +141,12 @@ export class Pages {
     const end = (start + length) / PAGE_SIZE;
     let page = start / PAGE_SIZE;
     while (page < end) {
-      if ((this.#state[page]! & bits) !== bits) {
+      if ((this.states[page]! & bits) !== bits) {
         page++;
         continue;
       }
       const first = page;
-      while (page < end && (this.#state[page]! & bits) === bits) page++;
+      while (page < end && (this.states[page]! & bits) === bits) page++;
       act(first * PAGE_SIZE, (page - first) * PAGE_SIZE);
     }
   }

@@ -1,6 +1,7 @@
 /** `pnpm suites`: programs' own test suites in cVMs. */
 import { takeLock } from "../bench/lock.ts";
 import { parseSettings, USAGE, UsageError, type Settings } from "./arguments.ts";
+import { runCrash } from "./crash/crash.ts";
 import { cvm } from "./machine.ts";
 import { HOME } from "./places.ts";
 import { runPython } from "./python.ts";
@@ -12,10 +13,9 @@ function say(text: string): void {
   process.stderr.write(`suites: ${text}\n`);
 }
 
-function tell({ module, run, passed, failed, skipped, seconds, broken }: ModuleResult): void {
-  say(
-    `${module}: ${passed} of ${run} passed, ${failed.length} failed, ${skipped} skipped, ${seconds.toFixed(1)} s${broken === undefined ? "" : `; ${broken}`}`,
-  );
+function tell({ module, run, passed, failed, skipped, seconds, broken, note }: ModuleResult): void {
+  const more = [broken, note].filter((text) => text !== undefined).map((text) => `; ${text}`);
+  say(`${module}: ${passed} of ${run} passed, ${failed.length} failed, ${skipped} skipped, ${seconds.toFixed(1)} s${more.join("")}`);
 }
 
 async function runAll({ modules, ...settings }: Settings): Promise<ModuleResult[]> {
@@ -27,6 +27,7 @@ async function runAll({ modules, ...settings }: Settings): Promise<ModuleResult[
   const all = { modules, ...settings };
   if (modules.python !== undefined) await runPython(modules.python, all, say, keep);
   if (modules.redis !== undefined) await runRedis(modules.redis, all, say, keep);
+  if (modules.crash !== undefined) await runCrash(all, say, keep);
   return results;
 }
 

@@ -52,6 +52,14 @@ export const PYTHON_SMALL: readonly string[] = [
 
 export const REDIS_SMALL: readonly string[] = ["unit/keyspace", "unit/pubsub", "unit/scan", "unit/type/incr", "unit/type/string"];
 
+/** Programs whose output or service is compared with what this machine's own do. */
+export const PROGRAMS = ["pipelines", "speedtest1", "esbuild", "node", "nginx"] as const;
+export type ProgramName = (typeof PROGRAMS)[number];
+
+/** Kills of the host, unless said otherwise. */
+export const KILLS = 150;
+export const KILLS_SMALL = 10;
+
 /** Test cases that fail, with the cause: docs/compatibility.md says more. They do not count for the exit status. */
 export const KNOWN: Readonly<Record<string, string>> = {
   "test.test_mmap.LargeMmapTests.test_around_2GB": "a file of 2 GiB does not fit into the cVM's memory",

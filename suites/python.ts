@@ -4,9 +4,9 @@ import { parsePython } from "./python-output.ts";
 import type { ModuleResult } from "./result.ts";
 import type { Settings } from "./arguments.ts";
 
-const IMAGE = "suite-python";
+export const IMAGE = "suite-python";
 /** The tests, and what a Debian system has that they start or read. */
-const PACKAGES = [
+export const PACKAGES: readonly string[] = [
   "python3.13",
   "python3",
   "libpython3.13-testsuite",

@@ -11,9 +11,9 @@ import type { Settings } from "./arguments.ts";
 import { findProgram } from "../bench/places.ts";
 import { ensureSource } from "./source.ts";
 
-const IMAGE = "suite-redis";
+export const IMAGE = "redis";
 const NAME = "redis";
-const PACKAGES = ["redis-server", "redis-tools"];
+export const PACKAGES: readonly string[] = ["redis-server", "redis-tools"];
 /** What the suite wants of a server that it did not start. */
 const OPTIONS = [
   "--protected-mode",

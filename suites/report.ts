@@ -18,7 +18,10 @@ export function tableOf(results: readonly ModuleResult[]): string {
         one.suite,
         one.module,
         { ...one, failed: one.failed.length },
-        one.broken ?? (!isGood(one) ? "failed" : one.failed.length > 0 ? "known" : "ok"),
+        [
+          one.broken ?? (!isGood(one) ? "failed" : one.failed.length > 0 ? "known" : "ok"),
+          ...(one.note === undefined ? [] : [one.note]),
+        ].join("; "),
       ),
     ),
     ...[...new Set(results.map(({ suite }) => suite))].map((suite) => {

@@ -1,7 +1,8 @@
 /** What a module of a suite came to. */
 import { KNOWN } from "./modules.ts";
 
-export type SuiteName = "python" | "redis";
+export const SUITES = ["python", "redis", "programs", "crash"] as const;
+export type SuiteName = (typeof SUITES)[number];
 
 export interface Counts {
   /** Test cases that were started. */
@@ -18,6 +19,8 @@ export interface ModuleResult extends Counts {
   readonly seconds: number;
   /** Why the module did not come to its end: time-out, crash. Undefined when it did. */
   readonly broken?: string;
+  /** What else there is to say. */
+  readonly note?: string;
 }
 
 /** Whether all that ran passed, but for the cases that are known to fail. */

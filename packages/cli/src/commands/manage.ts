@@ -38,7 +38,9 @@ function statusText(state: CvmState): string {
   if (state.status === "running") return `Up ${humanAge(state.started ?? state.created)}`;
   if (state.status === "created") return "Created";
   if (state.status === "restarting") return `Restarting (${state.exitCode ?? "?"}) ${humanAge(state.finished ?? state.created)} ago`;
-  return `Exited (${state.exitCode ?? "?"}) ${humanAge(state.finished ?? state.created)} ago`;
+  // When its host died nobody took the time.
+  if (state.finished === undefined) return `Exited (${state.exitCode ?? "?"}) with its host`;
+  return `Exited (${state.exitCode ?? "?"}) ${humanAge(state.finished)} ago`;
 }
 
 function portsText(state: CvmState): string {

@@ -82,15 +82,18 @@ export class HostService {
         deleteRecord(state.id);
         continue;
       }
+      // In one step: a host that dies now must not leave behind that it had ended for good.
+      const resumes = restartsWithHost(state, ran);
+      if (resumes) state.status = "restarting";
       saveState(state);
       const entry = this.#add(state);
-      if (restartsWithHost(state, ran)) this.#toResume.push(entry);
+      if (resumes) this.#toResume.push(entry);
     }
   }
 
   /** Starts what restart policies want to run on a new host, oldest first. */
   resume(): void {
-    for (const entry of this.#toResume.splice(0)) this.#restartLater(entry, 0);
+    for (const entry of this.#toResume.splice(0)) if (entry.state.status === "restarting" && !isUp(entry)) this.#restartLater(entry, 0);
   }
 
   get running(): number {
@@ -208,11 +211,12 @@ export class HostService {
     entry.restartsInARow = 0;
     delete entry.state.stopped;
     delete entry.state.restarts;
-    return this.#begin(entry);
+    return this.#begin(entry, false);
   }
 
-  #begin(entry: Entry): Promise<Results["start"]> {
-    const starting = this.#launch(entry).finally(() => {
+  /** @param again by the restart policy */
+  #begin(entry: Entry, again: boolean): Promise<Results["start"]> {
+    const starting = this.#launch(entry, again).finally(() => {
       entry.starting = undefined;
       this.onActivity();
     });
@@ -221,7 +225,7 @@ export class HostService {
     return starting;
   }
 
-  async #launch(entry: Entry): Promise<Results["start"]> {
+  async #launch(entry: Entry, again: boolean): Promise<Results["start"]> {
     const { state } = entry;
     const run = ++entry.run;
     entry.lastReport = undefined;
@@ -263,9 +267,9 @@ export class HostService {
       const running = entry.running;
       entry.running = undefined;
       running?.destroy();
-      state.status = "exited";
       state.finished = new Date().toISOString();
       state.exitCode = exitCodeOf(error);
+      state.status = again ? this.#statusAfter(state) : "exited";
       state.error = messageOf(error);
       delete state.address;
       for (const done of entry.waiting.splice(0)) done(state.exitCode);
@@ -278,24 +282,25 @@ export class HostService {
   /** A start by the restart policy: counted, and tried again when it fails. */
   #restartLater(entry: Entry, delay: number): void {
     const { state } = entry;
-    state.status = "restarting";
-    this.#save(state);
     entry.restart = setTimeout(() => {
       entry.restart = undefined;
       state.restarts = (state.restarts ?? 0) + 1;
       entry.restartsInARow++;
-      this.#begin(entry).catch((error: unknown) => {
+      this.#begin(entry, true).catch((error: unknown) => {
         process.stderr.write(`restart of cVM ${state.id.slice(0, 12)}: ${messageOf(error)}\n`);
-        if (this.#entries.has(state.id)) this.#restartIfWanted(entry);
+        this.#restartIfWanted(entry);
       });
     }, delay);
     this.onActivity();
   }
 
   /** After an end, or a restart that failed. */
+  #statusAfter(state: CvmState): "restarting" | "exited" {
+    return !this.#closing && restartsAfterEnd(state) ? "restarting" : "exited";
+  }
+
   #restartIfWanted(entry: Entry): void {
-    const { state } = entry;
-    if (this.#closing || !restartsAfterEnd(state)) return;
+    if (entry.state.status !== "restarting" || !this.#entries.has(entry.state.id)) return;
     if (entry.upSince !== undefined && performance.now() - entry.upSince >= STEADY_MS) entry.restartsInARow = 0;
     entry.upSince = undefined;
     this.#restartLater(entry, restartDelay(entry.restartsInARow));
@@ -363,9 +368,9 @@ export class HostService {
     entry.run++;
     entry.running = undefined;
     running?.destroy();
-    state.status = "exited";
     state.finished = new Date().toISOString();
     state.exitCode = signal === 0 ? code : 128 + signal;
+    state.status = this.#statusAfter(state);
     if (signal !== 0 && entry.lastReport !== undefined) state.error = entry.lastReport;
     delete state.address;
     try {
@@ -374,7 +379,7 @@ export class HostService {
     } catch (error) {
       process.stderr.write(`state of cVM ${state.id.slice(0, 12)}: ${messageOf(error)}\n`);
     }
-    if (!state.config.remove) this.#restartIfWanted(entry);
+    this.#restartIfWanted(entry);
     this.#send(entry, undefined, "exit", { id: state.id, console: 0, code: state.exitCode });
     for (const done of entry.waiting.splice(0)) done(state.exitCode);
     this.onActivity();

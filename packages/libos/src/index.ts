@@ -35,6 +35,7 @@ import { syscallTable } from "./syscalls/index.ts";
 
 export { ExecError, type ExecErrorCode } from "./elf/exec-error.ts";
 export type { Support, Syscall } from "./kernel/types.ts";
+export { encodeFrame, type Frame, FrameKind, FrameReader, RELAY } from "./sockets/frames.ts";
 export { syscallTable } from "./syscalls/index.ts";
 
 type FaultAnswer = { readonly ops: readonly ProcessOp[] | null; readonly signal: number };
@@ -58,7 +59,7 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     if (!closed) closeFiles(vfs);
     closed = true;
   };
-  kernel.network = createNetwork(host, options.address);
+  kernel.network = createNetwork(host, options);
   const limits = defaultLimits(options.memoryBytes, STACK_BYTES);
 
   /** A process for a program from outside; nothing of it is in the tables before it runs. */

@@ -44,7 +44,12 @@ function statusText(state: CvmState): string {
 }
 
 function portsText(state: CvmState): string {
-  return state.config.ports.map((port) => `${port.hostAddress}:${port.hostPort}->${port.port}/tcp`).join(", ");
+  return state.config.ports
+    .map(({ hostAddress, hostPort, port, protocol = "tcp" }) => {
+      const address = hostAddress.includes(":") ? `[${hostAddress}]` : hostAddress;
+      return `${address}:${hostPort}->${port}/${protocol}`;
+    })
+    .join(", ");
 }
 
 function parseSeconds(text: string): number {

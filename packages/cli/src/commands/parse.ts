@@ -1,5 +1,5 @@
 import { existsSync, statSync } from "node:fs";
-import { isIP, isIPv4 } from "node:net";
+import { isIP, isIPv4, isIPv6 } from "node:net";
 import { join, posix, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { cvmHome } from "../home.ts";
@@ -33,19 +33,24 @@ function parsePortNumber(text: string): number {
   return value;
 }
 
-/** `[address:]hostPort:port[/tcp]`, or `port` alone for any free host port. */
+/** `[address:]hostPort:port[/tcp|/udp]`, an IPv6 address in brackets, or `port` alone for any free host port. */
 export function parsePort(text: string, before: readonly PublishedPort[] = []): PublishedPort[] {
   const slash = text.includes("/") ? text.indexOf("/") : text.length;
   const spec = text.slice(0, slash);
   const protocol = text.slice(slash + 1) || "tcp";
-  if (protocol !== "tcp") throw new InvalidArgumentError(`only tcp ports can be published, not "${protocol}".`);
-  const parts = spec.split(":");
+  if (protocol !== "tcp" && protocol !== "udp")
+    throw new InvalidArgumentError(`ports of tcp and udp can be published, not of "${protocol}".`);
+  const [, six, plain = ""] = /^(?:\[([^\]]*)\]:)?(.*)$/su.exec(spec)!;
+  const parts = six === undefined ? plain.split(":") : [six, ...plain.split(":")];
+  if (six !== undefined && (!isIPv6(six) || parts.length !== 3))
+    throw new InvalidArgumentError(`write [IPV6-ADDRESS]:HOSTPORT:PORT, not "${spec}".`);
   const port = parsePortNumber(parts.at(-1)!);
   if (port === 0) throw new InvalidArgumentError("the cVM's port cannot be 0.");
   const hostPort = parts.length > 1 ? parsePortNumber(parts.at(-2) || "0") : 0;
   const hostAddress = parts.length > 2 ? parts.slice(0, -2).join(":") : "0.0.0.0";
-  if (!isIPv4(hostAddress)) throw new InvalidArgumentError(`"${hostAddress}" is not an IPv4 address: write ADDRESS:HOSTPORT:PORT.`);
-  return [...before, { hostAddress, hostPort, port }];
+  if (six === undefined && !isIPv4(hostAddress))
+    throw new InvalidArgumentError(`"${hostAddress}" is not an IPv4 address: write ADDRESS:HOSTPORT:PORT.`);
+  return [...before, { hostAddress, hostPort, port, ...(protocol === "udp" ? { protocol } : {}) }];
 }
 
 /** `bridge` (or `default`), `internal`, `none`. */

@@ -5,6 +5,7 @@ import { connectLibraryOs, createMonitor, HOST_ADDRESS, overMessagePort, serveLi
 import type { HostCalls, LibosOptions, LibraryOs } from "@cvm/monitor/abi";
 import { CliError } from "../errors.ts";
 import { openTranslations } from "../translations/store.ts";
+import { publishDatagrams } from "./network/publish-datagrams.ts";
 import { HostNetwork } from "./network/uplink.ts";
 import type { Publication } from "./publish.ts";
 import { publish } from "./publish.ts";
@@ -52,7 +53,7 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
     close: async () => translations?.close(),
     async start(state: CvmState, layers, writable, program, events) {
       const { config } = state;
-      const { mode, hosts } = config.network ?? DEFAULT_NETWORK;
+      const { mode, hosts, dns } = config.network ?? DEFAULT_NETWORK;
       const options = (address: string): LibosOptions => ({
         hostname: config.hostname,
         address,
@@ -82,16 +83,18 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
           problem: (text) => events.report(text),
         },
       });
-      network.join(cvm.address, { mode, gateway: hosts.some((host) => host.address === "host-gateway") });
+      network.join(cvm.address, { mode, gateway: hosts.some((host) => host.address === "host-gateway"), dns });
       const publications: Publication[] = [];
       const close = (): void => {
-        network.leave(cvm.address);
         for (const publication of publications.splice(0)) publication.close();
+        network.leave(cvm.address);
       };
       try {
         const ports = [];
         for (const port of config.ports) {
-          const publication = await publish(monitor, cvm.address, port);
+          const publication = await (port.protocol === "udp"
+            ? publishDatagrams(network, cvm.address, port)
+            : publish(monitor, cvm.address, port));
           publications.push(publication);
           ports.push({ ...port, hostPort: publication.hostPort });
         }

@@ -12,6 +12,8 @@ export interface PublishedPort {
   /** 0: any free one. */
   readonly hostPort: number;
   readonly port: number;
+  /** tcp unless given. */
+  readonly protocol?: "tcp" | "udp" | undefined;
 }
 
 /** What a cVM may reach: see {@link NetworkMode}. */
@@ -120,7 +122,12 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
     memoryBytes: z.number().int().positive(),
     cpus: z.number().nonnegative(),
     ports: z.array(
-      z.strictObject({ hostAddress: z.ipv4(), hostPort: z.number().int().min(0).max(65535), port: z.number().int().min(1).max(65535) }),
+      z.strictObject({
+        hostAddress: z.union([z.ipv4(), z.ipv6()]),
+        hostPort: z.number().int().min(0).max(65535),
+        port: z.number().int().min(1).max(65535),
+        protocol: z.enum(["tcp", "udp"]).optional(),
+      }),
     ),
     network: z
       .strictObject({

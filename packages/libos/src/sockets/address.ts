@@ -1,8 +1,7 @@
 /**
- * Socket addresses: struct sockaddr_in, sockaddr_in6, sockaddr_un. IPv4 addresses are unsigned 32-bit numbers, 127.0.0.1 is
- * 0x7f000001; those of IPv6 that a cVM has are numbers below 0. An IPv4 address in a sockaddr_in6 (::ffff:a.b.c.d) is the IPv4 address.
+ * Socket addresses: struct sockaddr_in, sockaddr_in6, sockaddr_un. An IPv4 address in a sockaddr_in6 (::ffff:a.b.c.d) is the IPv4 address.
  */
-import { decodeText, encodeText } from "@cvm/monitor/abi";
+import { decodeText, encodeText, IPV6_PREFIX } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import { AF } from "./constants.ts";
 
@@ -13,34 +12,42 @@ const SOCKADDR_IN6_LEAST = 24;
 /** sizeof(struct sockaddr_storage): the longest address that Linux takes. */
 export const SOCKADDR_MAX = 128;
 
+/**
+ * IPv4: an unsigned 32-bit number, 127.0.0.1 is 0x7f000001. IPv6: its eight groups in lower-case hexadecimal without leading zeros, as
+ * they cross to the monitor.
+ */
+export type Address = number | string;
+
 export const ANY = 0;
 export const LOOPBACK = 0x7f000001;
 export const BROADCAST = 0xffffffff;
-/** `::`, `::1`, and any other address of IPv6: nobody has it. */
-export const ANY6 = -1;
-export const LOOPBACK6 = -2;
-const ELSEWHERE6 = -3;
+/** `::` and `::1`. */
+export const ANY6 = "0:0:0:0:0:0:0:0";
+export const LOOPBACK6 = "0:0:0:0:0:0:0:1";
 
-export const isSix = (address: number): boolean => address < 0;
-export const isAny = (address: number): boolean => address === ANY || address === ANY6;
+export const isSix = (address: Address): address is string => typeof address === "string";
+export const isAny = (address: Address): boolean => address === ANY || address === ANY6;
 /** The wildcard of a family. */
-export const anyOf = (domain: number): number => (domain === AF.INET6 ? ANY6 : ANY);
-export const isLoopback = (address: number): boolean => (address < 0 ? address === LOOPBACK6 : address >>> 24 === 127);
+export const anyOf = (domain: number): Address => (domain === AF.INET6 ? ANY6 : ANY);
+export const isLoopback = (address: Address): boolean => (isSix(address) ? address === LOOPBACK6 : address >>> 24 === 127);
+
+/** The IPv6 address of who has this IPv4 address in the virtual network. */
+export const sixOf = (address: number): string => `${IPV6_PREFIX}${(address >>> 16).toString(16)}:${(address & 0xffff).toString(16)}`;
 
 /** Whether a socket that is bound to an address gets what goes to `target`. `::` stands for IPv4 too, unless `onlySix`. */
-export function accepts(bound: number, onlySix: boolean, target: number): boolean {
+export function accepts(bound: Address, onlySix: boolean, target: Address): boolean {
   return bound === target || (bound === ANY && !isSix(target)) || (bound === ANY6 && (isSix(target) || !onlySix));
 }
 
 /** Whether sockets that are bound to two addresses of a port would get the same. */
-export function overlap(one: number, oneOnlySix: boolean, other: number, otherOnlySix: boolean): boolean {
+export function overlap(one: Address, oneOnlySix: boolean, other: Address, otherOnlySix: boolean): boolean {
   return accepts(one, oneOnlySix, other) || accepts(other, otherOnlySix, one);
 }
 
-export const isMulticast = (address: number): boolean => address >= 0 && address >>> 28 === 14;
+export const isMulticast = (address: Address): boolean => (isSix(address) ? /^ff[\da-f]{2}:/u.test(address) : address >>> 28 === 14);
 
 export interface InetAddress {
-  readonly address: number;
+  readonly address: Address;
   readonly port: number;
 }
 
@@ -64,22 +71,38 @@ function parseInet6(bytes: Uint8Array): InetAddress | number {
   const zeros = bytes.subarray(8, 24).findIndex((byte) => byte !== 0);
   if (zeros < 0) return { port, address: ANY6 };
   if (zeros === 15 && bytes[23] === 1) return { port, address: LOOPBACK6 };
-  if (zeros !== 10 || bytes[18] !== 0xff || bytes[19] !== 0xff) return { port, address: ELSEWHERE6 };
-  return { port, address: ((bytes[20]! << 24) | (bytes[21]! << 16) | (bytes[22]! << 8) | bytes[23]!) >>> 0 };
+  return { port, address: fromSixBytes(bytes, 8) };
+}
+
+/** The address in 16 bytes: IPv4 when it is a mapped one. */
+export function fromSixBytes(bytes: Uint8Array, at: number): Address {
+  let mapped = bytes[at + 10] === 0xff && bytes[at + 11] === 0xff;
+  for (let index = at; mapped && index < at + 10; index++) mapped = bytes[index] === 0;
+  if (mapped) return ((bytes[at + 12]! << 24) | (bytes[at + 13]! << 16) | (bytes[at + 14]! << 8) | bytes[at + 15]!) >>> 0;
+  const groups: string[] = [];
+  for (let index = at; index < at + 16; index += 2) groups.push(((bytes[index]! << 8) | bytes[index + 1]!).toString(16));
+  return groups.join(":");
 }
 
 /** 16 bytes of an address of either family, as IPv6 shows it. */
-export function sixBytes(address: number): Uint8Array {
+export function sixBytes(address: Address): Uint8Array {
   const bytes = new Uint8Array(16);
-  if (address === LOOPBACK6) bytes[15] = 1;
-  else if (!isSix(address)) {
+  if (isSix(address)) {
+    if (address === ANY6) return bytes;
+    let at = 0;
+    for (const group of address.split(":")) {
+      const value = Number.parseInt(group, 16);
+      bytes[at++] = value >> 8;
+      bytes[at++] = value;
+    }
+  } else {
     bytes.fill(0xff, 10, 12);
     putAddress(bytes, 12, address);
   }
   return bytes;
 }
 
-export function formatInet(address: number, port: number, domain: number = AF.INET): Uint8Array {
+export function formatInet(address: Address, port: number, domain: number = AF.INET): Uint8Array {
   if (domain === AF.INET6) {
     const bytes = new Uint8Array(SOCKADDR_IN6_BYTES);
     bytes[0] = AF.INET6;
@@ -92,7 +115,8 @@ export function formatInet(address: number, port: number, domain: number = AF.IN
   bytes[0] = AF.INET;
   bytes[2] = port >> 8;
   bytes[3] = port;
-  putAddress(bytes, 4, address);
+  // A socket of IPv4 has no other addresses.
+  putAddress(bytes, 4, isSix(address) ? ANY : address);
   return bytes;
 }
 
@@ -115,6 +139,10 @@ export function parseDotted(text: string): number {
 export function formatDotted(address: number): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`;
 }
+
+/** Text of the monitor to an address, and back. @throws Error as {@link parseDotted} does */
+export const parseAddress = (text: string): Address => (text.includes(":") ? text : parseDotted(text));
+export const formatAddress = (address: Address): string => (isSix(address) ? address : formatDotted(address));
 
 /** sizeof(struct sockaddr_un). */
 const SOCKADDR_UN_BYTES = 110;

@@ -1,7 +1,8 @@
 /** The two interfaces that each cVM shows: lo and eth0. netdevice(7). */
 import type { IoctlResult } from "../files/open-file.ts";
 import { E } from "../kernel/errno.ts";
-import { ANY, formatInet, LOOPBACK, putAddress } from "./address.ts";
+import { ANY, formatInet, LOOPBACK, LOOPBACK6, putAddress } from "./address.ts";
+import type { CvmNetwork } from "./network.ts";
 
 export interface Interface {
   readonly index: number;
@@ -15,6 +16,9 @@ export interface Interface {
   /** Bits of the netmask. */
   readonly prefix: number;
   readonly broadcast: number;
+  readonly six: string;
+  /** Bits of the prefix of IPv6. */
+  readonly sixPrefix: number;
   readonly hardware: Uint8Array;
   /** RT_SCOPE_*. */
   readonly scope: number;
@@ -31,13 +35,13 @@ const PREFIX = 16;
 
 const maskOf = (prefix: number): number => (0xffffffff << (32 - prefix)) >>> 0;
 
-export function interfaces(address: number): readonly Interface[] {
+export function interfaces({ address, six, isolated }: Pick<CvmNetwork, "address" | "six" | "isolated">): readonly Interface[] {
   const hardware = new Uint8Array(6);
   // Locally administered, and different for each address.
   hardware[0] = 0x02;
   hardware[1] = 0x42;
   putAddress(hardware, 2, address);
-  return [
+  const all: Interface[] = [
     {
       index: 1,
       name: "lo",
@@ -47,6 +51,8 @@ export function interfaces(address: number): readonly Interface[] {
       address: LOOPBACK,
       prefix: 8,
       broadcast: ANY,
+      six: LOOPBACK6,
+      sixPrefix: 128,
       hardware: new Uint8Array(6),
       scope: SCOPE_HOST,
     },
@@ -59,10 +65,13 @@ export function interfaces(address: number): readonly Interface[] {
       address,
       prefix: PREFIX,
       broadcast: (address | ~maskOf(PREFIX)) >>> 0,
+      six,
+      sixPrefix: 64,
       hardware,
       scope: SCOPE_UNIVERSE,
     },
   ];
+  return isolated ? all.slice(0, 1) : all;
 }
 
 /** sizeof(struct ifreq), and where its union starts. */
@@ -82,12 +91,12 @@ const GET = {
 } as const;
 
 /** The SIOCGIF* requests. -EFAULT, -ENODEV (no such interface), -ENOTTY (another request). */
-export function interfaceIoctl(address: number, request: number, input: Uint8Array | null): IoctlResult {
+export function interfaceIoctl(network: CvmNetwork, request: number, input: Uint8Array | null): IoctlResult {
   if (!(Object.values(GET) as number[]).includes(request)) return -E.NOTTY;
   if (input === null || input.length < IFREQ_BYTES) return -E.FAULT;
   const output = input.slice(0, IFREQ_BYTES);
   const view = new DataView(output.buffer);
-  const all = interfaces(address);
+  const all = interfaces(network);
   if (request === GET.NAME) {
     const found = all.find((one) => one.index === view.getInt32(NAME_BYTES, true));
     if (found === undefined) return -E.NODEV;

@@ -1,7 +1,7 @@
 /** AF_NETLINK, protocol NETLINK_ROUTE: links and addresses, for getifaddrs(3). rtnetlink(7). */
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
-import { familyOf, LOOPBACK6, putAddress, sixBytes } from "./address.ts";
+import { familyOf, putAddress, sixBytes } from "./address.ts";
 import { AF, MSG } from "./constants.ts";
 import { interfaces, type Interface } from "./interfaces.ts";
 import type { CvmNetwork } from "./network.ts";
@@ -67,11 +67,10 @@ function addressBody(one: Interface): Uint8Array[] {
   return parts;
 }
 
-/** ::1 of the loopback: the only address of IPv6. */
 function sixBody(one: Interface): Uint8Array[] {
   return [
-    Uint8Array.of(AF.INET6, 128, PERMANENT, one.scope, one.index, 0, 0, 0),
-    attribute(Address.ADDRESS, sixBytes(LOOPBACK6)),
+    Uint8Array.of(AF.INET6, one.sixPrefix, PERMANENT, one.scope, one.index, 0, 0, 0),
+    attribute(Address.ADDRESS, sixBytes(one.six)),
     attribute(Address.FLAGS, word(PERMANENT)),
   ];
 }
@@ -176,13 +175,13 @@ export class NetlinkSocket extends SocketFile {
     const known = type === Type.GETLINK || type === Type.GETADDR || type === Type.GETROUTE;
     if (!known) return answer(type >= Type.NEWLINK ? E.PERM : E.OPNOTSUPP);
     if ((flags & Flag.DUMP) === 0) return answer(E.OPNOTSUPP);
-    const all = interfaces(this.#network.address);
+    const all = interfaces(this.#network);
     const family = request[HEADER_BYTES] ?? AF.UNSPEC;
     if (type === Type.GETLINK) this.#queue.push(Buffer.concat(all.map((one) => message(Type.NEWLINK, Flag.MULTI, linkBody(one)))));
     else if (type === Type.GETADDR) {
       const bodies = [
         ...(family === AF.UNSPEC || family === AF.INET ? all.map(addressBody) : []),
-        ...(family === AF.UNSPEC || family === AF.INET6 ? [sixBody(all[0]!)] : []),
+        ...(family === AF.UNSPEC || family === AF.INET6 ? all.map(sixBody) : []),
       ];
       if (bodies.length > 0) this.#queue.push(Buffer.concat(bodies.map((body) => message(Type.NEWADDR, Flag.MULTI, body))));
     }

@@ -1,19 +1,33 @@
 /**
  * The network of one cVM: which ports are bound, connections inside the cVM, and the streams of the monitor that lead out of it.
  */
-import type { Awaitable, HostCalls } from "@cvm/monitor/abi";
+import type { Awaitable, HostCalls, LibosOptions } from "@cvm/monitor/abi";
 import { whenReady } from "../kernel/ready.ts";
 import type { Network } from "../kernel/types.ts";
-import { accepts, ANY, isAny, isLoopback, isSix, LOOPBACK, LOOPBACK6, overlap, parseDotted } from "./address.ts";
+import {
+  accepts,
+  ANY,
+  type Address,
+  isAny,
+  isLoopback,
+  isSix,
+  LOOPBACK,
+  LOOPBACK6,
+  overlap,
+  parseAddress,
+  parseDotted,
+  sixOf,
+} from "./address.ts";
 import { EPHEMERAL, SO } from "./constants.ts";
+import { RelayLink } from "./relay-link.ts";
 import type { SocketFile } from "./socket.ts";
 import { TcpSocket } from "./tcp.ts";
-import type { UdpSocket } from "./udp.ts";
+import { receiverAt, type UdpSocket } from "./udp.ts";
 import { UnixNames } from "./unix-names.ts";
 
 /** A socket that holds a port. */
 export interface PortHolder extends SocketFile {
-  readonly localHost: number;
+  readonly localHost: Address;
   readonly localPort: number;
 }
 
@@ -26,7 +40,7 @@ export class PortTable<T extends PortHolder> {
     return this.#holders.get(port) ?? [];
   }
   /** Whether a socket may have this address beside those that are there. */
-  free(address: number, port: number, socket: T): boolean {
+  free(address: Address, port: number, socket: T): boolean {
     for (const other of this.at(port)) {
       if (!overlap(address, socket.onlySix, other.localHost, other.onlySix)) continue;
       if (socket.options.on(SO.REUSEPORT) && other.options.on(SO.REUSEPORT)) continue;
@@ -63,37 +77,69 @@ interface Gate {
   readonly sockets: TcpSocket[];
 }
 
+/** What has a stream of the monitor. */
+export interface StreamOwner {
+  connected(error: number, local: Address, localPort: number): void;
+  received(bytes: Uint8Array): void;
+  credited(bytes: number): void;
+  peerEnded(): void;
+  peerReset(error: number): void;
+}
+
+/** The host itself in the virtual network: what comes through published ports comes from here. */
+const GATEWAY = 0x0a580001;
+
 export class CvmNetwork implements Network {
   readonly host: HostCalls;
-  /** The cVM's own address. */
+  /** The cVM's own addresses. */
   readonly address: number;
+  readonly six: string;
+  /** Whether there is nothing but the loopback. */
+  readonly isolated: boolean;
+  /** Names that were given to this cVM alone. */
+  readonly hosts: readonly { readonly name: string; readonly address: string }[];
+  readonly relay: RelayLink = new RelayLink(this);
   readonly tcp: PortTable<TcpSocket> = new PortTable();
   readonly udp: PortTable<UdpSocket> = new PortTable();
   readonly udpLite: PortTable<UdpSocket> = new PortTable();
   readonly unix: UnixNames = new UnixNames();
-  readonly #streams: Map<number, TcpSocket> = new Map();
+  readonly #streams: Map<number, StreamOwner> = new Map();
   readonly #gates: Map<number, Gate> = new Map();
   #nextStream = 1;
 
-  constructor(host: HostCalls, address: string) {
+  constructor(host: HostCalls, { address, isolated = false, hosts = [] }: NetworkSetup) {
     this.host = host;
     this.address = parseDotted(address);
+    this.six = sixOf(this.address);
+    this.isolated = isolated;
+    this.hosts = hosts;
   }
 
   /** Whether an address leads to this cVM. */
-  isLocal(address: number): boolean {
-    return isAny(address) || isLoopback(address) || address === this.address;
+  isLocal(address: Address): boolean {
+    return isAny(address) || isLoopback(address) || (!this.isolated && (address === this.address || address === this.six));
+  }
+  /** Whether there is a way to an address: not without a network, nor to that network's own address and its broadcast. */
+  reaches(address: Address): boolean {
+    if (this.isLocal(address)) return true;
+    return (
+      !this.isolated && !(typeof address === "number" && address >>> 16 === this.address >>> 16 && [0, 0xffff].includes(address & 0xffff))
+    );
   }
   /** The address that a socket gets which talks to `to` without having bound one. */
-  sourceFor(to: number): number {
-    if (isSix(to)) return LOOPBACK6;
+  sourceFor(to: Address): Address {
+    if (isSix(to)) return isLoopback(to) || isAny(to) ? LOOPBACK6 : this.six;
     return isLoopback(to) || to === ANY ? LOOPBACK : this.address;
+  }
+  /** Whether a socket with this address can be reached from outside of the cVM. */
+  #isOpen(bound: Address, onlySix: boolean): boolean {
+    return !this.isolated && (accepts(bound, onlySix, this.address) || accepts(bound, onlySix, this.six));
   }
   /** A new handle for a stream or listener. */
   allocate(): number {
     return this.#nextStream++;
   }
-  attach(stream: number, socket: TcpSocket): void {
+  attach(stream: number, socket: StreamOwner): void {
     this.#streams.set(stream, socket);
   }
   detach(stream: number): void {
@@ -102,7 +148,7 @@ export class CvmNetwork implements Network {
 
   /** Starts to listen for a socket that holds a port: 0 or -EADDRINUSE. */
   listen(socket: TcpSocket, backlog: number): Awaitable<number> {
-    if (!accepts(socket.localHost, socket.onlySix, this.address)) return 0;
+    if (!this.#isOpen(socket.localHost, socket.onlySix)) return 0;
     for (const gate of this.#gates.values()) {
       if (gate.port !== socket.localPort) continue;
       gate.sockets.push(socket);
@@ -127,7 +173,7 @@ export class CvmNetwork implements Network {
     }
   }
   /** Who takes a connection to an address of this cVM. */
-  listenerAt(address: number, port: number): TcpSocket | undefined {
+  listenerAt(address: Address, port: number): TcpSocket | undefined {
     let found: TcpSocket | undefined;
     for (const socket of this.tcp.at(port)) {
       if (!socket.listening || !accepts(socket.localHost, socket.onlySix, address)) continue;
@@ -141,18 +187,43 @@ export class CvmNetwork implements Network {
   incoming(listener: number, from: { readonly address: string; readonly port: number }, accept: (stream: number) => void): void {
     const gate = this.#gates.get(listener);
     if (gate === undefined) return;
-    let chosen = gate.sockets[0]!;
-    for (const socket of gate.sockets) if (socket.waiting < chosen.waiting) chosen = socket;
+    const [target, peer] = this.#arrival(parseAddress(from.address), (to) => this.listenerAt(to, gate.port) !== undefined);
+    const chosen = this.listenerAt(target, gate.port);
+    if (chosen === undefined) {
+      accept(0);
+      return;
+    }
     chosen.offer(() => {
       const stream = this.allocate();
-      const socket = TcpSocket.accepted(chosen, this.address, parseDotted(from.address), from.port);
+      const socket = TcpSocket.accepted(chosen, target, peer, from.port);
       socket.joinStream(stream);
       accept(stream);
       return socket;
     });
   }
+  /** Where something from outside goes: what comes from the host finds sockets of IPv6 too, and has then the host's address of IPv6. */
+  #arrival(from: Address, heard: (to: Address) => boolean): readonly [to: Address, from: Address] {
+    if (isSix(from)) return [this.six, from];
+    return from === GATEWAY && !heard(this.address) && heard(this.six) ? [this.six, sixOf(GATEWAY)] : [this.address, from];
+  }
+  /** A datagram from outside: false when nobody has the port. */
+  datagram(from: Address, fromPort: number, port: number, bytes: Uint8Array): boolean {
+    const receiver = (to: Address, by: Address): UdpSocket | undefined => receiverAt(this.udp, to, port, by, fromPort);
+    const [to, by] = this.#arrival(from, (address) => receiver(address, isSix(address) ? sixOf(GATEWAY) : from) !== undefined);
+    const socket = receiver(to, by);
+    socket?.arrived({ address: by, port: fromPort, to, bytes });
+    return socket !== undefined;
+  }
+  /** What a socket sent met an error. */
+  datagramFailed(to: Address, toPort: number, port: number, error: number): void {
+    for (const socket of this.udp.at(port)) socket.failed(to, toPort, error);
+  }
+  /** A datagram socket has an address: from outside it is found through the relay. */
+  datagramsAt(bound: Address, onlySix: boolean): void {
+    if (this.#isOpen(bound, onlySix)) this.relay.open();
+  }
   connected(stream: number, error: number, local: { readonly address: string; readonly port: number }): void {
-    this.#streams.get(stream)?.connected(error, error === 0 ? parseDotted(local.address) : ANY, local.port);
+    this.#streams.get(stream)?.connected(error, error === 0 ? parseAddress(local.address) : ANY, local.port);
   }
   received(stream: number, bytes: Uint8Array): void {
     this.#streams.get(stream)?.received(bytes);
@@ -168,7 +239,10 @@ export class CvmNetwork implements Network {
   }
 }
 
+/** What the network of a cVM is made from. */
+export type NetworkSetup = Pick<LibosOptions, "address" | "isolated" | "hosts">;
+
 /** The network of a cVM, to be set as {@link Kernel.network}. */
-export function createNetwork(host: HostCalls, address: string): CvmNetwork {
-  return new CvmNetwork(host, address);
+export function createNetwork(host: HostCalls, setup: NetworkSetup): CvmNetwork {
+  return new CvmNetwork(host, setup);
 }

@@ -149,7 +149,7 @@ export abstract class SocketFile extends BaseFile {
         return { result: 0, output: int32(0) };
       default:
         // Interfaces can be asked for by a socket of any family.
-        return interfaceIoctl((context.kernel.network as CvmNetwork).address, request, input);
+        return interfaceIoctl(context.kernel.network as CvmNetwork, request, input);
     }
   }
 

@@ -4,7 +4,21 @@ import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { whenReady } from "../kernel/ready.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
-import { ANY, anyOf, BROADCAST, familyOf, formatDotted, formatInet, isAny, isMulticast, isSix, overlap, parseInet } from "./address.ts";
+import {
+  type Address,
+  ANY,
+  anyOf,
+  BROADCAST,
+  familyOf,
+  formatAddress,
+  formatInet,
+  isAny,
+  isLoopback,
+  isMulticast,
+  isSix,
+  overlap,
+  parseInet,
+} from "./address.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { AF, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, SOMAXCONN } from "./constants.ts";
 import type { CvmNetwork } from "./network.ts";
@@ -25,9 +39,9 @@ const WRITABLE = WINDOW / 4;
 type Offer = () => TcpSocket;
 
 export class TcpSocket extends SocketFile {
-  localHost: number;
+  localHost: Address;
   localPort = 0;
-  #remoteHost = ANY;
+  #remoteHost: Address = ANY;
   #remotePort = 0;
   readonly #network: CvmNetwork;
   #state: State = State.FRESH;
@@ -64,7 +78,7 @@ export class TcpSocket extends SocketFile {
     this.#network = network;
   }
   /** The server's end of a new connection. */
-  static accepted(listener: TcpSocket, local: number, remote: number, remotePort: number): TcpSocket {
+  static accepted(listener: TcpSocket, local: Address, remote: Address, remotePort: number): TcpSocket {
     const socket = new TcpSocket(listener.#network, 0, listener.domain, listener.options);
     socket.linger = listener.linger;
     if (listener.readTimeout !== undefined) socket.readTimeout = listener.readTimeout;
@@ -72,7 +86,7 @@ export class TcpSocket extends SocketFile {
     socket.#become(local, listener.localPort, remote, remotePort);
     return socket;
   }
-  #become(local: number, localPort: number, remote: number, remotePort: number): void {
+  #become(local: Address, localPort: number, remote: Address, remotePort: number): void {
     this.localHost = local;
     this.localPort = localPort;
     this.#remoteHost = remote;
@@ -100,7 +114,7 @@ export class TcpSocket extends SocketFile {
     if (this.onlySix && !isSix(wanted.address)) return -E.INVAL;
     return this.#hold(wanted.address, wanted.port);
   }
-  #hold(address: number, port: number): number {
+  #hold(address: Address, port: number): number {
     if (this.#state !== State.FRESH || this.#holdsPort) return -E.INVAL;
     const table = this.#network.tcp;
     const chosen = port === 0 ? table.ephemeral() : port;
@@ -221,9 +235,10 @@ export class TcpSocket extends SocketFile {
       default:
     }
     const network = this.#network;
-    if (to.address === BROADCAST || isMulticast(to.address)) return -E.NETUNREACH;
-    // What is bound to an address of one family does not reach the other; of IPv6 there is the loopback only.
-    const crosses = isSix(to.address) ? !network.isLocal(to.address) || !isSix(this.localHost) : this.onlySix;
+    if (to.address === BROADCAST || isMulticast(to.address) || !network.reaches(to.address)) return -E.NETUNREACH;
+    if (isLoopback(this.localHost) && !network.isLocal(to.address)) return -E.INVAL;
+    // What is bound to an address of one family does not reach the other.
+    const crosses = isSix(to.address) ? !isSix(this.localHost) : this.onlySix;
     if (crosses || (isSix(this.localHost) && !isAny(this.localHost) && !isSix(to.address))) return -E.NETUNREACH;
     if (!this.#holdsPort) {
       const held = this.#hold(anyOf(this.domain), 0);
@@ -241,11 +256,11 @@ export class TcpSocket extends SocketFile {
     else if (network.isLocal(target)) this.#connectInside(target, to.port);
     else {
       this.joinStream(network.allocate());
-      network.host.connect(this.#stream, { address: formatDotted(target), port: to.port }, this.localPort);
+      network.host.connect(this.#stream, { address: formatAddress(target), port: to.port }, this.localPort);
     }
     return -E.INPROGRESS;
   }
-  #connectInside(target: number, port: number): void {
+  #connectInside(target: Address, port: number): void {
     const listener = this.#network.listenerAt(target, port);
     if (listener === undefined) {
       this.#fail(E.CONNREFUSED);
@@ -304,7 +319,7 @@ export class TcpSocket extends SocketFile {
     this.#consumed = 0;
     this.#network.attach(stream, this);
   }
-  connected(error: number, local: number, localPort: number): void {
+  connected(error: number, local: Address, localPort: number): void {
     if (this.#state !== State.CONNECTING) return;
     if (error !== 0) {
       this.#network.detach(this.#stream);

@@ -1,4 +1,4 @@
-/** AF_INET and AF_INET6 datagram sockets: udp(7), udplite(7). Datagrams go between sockets of the cVM; outside there is none to reach. */
+/** AF_INET and AF_INET6 datagram sockets: udp(7), udplite(7). Outside of the cVM datagrams go by the relay. */
 import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
@@ -12,30 +12,31 @@ import {
   isMulticast,
   isSix,
   parseInet,
+  isLoopback,
   putAddress,
+  type Address,
   sixBytes,
   type InetAddress,
 } from "./address.ts";
 import { AF, IP, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, UDPLITE } from "./constants.ts";
 import { answerNames, DNS_ADDRESS, DNS_PORT } from "./dns.ts";
+import { DATAGRAM_BYTES, FrameKind } from "./frames.ts";
 import type { CvmNetwork, PortTable } from "./network.ts";
 import { EMPTY, int32, SocketFile, type Ancillary, type ControlMessage, type Received } from "./socket.ts";
 
-/** Most bytes of one datagram. */
-const LARGEST = 65507;
 /** What a datagram counts for besides its bytes. */
 const OVERHEAD = 256;
 
 interface Datagram extends InetAddress {
   readonly bytes: Uint8Array;
   /** Where it went. */
-  readonly to: number;
+  readonly to: Address;
   readonly hops: number;
   readonly trafficClass: number;
 }
 
 export class UdpSocket extends SocketFile {
-  localHost: number;
+  localHost: Address;
   localPort = 0;
   readonly #network: CvmNetwork;
   readonly #table: PortTable<UdpSocket>;
@@ -44,6 +45,8 @@ export class UdpSocket extends SocketFile {
   #remote: InetAddress | null = null;
   #queue: Datagram[] = [];
   #size = 0;
+  /** There was no room for a datagram on its way out. */
+  #isStalled = false;
   #readShut = false;
   #writeShut = false;
 
@@ -60,7 +63,7 @@ export class UdpSocket extends SocketFile {
     if (this.onlySix && !isSix(wanted.address)) return -E.INVAL;
     return this.#hold(wanted.address, wanted.port);
   }
-  #hold(address: number, port: number): number {
+  #hold(address: Address, port: number): number {
     if (this.localPort !== 0) return -E.INVAL;
     const table = this.#table;
     const chosen = port === 0 ? table.ephemeral() : port;
@@ -68,6 +71,7 @@ export class UdpSocket extends SocketFile {
     this.localHost = address;
     this.localPort = chosen;
     table.add(chosen, this);
+    if (this.protocol === IPPROTO.UDP) this.#network.datagramsAt(address, this.onlySix);
     return 0;
   }
   localAddress(): Uint8Array {
@@ -87,6 +91,7 @@ export class UdpSocket extends SocketFile {
     if (to.address === BROADCAST && !this.options.on(SO.BROADCAST)) return -E.ACCES;
     const target = isAny(to.address) ? this.#network.sourceFor(to.address) : to.address;
     if (!this.#reaches(target)) return -E.NETUNREACH;
+    if (isLoopback(this.localHost) && !this.#network.isLocal(target)) return -E.INVAL;
     if (this.localPort === 0) {
       const held = this.#hold(anyOf(this.domain), 0);
       if (held < 0) return -E.AGAIN;
@@ -101,9 +106,10 @@ export class UdpSocket extends SocketFile {
     const isFour = this.domain === AF.INET6 && familyOf(address) === AF.INET;
     return isFour && !this.onlySix ? parseInet(address) : parseInet(address, this.domain);
   }
-  /** Whether a socket with this address sends to that one. Of IPv6 there is the loopback only. */
-  #reaches(target: number): boolean {
-    if (isSix(target)) return this.#network.isLocal(target) && isSix(this.localHost);
+  /** Whether a socket with this address sends to that one. */
+  #reaches(target: Address): boolean {
+    if (!this.#network.reaches(target)) return false;
+    if (isSix(target)) return isSix(this.localHost);
     return !this.onlySix && (!isSix(this.localHost) || isAny(this.localHost));
   }
 
@@ -127,7 +133,7 @@ export class UdpSocket extends SocketFile {
     return this.#queue[0]?.bytes.length ?? 0;
   }
   override poll(): number {
-    let events = Poll.OUT;
+    let events = this.#isStalled ? 0 : Poll.OUT;
     if (this.error !== 0) events |= Poll.ERR;
     if (this.#queue.length > 0 || this.#readShut) events |= Poll.IN;
     if (this.#readShut) events |= Poll.RDHUP;
@@ -142,9 +148,24 @@ export class UdpSocket extends SocketFile {
     return this.send(bytes, null, null, 0, context);
   }
 
+  /** There may be room for datagrams on their way out. */
+  resume(): void {
+    this.#isStalled = false;
+    this.waiters.notify(Change.OUT);
+  }
+  /** Hands a datagram to the relay. */
+  #sendOut(target: Address, port: number, data: Uint8Array): number {
+    if (isLoopback(this.localHost)) return -E.INVAL;
+    // UDP-Lite is not known outside.
+    if (this.protocol !== IPPROTO.UDP) return -E.NETUNREACH;
+    if (this.#network.relay.send(this, FrameKind.DATA, target, port, this.localPort, data)) return data.length;
+    this.#isStalled = true;
+    return -E.AGAIN;
+  }
+
   /** -EDESTADDRREQ, -EMSGSIZE, -ENETUNREACH, -EACCES (broadcast), an error that an earlier datagram met. */
   send(data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number, context: CallContext): number {
-    if (data.length > LARGEST) return -E.MSGSIZE;
+    if (data.length > DATAGRAM_BYTES) return -E.MSGSIZE;
     if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
     let to = this.#remote;
     if (name !== null) {
@@ -163,7 +184,8 @@ export class UdpSocket extends SocketFile {
     }
     const network = this.#network;
     const target = isAny(to.address) ? network.sourceFor(to.address) : to.address;
-    if (!network.isLocal(target) || !this.#reaches(target)) return -E.NETUNREACH;
+    if (!this.#reaches(target)) return -E.NETUNREACH;
+    if (!network.isLocal(target)) return this.#sendOut(target, to.port, data);
     const from = isAny(this.localHost) ? network.sourceFor(target) : this.localHost;
     const receiver = receiverAt(this.#table, target, to.port, from, this.localPort);
     const six = isSix(target);
@@ -172,7 +194,7 @@ export class UdpSocket extends SocketFile {
     const about = { to: target, hops, trafficClass };
     if (receiver !== undefined) receiver.#deliver({ bytes: data.slice(), address: from, port: this.localPort, ...about });
     else if (this.protocol === IPPROTO.UDP && target === DNS_ADDRESS && to.port === DNS_PORT)
-      answerNames(network.host, data, (bytes) => this.#deliver({ bytes, address: target, port: DNS_PORT, ...about, to: from }));
+      answerNames(network, data, (bytes) => this.#deliver({ bytes, address: target, port: DNS_PORT, ...about, to: from }));
     else if (this.#remote !== null) {
       // An ICMP message "port unreachable" reaches connected sockets only.
       this.error = E.CONNREFUSED;
@@ -187,8 +209,18 @@ export class UdpSocket extends SocketFile {
     this.#queue.push(datagram);
     this.waiters.notify(Change.IN);
   }
+  /** A datagram from outside. */
+  arrived(datagram: { readonly address: Address; readonly port: number; readonly to: Address; readonly bytes: Uint8Array }): void {
+    this.#deliver({ ...datagram, hops: 64, trafficClass: 0 });
+  }
+  /** A datagram to there met an error, which is told to whom is connected. */
+  failed(address: Address, port: number, error: number): void {
+    if (this.#remote === null || this.#remote.address !== address || this.#remote.port !== port) return;
+    this.error = error;
+    this.waiters.notify();
+  }
   /** Whether a datagram from there is for this socket: a connected one hears its peer only. */
-  hears(address: number, port: number): boolean {
+  hears(address: Address, port: number): boolean {
     return this.#remote === null || (this.#remote.address === address && this.#remote.port === port);
   }
   get isConnected(): boolean {
@@ -219,7 +251,7 @@ export class UdpSocket extends SocketFile {
   #control({ to, hops, trafficClass }: Datagram): ControlMessage[] {
     const { options } = this;
     const messages: ControlMessage[] = [];
-    const index = to === this.#network.address ? 2 : 1;
+    const index = to === this.#network.address || to === this.#network.six ? 2 : 1;
     if (!isSix(to)) {
       const on = (name: number): boolean => options.get(SOL.IP, name) === 1;
       if (on(IP.PKTINFO)) {
@@ -254,6 +286,7 @@ export class UdpSocket extends SocketFile {
     return 0;
   }
   override close(): void {
+    this.#network.relay.forget(this);
     if (this.localPort !== 0) this.#table.remove(this.localPort, this);
     this.localPort = 0;
     this.#queue = [];
@@ -262,7 +295,13 @@ export class UdpSocket extends SocketFile {
 }
 
 /** The socket for a datagram: the most exact one, a connected before others. */
-function receiverAt(table: PortTable<UdpSocket>, address: number, port: number, from: number, fromPort: number): UdpSocket | undefined {
+export function receiverAt(
+  table: PortTable<UdpSocket>,
+  address: Address,
+  port: number,
+  from: Address,
+  fromPort: number,
+): UdpSocket | undefined {
   let found: UdpSocket | undefined;
   let best = -1;
   for (const socket of table.at(port)) {

@@ -55,7 +55,7 @@ export class Box {
       };
     const host = { ...this.files.kernel.host };
     for (const name of ["listen", "connect", "send", "credit", "shutdown", "close"]) Object.assign(host, { [name]: note(name) });
-    this.network = createNetwork(host, "10.88.0.2");
+    this.network = createNetwork(host, { address: "10.88.0.2" });
     const kernel: Partial<Kernel> = {
       host: host,
       network: this.network,

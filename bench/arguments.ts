@@ -3,7 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-export const SUITES = ["cpu", "calls", "redis", "python", "sqlite", "start", "checks"] as const;
+export const SUITES = ["cpu", "calls", "redis", "nginx", "python", "sqlite", "start", "checks"] as const;
 export type SuiteName = (typeof SUITES)[number];
 
 /** A pair of prebuilt static executables. */
@@ -41,6 +41,7 @@ Suites (all unless given)
   cpu      kernels in C (bench/kernels), and the programs of --add
   calls    system calls
   redis    redis-benchmark, through a published port and from a second cVM
+  nginx    a file of 1 KiB by wrk: 16 kept connections, a published port, two workers
   python   start of python3, and kernels
   sqlite   100,000 inserts in one transaction
   start    true and sh -c : from start to exit
@@ -52,7 +53,7 @@ Options
   --only NAME[,NAME...]           measure these works only
   --add NAME=RV_ELF,NATIVE_ELF    another program for cpu: static executables for riscv64 and for this machine
   --cpu                           figures by processor time: for a machine that does other work too
-  --seconds S                     measure each kernel for S seconds (1; with --quick 0.2), after half as long to warm up
+  --seconds S                     measure each kernel for S seconds (1; with --quick 0.2), after half as long to warm up; nginx five times as long
   --requests N                    requests of one run of redis-benchmark (100000; with --quick 10000)
   --quick                         see whether everything runs: the figures are not worth keeping
   --format table|json             table

@@ -21,6 +21,7 @@ const PACKAGES = {
   base: ["coreutils", "dash"],
   python: ["python3"],
   redis: ["redis-server", "redis-tools"],
+  nginx: ["nginx"],
   sqlite: ["sqlite3"],
 } as const;
 export type ImageName = keyof typeof PACKAGES | "empty";

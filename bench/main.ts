@@ -10,6 +10,7 @@ import { checkNames, checksTable, measureChecks, type ChecksResult } from "./che
 import { calls, cpu } from "./kernels.ts";
 import { inOneLine, measureAll } from "./measure.ts";
 import { takeLock } from "./lock.ts";
+import { nginx } from "./nginx.ts";
 import { HOME, ROOT } from "./places.ts";
 import { python } from "./python.ts";
 import { redis } from "./redis.ts";
@@ -18,7 +19,7 @@ import { sqlite } from "./sqlite.ts";
 import { start } from "./start.ts";
 import { peer, type Context, type Suite } from "./suite.ts";
 
-const SUITES: readonly Suite[] = [cpu, calls, redis, python, sqlite, start];
+const SUITES: readonly Suite[] = [cpu, calls, redis, nginx, python, sqlite, start];
 /** Fewer rounds than this are not worth a line in docs/performance.md. */
 const ROUNDS_TO_KEEP = 5;
 

@@ -52,7 +52,8 @@ export interface Background {
   readonly pid: number;
   readonly stop: () => Promise<void>;
 }
-export function background(command: string, args: readonly string[]): Background {
+/** @param signal ends it */
+export function background(command: string, args: readonly string[], signal: NodeJS.Signals = "SIGKILL"): Background {
   const child = spawn(command, args, { stdio: "ignore", cwd: tmpdir(), env: { ...process.env, ...ENVIRONMENT } });
   const ended = new Promise<void>((resolve) => {
     child.on("close", () => resolve());
@@ -61,7 +62,7 @@ export function background(command: string, args: readonly string[]): Background
   return {
     pid: child.pid ?? -1,
     stop: () => {
-      child.kill("SIGKILL");
+      child.kill(signal);
       return ended;
     },
   };
@@ -80,6 +81,15 @@ function onProcessor(file: string): number {
 /** Processor seconds that the threads of a process have used, those that ended left out. */
 export function processorSeconds(pid: number): number {
   return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + onProcessor(`/proc/${pid}/task/${thread}/schedstat`), 0);
+}
+/** Those of a process and of its children. */
+export function familySeconds(pid: number): number {
+  const children = readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8")
+      .split(" ")
+      .filter((text) => text !== ""),
+  );
+  return children.reduce((sum, child) => sum + processorSeconds(Number(child)), processorSeconds(pid));
 }
 /** Those of its first thread: a host runs all guest code there. */
 export function mainThreadSeconds(pid: number): number {

@@ -3,13 +3,14 @@ import { parseSettings, type Settings } from "./arguments.ts";
 import { checkNames, checksTable, costOf, VARIANTS, type ChecksRow } from "./checks.ts";
 import { calls, cpu } from "./kernels.ts";
 import { python } from "./python.ts";
+import { nginx } from "./nginx.ts";
 import { redis } from "./redis.ts";
 import { sqlite } from "./sqlite.ts";
 import { start } from "./start.ts";
 import { TARGETS, targetOf } from "./targets.ts";
 
 const settings = parseSettings([]) as Settings;
-const suites = [cpu, calls, redis, python, sqlite, start];
+const suites = [cpu, calls, redis, nginx, python, sqlite, start];
 
 test("each figure to reach is of a work that is measured, or of a program that joins by --add", () => {
   const added = ["coremark", "dhrystone"];

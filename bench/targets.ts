@@ -40,6 +40,7 @@ export const TARGETS: Readonly<Record<string, Readonly<Record<string, Target>>>>
     str: PYTHON,
   },
   sqlite: { inserts: SQLITE, "insert-select": SQLITE },
+  nginx: { "keep-alive": { qemu: 1, native: 0.5 } },
   redis: {
     "set-1": { qemu: 0.8, native: 0.5 },
     "get-1": { qemu: 0.8, native: 0.5 },

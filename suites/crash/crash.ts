@@ -28,7 +28,7 @@ export interface CrashSettings {
 const EARLY = 0.15;
 const LONGEST_EARLY_MS = 1800;
 const SHORTEST_LOAD_MS = 20;
-const LONGEST_LOAD_MS = 1500;
+const LONGEST_LOAD_MS = 2500;
 /** After so many kills the unpacked image is gone too, so that the next ones fall into its unpacking. */
 const UNPACK_EVERY = 12;
 /** Acknowledged writes of each database that strace looks at. */
@@ -112,7 +112,7 @@ async function makeServers(bind: string, random: () => number): Promise<Load[]> 
     (["delete", "wal"] as const).map((mode) => [place, mode] as const),
   );
   const files = databases.map(([place, mode]) => `${mode}=${place === "layer" ? "/var/lib/sqlite" : `/${place}`}/${mode}.db`);
-  const program = [PYTHON_IMAGE, "python3.13", "/program/sqlite_server.py", String(SQLITE_PORT), ...files];
+  const program = [PYTHON_IMAGE, "python3.13", "-I", "-S", "/program/sqlite_server.py", String(SQLITE_PORT), ...files];
   await run("crash-sqlite", ports[2], SQLITE_PORT, ...volumes.flatMap((volume) => ["-v", volume]), ...program);
   const folders = { named: named("crash-sqlite"), bind: join(bind, "sqlite"), layer: "/writable/root/var/lib/sqlite" } as const;
   const where = { named: "a named volume", bind: "a folder as volume", layer: "the writable layer" } as const;

@@ -82,10 +82,12 @@ export class SqliteLoad implements Load {
       this.#client.say(String(this.#index));
       return this.#client.ask("check");
     });
-    const { last, problems } = JSON.parse(answer) as { last: number; problems: string[] };
+    const [, text, problem] = /^(\d+) (.*)$/u.exec(answer) ?? [];
+    if (text === undefined) throw new Error(`${this.name}: a check was answered by ${answer}`);
+    const last = Number(text);
     const wrong = this.#ledger.problemOf(last);
     return {
-      problems: [...problems, ...(wrong === undefined ? [] : [wrong])].map((problem) => `${this.name}: ${problem}`),
+      problems: [problem, wrong].filter((one) => one !== undefined && one !== "").map((one) => `${this.name}: ${one}`),
       writes: this.#ledger.settle(last),
     };
   }

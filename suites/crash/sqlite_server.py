@@ -2,16 +2,18 @@
 
 sqlite_server.py PORT MODE=PATH...
   N        a connection's first line: which database
-  check    answers JSON: what is wrong, and the number of the last transaction
+  check    answers the number of the last transaction, and what is wrong
   NUMBER   a transaction of that number; answers the number
+
+It starts hundreds of times: modules in C only, since those in Python take seconds to load on a host that has just started.
 """
 
-import json
 import os
-import socket
-import sqlite3
 import sys
-import threading
+
+import _socket
+import _sqlite3
+import _thread
 
 KEPT = 200
 
@@ -25,8 +27,8 @@ def content(number):
 class Database:
     def __init__(self, mode, path):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        self.lock = threading.Lock()
-        self.link = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.lock = _thread.allocate_lock()
+        self.link = _sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         (now,) = self.link.execute(f"PRAGMA journal_mode={mode}").fetchone()
         self.problems = [] if now == mode else [f"the journal's mode is {now}, not {mode}"]
         self.link.execute("PRAGMA synchronous=FULL")
@@ -61,29 +63,39 @@ class Database:
         kept = run("SELECT number, body FROM data ORDER BY number").fetchall()
         if kept != [(number, content(number)) for number in range(max(1, last - KEPT + 1), last + 1)]:
             problems.append("the contents are of other transactions")
-        return {"last": last, "problems": problems}
+        return f"{last} {'; '.join(problems)}"
+
+
+def lines(connection):
+    rest = b""
+    while received := connection.recv(4096):
+        *whole, rest = (rest + received).split(b"\n")
+        yield from whole
 
 
 def serve(connection, databases):
     try:
-        with connection, connection.makefile("rw") as stream:
-            database = databases[int(stream.readline())]
-            for line in stream:
-                with database.lock:
-                    if line == "check\n":
-                        answer = json.dumps(database.check())
-                    else:
-                        database.put(int(line))
-                        answer = line.strip()
-                stream.write(answer + "\n")
-                stream.flush()
-    except (OSError, ValueError):
+        requests = lines(connection)
+        database = databases[int(next(requests))]
+        for line in requests:
+            with database.lock:
+                if line == b"check":
+                    answer = database.check()
+                else:
+                    database.put(int(line))
+                    answer = line.decode()
+            connection.send(answer.encode() + b"\n")
+    except (OSError, ValueError, StopIteration):
         pass
+    connection.close()
 
 
 databases = [Database(*argument.split("=", 1)) for argument in sys.argv[2:]]
-listener = socket.create_server(("", int(sys.argv[1])))
+listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+listener.bind(("", int(sys.argv[1])))
+listener.listen(50)
 while True:
-    client, _ = listener.accept()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    threading.Thread(target=serve, args=(client, databases), daemon=True).start()
+    client = _socket.socket(fileno=listener._accept()[0])
+    client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    _thread.start_new_thread(serve, (client, databases))

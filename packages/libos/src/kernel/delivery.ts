@@ -103,7 +103,7 @@ export function deliver(thread: LinuxThread, registers: Uint8Array): ProcessOp[]
   const ops: ProcessOp[] = [];
   for (;;) {
     if (process.stopped !== 0) {
-      if (restartable) rewind(thread, (changed ??= Registers.copy(registers)));
+      if (restartable !== false) rewind(thread, (changed ??= Registers.copy(registers)));
       thread.parked = changed?.bytes ?? Uint8Array.from(registers);
       return [...ops, { op: "endThread", thread: thread.id }];
     }
@@ -126,13 +126,14 @@ export function deliver(thread: LinuxThread, registers: Uint8Array): ProcessOp[]
       continue;
     }
     changed ??= Registers.copy(registers);
-    if (restartable) {
+    if (restartable !== false) {
+      const again = restartable === "always" || (action.flags & SA.RESTART) !== 0;
       restartable = false;
-      if ((action.flags & SA.RESTART) !== 0) rewind(thread, changed);
+      if (again) rewind(thread, changed);
     }
     if (!pushFrame(thread, changed, signal, info, action, ops)) return [...ops, ...endProcess(process, { code: 0, signal: Sig.SEGV })];
   }
-  if (restartable) rewind(thread, (changed ??= Registers.copy(registers)));
+  if (restartable !== false) rewind(thread, (changed ??= Registers.copy(registers)));
   if (changed !== null) ops.push({ op: "registers", thread: thread.id, registers: changed.bytes });
   return ops;
 }

@@ -6,9 +6,11 @@ import { openProgram, type Program } from "../elf/program.ts";
 import { AddressSpace } from "./address-space.ts";
 import { E } from "./errno.ts";
 import type { LinuxKernel } from "./kernel.ts";
+import { abandonPi } from "./futex-pi.ts";
 import { endProcess, enter, forget, leaveMemory, release } from "./lifecycle.ts";
 import { LinuxThread, type LinuxContext, type LinuxProcess } from "./process.ts";
 import { isPromise, whenReady } from "./ready.ts";
+import { abandonAll } from "./robust.ts";
 import { DEFAULT_ACTION, Sig, SIG_DFL, SIG_IGN } from "./signals.ts";
 
 interface Space {
@@ -119,7 +121,9 @@ export function execute(
     // Linux gives a program without arguments one empty argument.
     const program = openProgram(context, path, directory, argv.length === 0 ? [""] : argv);
     const done = whenReady(load(kernel, program, env, process), ({ memory, registers }) =>
-      whenReady(process.memory.writeBack(kernel.host), () => replace(context, program, env, memory, registers)),
+      whenReady(process.memory.writeBack(kernel.host), () =>
+        whenReady(abandonAll(process), () => replace(context, program, env, memory, registers)),
+      ),
     );
     return kernel.later(thread, isPromise(done) ? done.then((outcome) => outcome, failed) : done);
   } catch (error) {
@@ -143,6 +147,8 @@ function replace(
   }
   const others = [...process.threads].filter((other) => other !== thread);
   const ops: ProcessOp[] = [];
+  for (const other of others) kernel.unblock(other);
+  abandonPi(thread);
   for (const other of others) {
     if (other.parked === null) ops.push({ op: "endThread", thread: other.id });
     forget(other);

@@ -15,8 +15,9 @@ import { Clocks } from "./clock.ts";
 import { hasDeliverable, sendSignal } from "./delivery.ts";
 import { E } from "./errno.ts";
 import { FutexTable } from "./futex.ts";
+import type { PiLock } from "./futex-pi.ts";
 import { MemoryAccount } from "./memory-account.ts";
-import type { Blocked, LinuxContext, LinuxProcess, LinuxThread } from "./process.ts";
+import type { Blocked, LinuxContext, LinuxProcess, LinuxThread, Restartable } from "./process.ts";
 import { isPromise } from "./ready.ts";
 import { readSet, signalInfo, UNBLOCKABLE } from "./signals.ts";
 import { at } from "./timer.ts";
@@ -41,6 +42,8 @@ export class LinuxKernel implements Kernel {
   readonly threads: Map<ThreadId, LinuxThread> = new Map();
   readonly memory: MemoryAccount;
   readonly futexes: FutexTable = new FutexTable();
+  /** Locks of FUTEX_LOCK_PI that somebody waits for, by the word's key. */
+  readonly piLocks: Map<number, PiLock> = new Map();
   readonly clocks: Clocks = new Clocks();
   readonly consoles: Map<number, Console> = new Map();
   /** Set right after construction: they need the kernel. */
@@ -165,7 +168,7 @@ export class LinuxKernel implements Kernel {
     retry: () => number | SyscallReply,
     timeoutMs: number,
     onTimeout: number | (() => number | SyscallReply),
-    restartable: boolean,
+    restartable: Restartable,
     interrupted: (() => number | SyscallReply) | null,
   ): SyscallOutcome {
     if (timeoutMs <= 0) return typeof onTimeout === "number" ? onTimeout : onTimeout();
@@ -245,7 +248,10 @@ export class LinuxKernel implements Kernel {
     if (!isPromise(outcome)) return outcome;
     outcome.then(
       (value) => {
-        if (value !== PENDING) this.answer(thread, value);
+        if (value === PENDING) return;
+        // A call that ended its thread: there is nobody to answer, but something to do.
+        if (!thread.dead) this.answer(thread, value);
+        else if (typeof value !== "number" && value.ops !== undefined) void this.host.operate(value.ops);
       },
       (error: unknown) => {
         this.host.trace(`thread ${thread.id}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);

@@ -3,9 +3,11 @@ import { Limits, PENDING, type Awaitable, type ProcessOp, type SyscallOutcome, t
 import type { AddressSpace } from "./address-space.ts";
 import { sendSignal } from "./delivery.ts";
 import { E } from "./errno.ts";
+import { abandonPi } from "./futex-pi.ts";
 import { LinuxProcess, LinuxThread, type Death, type LinuxContext } from "./process.ts";
-import { whenReady } from "./ready.ts";
+import { isPromise, whenReady } from "./ready.ts";
 import { Registers, X } from "./registers.ts";
+import { abandon, abandonAll } from "./robust.ts";
 import { Code, DEFAULT_ACTION, SA, Sig, SIG_IGN, signalInfo } from "./signals.ts";
 
 /** Flags of clone(2). */
@@ -159,7 +161,6 @@ function fork(context: LinuxContext, request: CloneRequest, born: (child: LinuxP
       const first = new LinuxThread(pid, child);
       prepareThread(first, context, request);
       first.stack = { ...thread.stack };
-      first.robustList = thread.robustList;
       enter(child, first);
       const failed = born(child);
       const ops = tidOps(context, request, pid, space);
@@ -230,6 +231,7 @@ export function forget(thread: LinuxThread): void {
   const { kernel } = thread.process;
   thread.process.pastCpu += thread.cpu();
   kernel.unblock(thread);
+  abandonPi(thread);
   thread.dead = true;
   thread.traced = null;
   thread.process.threads.delete(thread);
@@ -242,10 +244,12 @@ export function exitThread(context: LinuxContext, code: number): SyscallOutcome 
   if (process.threads.size === 1) return exitProcess(context, code);
   return kernel.later(
     thread,
-    whenReady(clearTid(thread), (): SyscallReply => {
-      forget(thread);
-      return { result: 0, ops: [{ op: "endThread", thread: thread.id }] };
-    }),
+    whenReady(abandon(thread), () =>
+      whenReady(clearTid(thread), (): SyscallReply => {
+        forget(thread);
+        return { result: 0, ops: [{ op: "endThread", thread: thread.id }] };
+      }),
+    ),
   );
 }
 
@@ -255,7 +259,7 @@ function clearTid(thread: LinuxThread): Awaitable<void> {
   if (address === 0) return undefined;
   const { host, futexes } = process.kernel;
   return whenReady(host.operate([{ op: "write", process: process.space, address, bytes: word(0), ifMapped: true }]), () => {
-    futexes.wake(futexes.key(process.space, address), 1);
+    futexes.wake(futexes.keyOf(process.memory, address, false), 1);
   });
 }
 
@@ -284,10 +288,20 @@ export function endProcess(process: LinuxProcess, death: Death): ProcessOp[] {
   process.death = death;
   process.stopped = 0;
   const threads = [...process.threads];
+  const abandoned = abandonAll(process);
+  for (const thread of threads) kernel.unblock(thread);
   for (const thread of threads) forget(thread);
   for (const timer of process.timers.values()) timer.cancel?.();
   process.timers.clear();
-  let ops: ProcessOp[] = leaveMemory(memory);
+  let ops: ProcessOp[] = [];
+  // What holds robust locks is read after the end where the host answers later: the memory goes after that.
+  if (!isPromise(abandoned)) ops = leaveMemory(memory);
+  else {
+    void abandoned.then(() => {
+      const late = leaveMemory(memory);
+      return late.length > 0 ? kernel.host.operate(late) : 0;
+    });
+  }
   if (ops.length === 0) ops = threads.filter((thread) => thread.parked === null).map((thread) => ({ op: "endThread", thread: thread.id }));
   process.fds.leave();
   release(process);

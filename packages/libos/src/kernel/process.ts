@@ -2,6 +2,7 @@
 import type { SyscallReply, ThreadId } from "@cvm/monitor/abi";
 import type { AddressSpace } from "./address-space.ts";
 import type { DescriptorTable } from "./fd-table.ts";
+import type { PiLock } from "./futex-pi.ts";
 import type { LinuxKernel } from "./kernel.ts";
 import { DEFAULT_ACTION, SIGNALS, SignalQueue, type SignalAction } from "./signals.ts";
 import type { CallContext, Credentials, FsContext, Process, Thread } from "./types.ts";
@@ -155,11 +156,14 @@ export class LinuxProcess implements Process {
   }
 }
 
+/** Whether an interrupted call is made again after the handler: where the handler's SA_RESTART says so, or in any case. */
+export type Restartable = boolean | "always";
+
 /** A call that waits: see {@link LinuxKernel.block}. */
 export interface Blocked {
   readonly queues: readonly { remove(waiter: Waiter): void }[];
   readonly waiter: Waiter;
-  readonly restartable: boolean;
+  readonly restartable: Restartable;
   readonly since: number;
   /** Ends the timer, if there is one. */
   cancel: (() => void) | null;
@@ -184,12 +188,16 @@ export class LinuxThread implements Thread {
   inCall = false;
   early: number | SyscallReply | undefined;
   /** The interrupted call may be made again: its first register. */
-  restartable = false;
+  restartable: Restartable = false;
   firstArgument = 0;
   /** Alternate signal stack: sigaltstack(2). */
   stack = { address: 0, size: 0, flags: 2 };
   clearChildTid = 0;
+  /** Head of its list of robust locks; 0: none. */
   robustList = 0;
+  /** Locks of FUTEX_LOCK_PI that others wait for and it holds, and the one that it waits for. */
+  readonly piHeld: Set<PiLock> = new Set();
+  piWanted: PiLock | null = null;
   dead = false;
   /** Registers of a thread taken off the processor by a stop signal. */
   parked: Uint8Array | null = null;

@@ -8,3 +8,12 @@ export const isPromise = <T>(value: Awaitable<T>): value is PromiseLike<T> =>
 export function whenReady<T, R>(value: Awaitable<T>, then: (value: T) => Awaitable<R>): Awaitable<R> {
   return isPromise(value) ? value.then(then) : then(value);
 }
+
+/** Runs `step` until it answers false: in a loop where answers come at once, so that no length of a list is too much for the stack. */
+export function repeat(step: () => Awaitable<boolean>): Awaitable<void> {
+  for (;;) {
+    const more = step();
+    if (isPromise(more)) return more.then((again) => (again ? repeat(step) : undefined));
+    if (!more) return undefined;
+  }
+}

@@ -1,48 +1,61 @@
 /** Threads: their words and locks. clone stands in process.ts. */
 import type { Awaitable } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
-import { FutexWaiter } from "../kernel/futex.ts";
+import { FutexWaiter, readWord, writeWord } from "../kernel/futex.ts";
+import { lockPi, requeuePi, unlockPi, waitRequeuePi } from "../kernel/futex-pi.ts";
 import { exitThread } from "../kernel/lifecycle.ts";
 import type { LinuxContext } from "../kernel/process.ts";
-import { whenReady } from "../kernel/ready.ts";
+import { repeat, whenReady } from "../kernel/ready.ts";
 import type { Syscall, SyscallOutcome } from "../kernel/types.ts";
-import { address, call, FULL, int, maybeOutput, output, partial, refused, timespecMs, uint, ulong, viewOf } from "./define.ts";
+import {
+  address,
+  call,
+  FULL,
+  int,
+  maybeInput,
+  maybeOutput,
+  output,
+  partial,
+  readU64,
+  refused,
+  timespecMs,
+  uint,
+  ulong,
+  viewOf,
+} from "./define.ts";
 
-const Op = { WAIT: 0, WAKE: 1, REQUEUE: 3, CMP_REQUEUE: 4, WAKE_OP: 5, WAIT_BITSET: 9, WAKE_BITSET: 10 } as const;
+const Op = {
+  WAIT: 0,
+  WAKE: 1,
+  REQUEUE: 3,
+  CMP_REQUEUE: 4,
+  WAKE_OP: 5,
+  LOCK_PI: 6,
+  UNLOCK_PI: 7,
+  TRYLOCK_PI: 8,
+  WAIT_BITSET: 9,
+  WAKE_BITSET: 10,
+  WAIT_REQUEUE_PI: 11,
+  CMP_REQUEUE_PI: 12,
+  LOCK_PI2: 13,
+} as const;
 const PRIVATE = 128;
 const CLOCK_REALTIME = 256;
-const futexFlags = {
-  FUTEX_WAIT: 0,
-  FUTEX_WAKE: 1,
-  FUTEX_REQUEUE: 3,
-  FUTEX_CMP_REQUEUE: 4,
-  FUTEX_WAKE_OP: 5,
-  FUTEX_WAIT_BITSET: 9,
-  FUTEX_WAKE_BITSET: 10,
-  FUTEX_WAIT_PRIVATE: 128,
-  FUTEX_WAKE_PRIVATE: 129,
-  FUTEX_REQUEUE_PRIVATE: 131,
-  FUTEX_CMP_REQUEUE_PRIVATE: 132,
-  FUTEX_WAKE_OP_PRIVATE: 133,
-  FUTEX_WAIT_BITSET_PRIVATE: 137,
-  FUTEX_WAKE_BITSET_PRIVATE: 138,
-  "FUTEX_WAIT_BITSET|FUTEX_CLOCK_REALTIME": 265,
-  "FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME": 393,
-} as const;
-
-function readWord(context: LinuxContext, at: number): Awaitable<number | null> {
-  return whenReady(context.kernel.host.readMemory(context.process.space, at, 4), (bytes) =>
-    bytes === null ? null : viewOf(bytes).getInt32(0, true),
-  );
-}
-
-/** What a word's waiters are found by: the word itself, in memory that processes share; else its address. FUTEX_PRIVATE_FLAG says that it is not shared. */
-function keyOf({ kernel, process }: LinuxContext, at: number, isPrivate: boolean): number {
-  const mapping = isPrivate ? undefined : process.memory.find(at);
-  return mapping === undefined || mapping.object === 0
-    ? kernel.futexes.key(process.space, at)
-    : kernel.futexes.sharedKey(mapping.object, mapping.offset + at - mapping.start);
-}
+/** Operations by name, alone and with each of the two flags. */
+const futexFlags: Readonly<Record<string, number>> = Object.fromEntries(
+  Object.entries(Op).flatMap(([name, op]) => [
+    [`FUTEX_${name}`, op],
+    [`FUTEX_${name}_PRIVATE`, op | PRIVATE],
+    [`FUTEX_${name}|FUTEX_CLOCK_REALTIME`, op | CLOCK_REALTIME],
+    [`FUTEX_${name}_PRIVATE|FUTEX_CLOCK_REALTIME`, op | PRIVATE | CLOCK_REALTIME],
+  ]),
+);
+/** Most words of one futex_waitv, and the bits of its flags. */
+const WAITV_MOST = 128;
+const FUTEX2_SIZE_U32 = 2;
+const CLOCK_MONOTONIC = 1;
+const WAITV_BYTES = 24;
+const known: ReadonlySet<number> = new Set(Object.values(Op));
 
 /** Milliseconds to wait from now; Infinity without a timeout; -EFAULT, -EINVAL. */
 function readTimeout(context: LinuxContext, at: number, absolute: boolean, realtime: boolean): Awaitable<number> {
@@ -71,9 +84,9 @@ function wait(
   return whenReady(readTimeout(context, timeoutAt, absolute, realtime), (timeoutMs): Awaitable<SyscallOutcome> => {
     if (timeoutMs < 0) return timeoutMs;
     // Queued before the word is read: whoever changes the word after that finds the waiter.
-    const waiter = new FutexWaiter(kernel.futexes, keyOf(context, at, isPrivate), bits);
+    const waiter = new FutexWaiter(kernel.futexes, kernel.futexes.keyOf(context.process.memory, at, isPrivate), bits);
     kernel.futexes.add(waiter);
-    return whenReady(readWord(context, at), (value): SyscallOutcome => {
+    return whenReady(readWord(kernel.host, context.process.memory, at), (value): SyscallOutcome => {
       if (waiter.woken) return 0;
       if (value !== expected) {
         waiter.remove();
@@ -110,20 +123,24 @@ function wakeOp(
   const argument = (encoded << 8) >> 20;
   const operand = ((encoded >>> 28) & 8) !== 0 ? 1 << (argument & 31) : argument;
   const comparand = (encoded << 20) >> 20;
-  return whenReady(readWord(context, second), (old): Awaitable<SyscallOutcome> => {
+  const { memory } = process;
+  const key = kernel.futexes.keyOf(memory, first, isPrivate);
+  const secondKey = kernel.futexes.keyOf(memory, second, isPrivate);
+  return whenReady(readWord(kernel.host, memory, second), (old): Awaitable<SyscallOutcome> => {
     if (old === null) return -E.FAULT;
     const values = [operand, old + operand, old | operand, old & ~operand, old ^ operand];
     const value = values[operation];
     const tests = [old === comparand, old !== comparand, old < comparand, old <= comparand, old > comparand, old >= comparand];
     const test = tests[compare];
-    if (value === undefined || test === undefined) return -E.NOSYS;
-    const bytes = new Uint8Array(4);
-    viewOf(bytes).setInt32(0, value, true);
-    if (!process.memory.allows(second, 4, 2)) return -E.FAULT;
-    return whenReady(kernel.host.operate([{ op: "write", process: process.space, address: second, bytes }]), (result) => {
+    if (value === undefined) return -E.NOSYS;
+    return whenReady(writeWord(kernel.host, memory, second, value), (result) => {
       if (result < 0) return result;
-      const woken = kernel.futexes.wake(keyOf(context, first, isPrivate), count);
-      return woken + (test ? kernel.futexes.wake(keyOf(context, second, isPrivate), secondCount) : 0);
+      if (test === undefined) return -E.NOSYS;
+      if (kernel.piLocks.has(key)) return -E.INVAL;
+      const woken = kernel.futexes.wake(key, count);
+      if (woken < 0 || !test) return woken;
+      const more = kernel.piLocks.has(secondKey) ? -E.INVAL : kernel.futexes.wake(secondKey, secondCount);
+      return more < 0 ? more : woken + more;
     });
   });
 }
@@ -137,37 +154,105 @@ function futex(
   second: number,
   third: number,
 ): Awaitable<SyscallOutcome> {
-  const { futexes } = context.kernel;
-  if (at % 4 !== 0) return -E.INVAL;
+  const { futexes, host, piLocks } = context.kernel;
+  const { memory } = context.process;
   const isPrivate = (op & PRIVATE) !== 0;
   const realtime = (op & CLOCK_REALTIME) !== 0;
   const command = op & ~(PRIVATE | CLOCK_REALTIME);
-  if (realtime && command !== Op.WAIT && command !== Op.WAIT_BITSET) return -E.NOSYS;
+  if (realtime && command !== Op.WAIT_BITSET && command !== Op.WAIT_REQUEUE_PI && command !== Op.LOCK_PI2) return -E.NOSYS;
+  if (!known.has(command)) return -E.NOSYS;
+  if (at % 4 !== 0) return -E.INVAL;
+  if (!isPrivate && memory.find(at) === undefined) return -E.FAULT;
+  const key = futexes.keyOf(memory, at, isPrivate);
+  /** FUTEX_LOCK_PI is the only one whose time is always that of the wall clock. */
+  const until = (then: (timeoutMs: number) => Awaitable<SyscallOutcome>): Awaitable<SyscallOutcome> =>
+    whenReady(readTimeout(context, timeoutAt, true, realtime || command === Op.LOCK_PI), (ms) => (ms < 0 ? ms : then(ms)));
   switch (command) {
     case Op.WAIT:
-      return wait(context, at, value, timeoutAt, -1, false, realtime, isPrivate);
+      return wait(context, at, value, timeoutAt, -1, false, false, isPrivate);
     case Op.WAIT_BITSET:
       return wait(context, at, value, timeoutAt, third, true, realtime, isPrivate);
     case Op.WAKE:
-      return futexes.wake(keyOf(context, at, isPrivate), Math.max(1, value));
+      return piLocks.has(key) ? -E.INVAL : futexes.wake(key, Math.max(1, value));
     case Op.WAKE_BITSET:
-      return third === 0 ? -E.INVAL : futexes.wake(keyOf(context, at, isPrivate), Math.max(1, value), third);
+      return third === 0 || piLocks.has(key) ? -E.INVAL : futexes.wake(key, Math.max(1, value), third);
     case Op.REQUEUE:
     case Op.CMP_REQUEUE: {
-      const move = (): number => {
-        const woken = futexes.wake(keyOf(context, at, isPrivate), value);
-        const moved = futexes.requeue(keyOf(context, at, isPrivate), keyOf(context, second, isPrivate), timeoutAt);
-        return command === Op.REQUEUE ? woken : woken + moved;
-      };
       if (second % 4 !== 0 || value < 0 || timeoutAt > 0x7fffffff) return -E.INVAL;
+      const to = futexes.keyOf(memory, second, isPrivate);
+      const move = (): number => {
+        if (piLocks.has(key)) return -E.INVAL;
+        const woken = futexes.wake(key, value);
+        if (woken < 0) return woken;
+        const moved = futexes.requeue(key, to, timeoutAt);
+        return moved < 0 ? moved : woken + moved;
+      };
       if (command === Op.REQUEUE) return move();
-      return whenReady(readWord(context, at), (now) => (now === null ? -E.FAULT : now === third ? move() : -E.AGAIN));
+      return whenReady(readWord(host, memory, at), (now) => (now === null ? -E.FAULT : now === third ? move() : -E.AGAIN));
     }
     case Op.WAKE_OP:
       return second % 4 !== 0 ? -E.INVAL : wakeOp(context, at, Math.max(1, value), second, timeoutAt, third, isPrivate);
+    case Op.LOCK_PI:
+    case Op.LOCK_PI2:
+      return until((timeoutMs) => lockPi(context, at, timeoutMs, false, isPrivate));
+    case Op.TRYLOCK_PI:
+      return lockPi(context, at, 0, true, isPrivate);
+    case Op.UNLOCK_PI:
+      return unlockPi(context, at, isPrivate);
+    case Op.WAIT_REQUEUE_PI:
+      return second % 4 !== 0 ? -E.INVAL : until((timeoutMs) => waitRequeuePi(context, at, value, timeoutMs, second, isPrivate));
+    case Op.CMP_REQUEUE_PI:
+      if (second % 4 !== 0 || value !== 1 || timeoutAt > 0x7fffffff) return -E.INVAL;
+      return requeuePi(context, at, timeoutAt, second, third, isPrivate);
     default:
       return -E.NOSYS;
   }
+}
+
+/** futex_waitv(2): waits on several words at once; the index of one that was woken. */
+function waitAny(context: LinuxContext, entries: Uint8Array, flags: number, timeoutAt: number, clock: number): Awaitable<SyscallOutcome> {
+  const { kernel, process, thread } = context;
+  const { memory } = process;
+  const count = entries.length / WAITV_BYTES;
+  if (flags !== 0 || count === 0 || count > WAITV_MOST) return -E.INVAL;
+  if (timeoutAt !== 0 && clock !== 0 && clock !== CLOCK_MONOTONIC) return -E.INVAL;
+  return whenReady(readTimeout(context, timeoutAt, true, clock === 0), (timeoutMs): Awaitable<SyscallOutcome> => {
+    if (timeoutMs < 0) return timeoutMs;
+    const view = viewOf(entries);
+    const words = Array.from({ length: count }, (_, index) => ({
+      value: view.getInt32(index * WAITV_BYTES, true),
+      high: view.getInt32(index * WAITV_BYTES + 4, true),
+      at: readU64(view, index * WAITV_BYTES + 8),
+      flags: view.getUint32(index * WAITV_BYTES + 16, true),
+      reserved: view.getUint32(index * WAITV_BYTES + 20, true),
+    }));
+    if (words.some((word) => (word.flags & ~PRIVATE) !== FUTEX2_SIZE_U32 || word.reserved !== 0 || word.at % 4 !== 0 || word.high !== 0))
+      return -E.INVAL;
+    const waiters = words.map(
+      (word) => new FutexWaiter(kernel.futexes, kernel.futexes.keyOf(memory, word.at, (word.flags & PRIVATE) !== 0), -1),
+    );
+    for (const waiter of waiters) kernel.futexes.add(waiter);
+    let next = 0;
+    let failed = 0;
+    const compare = (): Awaitable<boolean> => {
+      const word = words[next++];
+      if (word === undefined) return false;
+      return whenReady(readWord(kernel.host, memory, word.at), (value) => {
+        if (value !== word.value) failed = value === null ? -E.FAULT : -E.AGAIN;
+        return failed === 0;
+      });
+    };
+    const woken = (): number => {
+      const index = waiters.findIndex((waiter) => waiter.woken);
+      return index < 0 ? -E.AGAIN : index;
+    };
+    return whenReady(repeat(compare), (): SyscallOutcome => {
+      let outcome: SyscallOutcome = woken();
+      if (outcome === -E.AGAIN) outcome = failed === 0 ? kernel.park(thread, waiters, woken, timeoutMs, -E.TIMEDOUT, true, null) : failed;
+      if (thread.blocked === null) for (const waiter of waiters) waiter.remove();
+      return outcome;
+    });
+  });
 }
 
 export const threadSyscalls: readonly Syscall[] = [
@@ -180,23 +265,17 @@ export const threadSyscalls: readonly Syscall[] = [
     98,
     "futex",
     [address("uaddr"), int("op", { values: futexFlags }), int("val"), address("timeout"), address("uaddr2"), int("val3")],
-    partial("no priority inheritance"),
+    partial("threads have no priorities to inherit: who came first is next"),
     (context, args) => {
       const [at, op, value, timeout, second, third] = args as readonly number[] as [number, number, number, number, number, number];
       return context.kernel.later(context.thread, futex(context, at, op, value, timeout, second, third));
     },
   ),
-  call(
-    99,
-    "set_robust_list",
-    [address("head"), ulong("len")],
-    partial("locks of a thread that ends without unlocking stay locked"),
-    ({ thread }, [head, length]) => {
-      if (length !== 24) return -E.INVAL;
-      thread.robustList = head as number;
-      return 0;
-    },
-  ),
+  call(99, "set_robust_list", [address("head"), ulong("len")], FULL, ({ thread }, [head, length]) => {
+    if (length !== 24) return -E.INVAL;
+    thread.robustList = head as number;
+    return 0;
+  }),
   call(100, "get_robust_list", [int("pid"), output("head_ptr", 8), output("len_ptr", 8)], FULL, ({ kernel, thread }, [pid]) => {
     const target = pid === 0 ? thread : kernel.threads.get(pid as number);
     if (target === undefined) return -E.SRCH;
@@ -233,5 +312,21 @@ export const threadSyscalls: readonly Syscall[] = [
       return ((command as number) & ~supported) === 0 && (command as number) > 0 ? 0 : -E.INVAL;
     },
   ),
-  refused(449, "futex_waitv", E.NOSYS, "not needed by the C library"),
+  call(
+    449,
+    "futex_waitv",
+    [
+      maybeInput("waiters", { arg: "nr_futexes", times: WAITV_BYTES }),
+      uint("nr_futexes"),
+      uint("flags"),
+      address("timeout"),
+      int("clockid"),
+    ],
+    FULL,
+    (context, [entries, count, flags, timeout, clock]) => {
+      if (entries === null) return count === 0 ? -E.INVAL : -E.FAULT;
+      const outcome = waitAny(context, (entries as Uint8Array).slice(), flags as number, timeout as number, clock as number);
+      return context.kernel.later(context.thread, outcome);
+    },
+  ),
 ];

@@ -4,6 +4,7 @@ export { createMachine } from "./machine/machine.ts";
 export type { Observer } from "./machine/observer.ts";
 export { PrivilegedHart, type TrapTaken } from "./machine/privileged.ts";
 export { capCheckName, capRegisterName, trapName } from "./machine/causes.ts";
+export { describeFault, type Disassemble, type FaultDescription, type Trap } from "./machine/fault.ts";
 export { dumpGeneralRegisters, dumpRegisters } from "./machine/dump.ts";
 export { PageUse } from "./machine/page-use.ts";
 export { Turns, type PageStates, type Seat, type Tenant } from "./machine/turns.ts";

@@ -1,3 +1,4 @@
+import type { Disassemble, Trap } from "@cvm/cpu";
 import type { HartPort } from "@cvm/cpu/abi";
 import { Cause, Exit, GRANULE_SIZE } from "@cvm/cpu/abi";
 import type { Awaitable, Fault } from "./abi.ts";
@@ -5,7 +6,7 @@ import { OUT_OF_MEMORY } from "./abi.ts";
 import { isInteger, isPromise, isRecord, messageOf } from "./check.ts";
 import type { Compartment } from "./compartment.ts";
 import { Errno } from "./errors.ts";
-import type { Disassemble, FaultReport, Trap } from "./faults.ts";
+import type { FaultReport } from "./faults.ts";
 import { reportFault } from "./faults.ts";
 import type { Gate, GateEvents } from "./gate.ts";
 import type { Operations } from "./operations.ts";

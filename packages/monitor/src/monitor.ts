@@ -1,3 +1,4 @@
+import type { Disassemble } from "@cvm/cpu";
 import { MemorySharing, Turns, UsedPages } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { Otypes } from "./authority.ts";
@@ -8,7 +9,6 @@ import type { CvmConfig } from "./cvm.ts";
 import { Cvm } from "./cvm.ts";
 import { MonitorError } from "./errors.ts";
 import { Executor } from "./executor.ts";
-import type { Disassemble } from "./faults.ts";
 import { createDisassembler } from "./faults.ts";
 import type { GateEvents } from "./gate.ts";
 import { Gate } from "./gate.ts";

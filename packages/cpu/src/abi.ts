@@ -174,6 +174,11 @@ export interface MachinePort {
   /** Writes a capability with its tag; `address` must be 16-byte aligned. */
   storeCapability(address: number, capability: Capability): void;
   loadCapability(address: number): Capability;
+  /**
+   * Clears the tag of every capability that reaches into the range, or is an empty one in it: in memory and in the registers of all harts, DDC and PCC
+   * included. No hart may be running. How many there were.
+   */
+  revoke(address: number, length: number): number;
   /** Sets what pages allow ({@link Prot} bits, 0 = unmapped). Page-aligned. Contents stay. */
   protect(address: number, length: number, prot: number): void;
   /** True when every page touched by the range allows all of `prot`. */

@@ -35,6 +35,7 @@ import { GuestMemory } from "./memory.ts";
 import { ObservedMemory, observerImports, type Observer } from "./observer.ts";
 import { Pages } from "./pages.ts";
 import { keyOf, Predecode } from "./predecode.ts";
+import { sweepHart, sweepMemory } from "./revoke.ts";
 
 const MIB = 1024 * 1024;
 const DEFAULT_MEMORY_BYTES = 64 * MIB;
@@ -502,6 +503,19 @@ export class Machine implements MachinePort {
   allows(address: number, length: number, prot: number): boolean {
     this.#check(address, length);
     return this.#pages.allows(address, length, prot);
+  }
+  /** See {@link MachinePort.revoke}. */
+  revoke(address: number, length: number): number {
+    this.#check(address, length);
+    const range = { from: BigInt(address), to: BigInt(address + length) };
+    let cleared = sweepMemory(this.#view, this.#pages, range);
+    const free = new Set(this.#freeHarts);
+    for (let id = 0; id < this.#nextHart; id++) {
+      if (free.has(id)) continue;
+      const active = this.#active?.id === id;
+      cleared += sweepHart(this.#view, active ? ACTIVE_HART : HARTS + id * HART_BYTES, range, this);
+    }
+    return cleared;
   }
   /** Number of granules with a tag in a range; for tests and sweeps. */
   countTags(address: number, length: number): number {

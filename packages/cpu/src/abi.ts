@@ -150,6 +150,12 @@ export interface MachineOptions {
   readonly checkLoads?: boolean;
 }
 
+/** Where {@link MachinePort.revoke} looks: whole pages of memory, and harts. */
+export interface RevokeScope {
+  readonly ranges: Iterable<{ readonly base: number; readonly length: number }>;
+  readonly harts: Iterable<HartPort>;
+}
+
 /**
  * A machine: one address space of bytes and tags. Addresses are absolute and plain numbers in [0, memoryBytes).
  * These are operations of TRUSTED code: they check ranges against the memory (RangeError), not against any capability.
@@ -176,9 +182,9 @@ export interface MachinePort {
   loadCapability(address: number): Capability;
   /**
    * Clears the tag of every capability that reaches into the range, or is an empty one in it: in memory and in the registers of all harts, DDC and PCC
-   * included. No hart may be running. How many there were.
+   * included; or only of those `within`. No hart may be running. How many there were.
    */
-  revoke(address: number, length: number): number;
+  revoke(address: number, length: number, within?: RevokeScope): number;
   /** Sets what pages allow ({@link Prot} bits, 0 = unmapped). Page-aligned. Contents stay. */
   protect(address: number, length: number, prot: number): void;
   /** True when every page touched by the range allows all of `prot`. */

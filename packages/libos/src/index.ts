@@ -15,6 +15,7 @@ import {
 } from "@cvm/monitor/abi";
 import { ExecError } from "./elf/exec-error.ts";
 import { createConsole } from "./files/console.ts";
+import { CpObjectsSeen } from "./files/cp.ts";
 import { closeFiles, createFiles } from "./files/mounts.ts";
 import { STACK_BYTES, AddressSpace } from "./kernel/address-space.ts";
 import { wall } from "./kernel/clock.ts";
@@ -50,7 +51,8 @@ const S_IFDIR = 0o040000;
 export function createLibraryOs(options: LibosOptions, host: HostCalls): LibraryOs {
   const table = syscallTable();
   const kernel = new LinuxKernel(host, options, table);
-  const vfs = createFiles(options);
+  const cp = new CpObjectsSeen(host);
+  const vfs = createFiles(options, cp);
   kernel.vfs = vfs;
   const unfollow = wall.follow(() => kernel.clockSet());
   let closed = false;
@@ -181,6 +183,7 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     credited: (stream, bytes) => kernel.network.credited(stream, bytes),
     ended: (stream) => kernel.network.ended(stream),
     reset: (stream, error) => kernel.network.reset(stream, error),
+    cpNotified: (handle, changes) => cp.notified(handle, changes),
     statistics: () => kernel.statistics(),
     close() {
       for (const process of kernel.processes.values()) {

@@ -31,6 +31,13 @@ export const Limits = {
   argumentsBytes: 2_097_152,
   /** Most entries of an iovec (UIO_MAXIOV). */
   iovecs: 1024,
+  /** Bytes of a CP_File, and of all of one host. */
+  cpFileBytes: 1_073_741_824,
+  cpFilesBytes: 2_147_483_648,
+  /** Characters of the name of a CP object. */
+  cpName: 128,
+  /** Objects of one host that have names. */
+  cpObjects: 4096,
   /** Most bytes one call moves (MAX_RW_COUNT is 2 GiB; a call may be short). */
   transferBytes: 16_777_216,
   /** Bytes in flight in one direction of a stream before the sender must wait. */
@@ -209,6 +216,54 @@ export type ProcessOp =
   /** Asks for {@link LibraryOs.interrupted} as soon as the thread is between instructions (also right after the reply that carries this). */
   | { readonly op: "interrupt"; readonly thread: ThreadId };
 
+// ------------------------------------------------------------------ objects that cVMs of a host share by name
+
+/** A CP_File is a buffer, a CP_Stream carries bytes between two cVMs, a CP_Call is a function of another cVM. */
+export const CP_KINDS = ["file", "stream", "call"] as const;
+export type CpKind = (typeof CP_KINDS)[number];
+/** What a cVM may do with an object, as bits. */
+export const CpRight = { Read: 1, Write: 2, Connect: 4, Listen: 8, Call: 16, Publish: 32 } as const;
+/** The rights that an object of a kind can be opened with. */
+export const CP_RIGHTS: Readonly<Record<CpKind, number>> = {
+  file: CpRight.Read | CpRight.Write,
+  stream: CpRight.Connect | CpRight.Listen,
+  call: CpRight.Call | CpRight.Publish,
+};
+/** Number of an opened object in the cVM's table of capabilities. */
+export type CpHandle = number;
+
+export interface CpEntry {
+  readonly kind: CpKind;
+  readonly name: string;
+  /** Those that the cVM was granted. */
+  readonly rights: number;
+  /** Bytes of a file; 0 for others. */
+  readonly size: number;
+}
+
+/**
+ * What a library OS asks about objects. Answers are negative errno numbers, or:
+ * - `list`: {@link CpEntry} of each object that the cVM was granted something of, by name
+ * - `open`: a {@link CpHandle}; -2 (ENOENT) without such an object, -13 (EACCES) when one of the rights was not granted, -24 (EMFILE) when the table is full
+ * - `close`: 0. Closing takes nothing away that code already fetched from the table
+ * - `read`: bytes from `offset` on, at most `length`, fewer at the end; `write`: how many were written, -28 (ENOSPC) at the end
+ * - `changes`: how often the object was notified of; `notify`: the same after one more, which all that opened it hear ({@link LibraryOs.cpNotified})
+ * - `listen`, `connect`: as the host calls of these names, on a stream's name instead of an address; 0
+ *
+ * A handle that is none, is of another kind or lacks the right is -9 (EBADF).
+ */
+export type CpRequest =
+  | { readonly cp: "list" }
+  | { readonly cp: "open"; readonly kind: CpKind; readonly name: string; readonly rights: number }
+  | { readonly cp: "close"; readonly handle: CpHandle }
+  | { readonly cp: "read"; readonly handle: CpHandle; readonly offset: number; readonly length: number }
+  | { readonly cp: "write"; readonly handle: CpHandle; readonly offset: number; readonly bytes: Uint8Array }
+  | { readonly cp: "changes"; readonly handle: CpHandle }
+  | { readonly cp: "notify"; readonly handle: CpHandle }
+  | { readonly cp: "listen"; readonly handle: CpHandle; readonly stream: StreamId; readonly backlog: number }
+  | { readonly cp: "connect"; readonly handle: CpHandle; readonly stream: StreamId };
+export type CpAnswer = number | Uint8Array | readonly CpEntry[];
+
 // ------------------------------------------------------------------ host calls: library OS → monitor
 
 /** Who has the IPv4 address a.b.c.d in the virtual network has the IPv6 address with these groups and the two of a.b.c.d behind: fd63:766d::/96. */
@@ -262,6 +317,8 @@ export interface HostCalls {
   close(stream: StreamId, reset: boolean): void;
   /** Addresses and names that this cVM may see, for /etc/hosts and DNS. */
   names(): Awaitable<readonly { readonly name: string; readonly address: string }[]>;
+  /** Objects that are shared by name. Bytes that are read are lent until the caller's first wait. */
+  cp(request: CpRequest): Awaitable<CpAnswer>;
 
   /** Output of the cVM: console 0 is the one of its first program, others belong to `exec`. fd 1 or 2. */
   consoleWrite(console: number, fd: number, bytes: Uint8Array): void;
@@ -322,6 +379,8 @@ export interface LibraryOs {
   ended(stream: StreamId): void;
   /** Both directions are gone: errno (104 ECONNRESET). */
   reset(stream: StreamId, error: number): void;
+  /** An object was notified of: `changes` times by now; 0: it was revoked. */
+  cpNotified(handle: CpHandle, changes: number): void;
   /** Counters for `inspect` and `cvm syscalls`: calls by name, unknown calls by number. */
   statistics(): Awaitable<Readonly<Record<string, number>>>;
   /** The cVM is gone, its processes with it: closes files, cancels timers. Host calls have no effect any more. */

@@ -1,8 +1,9 @@
+import type { Region } from "@cvm/cpu";
 import { capability as c } from "@cvm/cpu";
 import type { Authority, Capability, HartPort } from "@cvm/cpu/abi";
 import { OTYPE_MAX, Perm } from "@cvm/cpu/abi";
+import type { CpObject } from "./cp/objects.ts";
 import { MonitorError } from "./errors.ts";
-import type { Region } from "./regions.ts";
 
 /** Data of a hybrid process: it loads capabilities but does not store them, so that they live in registers only. */
 export const DDC_PERMS: number = Perm.Load | Perm.Store | Perm.LoadCap | Perm.Global;
@@ -73,9 +74,25 @@ export class Otypes {
   }
 }
 
-/** The capabilities that one cVM holds by number. A number means nothing in another cVM's table. */
+/** Data that cVMs share: bytes only. No capability is loaded or stored through it. `perms`: Load, Store or both. */
+export function bufferCapability(region: Region, perms: number): Capability {
+  return exact(c.derive(ROOT, region.base, region.length, perms | Perm.Global));
+}
+
+/** What a cVM holds under a number: a capability, and the object that it came with if it was opened by name. */
+export interface Held {
+  readonly capability: Capability | null;
+  readonly opened: Opened | null;
+}
+/** An object that a cVM opened, and what it may do with it (bits of {@link CpRight}). */
+export interface Opened {
+  readonly object: CpObject;
+  readonly rights: number;
+}
+
+/** What one cVM holds by number. A number means nothing in another cVM's table. */
 export class CapabilityTable {
-  readonly #entries: Map<number, Capability> = new Map();
+  readonly #entries: Map<number, Held> = new Map();
   #next: number = 1;
   readonly #limit: number;
 
@@ -88,15 +105,23 @@ export class CapabilityTable {
   }
 
   /** Handle > 0. @throws MonitorError `exhausted` */
-  insert(capability: Capability): number {
+  insert(capability: Capability | null, opened: Opened | null = null): number {
     if (this.#entries.size >= this.#limit) throw new MonitorError("exhausted", `a cVM holds at most ${this.#limit} capabilities`);
     const handle = this.#next++;
-    this.#entries.set(handle, capability);
+    this.#entries.set(handle, { capability, opened });
     return handle;
   }
 
   get(handle: number): Capability | undefined {
-    return this.#entries.get(handle);
+    return this.#entries.get(handle)?.capability ?? undefined;
+  }
+
+  opened(handle: number): Opened | undefined {
+    return this.#entries.get(handle)?.opened ?? undefined;
+  }
+
+  entries(): Iterable<[handle: number, held: Held]> {
+    return this.#entries;
   }
 
   remove(handle: number): boolean {

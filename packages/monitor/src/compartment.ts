@@ -1,4 +1,5 @@
-import type { MemorySharing, SharedObject, Turns, UsedPages } from "@cvm/cpu";
+import type { MemorySharing, Region, RegionAllocator, SharedObject, Turns, UsedPages } from "@cvm/cpu";
+import { regionShape } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "./abi.ts";
 import { Limits } from "./abi.ts";
@@ -7,8 +8,6 @@ import { CapabilityTable, rebaseRegisters, sealingAuthority, sealWith } from "./
 import type { CompiledSyscall } from "./declarations.ts";
 
 import { Process, Thread, ThreadState } from "./process.ts";
-import type { Region, RegionAllocator } from "./regions.ts";
-import { regionShape } from "./regions.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Account } from "./scheduler.ts";
 

@@ -1,6 +1,7 @@
 import type { Capability } from "@cvm/cpu/abi";
-import type { Awaitable, HostCalls, LibraryOs, ProgramOptions } from "./abi.ts";
+import type { Awaitable, CpKind, HostCalls, LibraryOs, ProgramOptions } from "./abi.ts";
 import { isInteger, messageOf } from "./check.ts";
+import type { CpObjects } from "./cp/objects.ts";
 import type { Compartment, Counters } from "./compartment.ts";
 import { countersOf } from "./compartment.ts";
 import { compileDeclarations } from "./declarations.ts";
@@ -65,11 +66,23 @@ export interface CvmStatus extends Counters {
   readonly lastRefusal: string;
 }
 
+/** A capability that a cVM holds. */
+export interface HeldCapability {
+  /** Which process, register or number of its table. */
+  readonly where: string;
+  /** Null for a number that stands for an object without memory of its own. */
+  readonly capability: Capability | null;
+  /** What it was opened as, and the rights (bits of {@link CpRight}). */
+  readonly object: { readonly kind: CpKind; readonly name: string } | null;
+  readonly rights: number;
+}
+
 export interface CvmParts {
   readonly compartment: Compartment;
   readonly network: VirtualNetwork;
   readonly gate: Gate;
   readonly operations: Operations;
+  readonly objects: CpObjects;
 }
 
 /** One cVM. {@link Monitor.createCvm} makes it. */
@@ -117,10 +130,10 @@ export class Cvm {
    * executed), or MonitorError `state`, `protocol`; nothing of the cVM is left running then.
    */
   async start(): Promise<void> {
-    const { compartment, gate, operations, network } = this.#parts;
+    const { compartment, gate, operations, network, objects } = this.#parts;
     if (this.#state !== "created") throw new MonitorError("state", `cVM "${this.name}" was started before`);
     this.#state = "running";
-    const host = createHostCalls(compartment, gate, operations, network, this.#node, {
+    const host = createHostCalls(compartment, gate, operations, network, this.#node, objects, {
       output: (console, fd, bytes) => this.#emit(() => this.#consoles.has(console) && this.#config.events?.output?.(console, fd, bytes)),
       trace: (line) => this.#emit(() => this.#config.events?.trace?.(line)),
       exited: (console, code, signal) => this.#exited(console, code, signal),
@@ -208,6 +221,27 @@ export class Cvm {
     };
   }
 
+  /** All capabilities that its code has or may fetch, as they are now. */
+  capabilities(): HeldCapability[] {
+    const { compartment } = this.#parts;
+    const held: HeldCapability[] = [];
+    for (const { id, ddc, pcc } of compartment.processes.values()) {
+      held.push({ where: `process ${id}, data`, capability: ddc, object: null, rights: 0 });
+      held.push({ where: `process ${id}, code`, capability: pcc, object: null, rights: 0 });
+    }
+    for (const [handle, { capability, opened }] of compartment.capabilities.entries()) {
+      const object = opened === null ? null : { kind: opened.object.kind, name: opened.object.name };
+      held.push({ where: `table, ${handle}`, capability, object, rights: opened?.rights ?? 0 });
+    }
+    for (const { id, hart } of compartment.threads.values()) {
+      for (let register = 1; register < 32; register++) {
+        const capability = hart.getCapability(register);
+        if (capability.tag) held.push({ where: `thread ${id}, c${register}`, capability, object: null, rights: 0 });
+      }
+    }
+    return held;
+  }
+
   /** Counters of the library OS: calls by name and more. Empty when the cVM is not running. */
   async statistics(): Promise<Readonly<Record<string, number>>> {
     return (await this.#parts.compartment.libraryOs?.statistics()) ?? {};
@@ -255,10 +289,11 @@ export class Cvm {
 
   #release(): void {
     if (this.#state === "exited" && !this.#parts.compartment.alive) return;
-    const { compartment, network } = this.#parts;
+    const { compartment, network, objects } = this.#parts;
     this.#state = "exited";
     const { libraryOs } = compartment;
     compartment.endAll();
+    objects.forget(compartment);
     compartment.host.scheduler.remove(compartment.account);
     network.detach(this.#node);
     try {

@@ -24,12 +24,16 @@ export class MonitorError extends Error {
 
 /** Linux error numbers that the monitor itself answers with, positive. */
 export const Errno = {
+  ENOENT: 2,
   EIO: 5,
   E2BIG: 7,
   EBADF: 9,
   ENOMEM: 12,
+  EACCES: 13,
   EFAULT: 14,
   EINVAL: 22,
+  EMFILE: 24,
+  ENOSPC: 28,
   ENAMETOOLONG: 36,
   ENOSYS: 38,
   EADDRINUSE: 98,

@@ -1,4 +1,4 @@
-import { capability, MemorySharing, Turns, UsedPages } from "@cvm/cpu";
+import { capability, MemorySharing, RegionAllocator, Turns, UsedPages } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Perm, Prot } from "@cvm/cpu/abi";
 import * as fc from "fast-check";
@@ -14,7 +14,6 @@ import { Operations } from "./operations.ts";
 
 import type { Process, Thread } from "./process.ts";
 import { ThreadState } from "./process.ts";
-import { RegionAllocator } from "./regions.ts";
 import { Scheduler } from "./scheduler.ts";
 import { smallMachine } from "./test-support/toy.ts";
 

@@ -2,6 +2,8 @@ import type { HostCalls } from "./abi.ts";
 import { Limits } from "./abi.ts";
 import { isBytes, isHandle, isInteger, isString } from "./check.ts";
 import type { Compartment } from "./compartment.ts";
+import type { CpObjects } from "./cp/objects.ts";
+import { createCpRequests } from "./cp/requests.ts";
 import { Errno } from "./errors.ts";
 import type { Gate } from "./gate.ts";
 import type { NetworkNode, VirtualNetwork } from "./network.ts";
@@ -29,6 +31,7 @@ export function createHostCalls(
   operations: Operations,
   network: VirtualNetwork,
   node: NetworkNode,
+  objects: CpObjects,
   events: HostCallEvents,
 ): HostCalls {
   const { machine, pages } = compartment.host;
@@ -139,6 +142,7 @@ export function createHostCalls(
     names() {
       return network.names(node);
     },
+    cp: createCpRequests(compartment, node, objects),
 
     consoleWrite(console, fd, bytes) {
       if (!compartment.alive) return;

@@ -1,11 +1,12 @@
 import type { Disassemble } from "@cvm/cpu";
-import { MemorySharing, Turns, UsedPages } from "@cvm/cpu";
+import { MemorySharing, RegionAllocator, Turns, UsedPages } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { Otypes } from "./authority.ts";
 import { isInteger } from "./check.ts";
 import type { Host } from "./compartment.ts";
 import { Compartment } from "./compartment.ts";
-import type { CvmConfig } from "./cvm.ts";
+import { CpObjects } from "./cp/objects.ts";
+import type { CvmConfig, HeldCapability } from "./cvm.ts";
 import { Cvm } from "./cvm.ts";
 import { MonitorError } from "./errors.ts";
 import { Executor } from "./executor.ts";
@@ -17,7 +18,6 @@ import type { NetworkOptions } from "./network.ts";
 import { VirtualNetwork } from "./network.ts";
 import { Operations } from "./operations.ts";
 
-import { RegionAllocator } from "./regions.ts";
 import type { Clock } from "./scheduler.ts";
 import { Scheduler, systemClock } from "./scheduler.ts";
 import type { Stream, StreamEvents } from "./stream.ts";
@@ -44,6 +44,10 @@ export interface Monitor {
   readonly cvms: readonly Cvm[];
   /** Connects to a port of a cVM from outside, for published ports. The outcome and all data come by `events`. */
   connectFromHost(address: string, port: number, events: StreamEvents, fromPort?: number): Stream;
+  /** Objects that cVMs share by name. */
+  readonly objects: CpObjects;
+  /** What each running cVM holds by number, with what it may do. */
+  capabilities(cvm: Cvm): readonly HeldCapability[];
   /** Bytes of address space that belong to no process. */
   readonly freeBytes: number;
 }
@@ -88,12 +92,14 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
   };
   const network = new VirtualNetwork({ ...options.network, post: (deliver) => scheduler.post(deliver) });
 
+  const objects = new CpObjects(host);
+
   return {
     createCvm(config) {
       checkConfig(config);
       const budget = { memory: config.memoryBytes, addresses: config.addressBytes ?? Math.floor((machine.memoryBytes * 3) / 4) };
       const compartment = new Compartment(config.name, host, budget, config.weight ?? 1, config.cpus ?? Infinity);
-      const cvm = new Cvm(config, { compartment, network, gate, operations });
+      const cvm = new Cvm(config, { compartment, network, gate, operations, objects });
       cvmOf.set(compartment, cvm);
       scheduler.add(compartment.account);
       return cvm;
@@ -106,6 +112,8 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
       return [...cvmOf.values()];
     },
     connectFromHost: (address, port, streamEvents, fromPort) => network.connectFromHost(address, port, streamEvents, fromPort),
+    objects,
+    capabilities: (cvm) => cvm.capabilities(),
     get freeBytes() {
       return host.regions.freeBytes;
     },

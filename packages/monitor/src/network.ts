@@ -1,6 +1,7 @@
 import type { Endpoint, LibraryOs, StreamId } from "./abi.ts";
 import { IPV6_PREFIX, Limits } from "./abi.ts";
 import { isAddress, isBytes, isHandle, isInteger } from "./check.ts";
+import type { CpObject } from "./cp/objects.ts";
 import { Errno, MonitorError } from "./errors.ts";
 import type { StreamEvents } from "./stream.ts";
 import { Stream } from "./stream.ts";
@@ -31,9 +32,12 @@ export type NodeEvents = Pick<LibraryOs, "incoming" | "connected" | "received" |
 /** Connects to addresses that no cVM has; `incoming.from` says which cVM asks. It answers through `incoming`, now or later. */
 export type Uplink = (to: Endpoint, incoming: Incoming) => void;
 
+/** What a listener is found by: a port of its node, or an object with a name. */
+export type ListenerKey = number | CpObject;
+
 interface Listener {
   readonly id: StreamId;
-  readonly port: number;
+  readonly key: ListenerKey;
   readonly backlog: number;
   /** Not yet accepted. */
   readonly waiting: Set<Incoming>;
@@ -135,7 +139,7 @@ export class NetworkNode {
   readonly #network: VirtualNetwork;
   readonly #events: NodeEvents;
   readonly #listeners: Map<StreamId, Listener> = new Map();
-  readonly #byPort: Map<number, Listener> = new Map();
+  readonly #byKey: Map<ListenerKey, Listener> = new Map();
   readonly #streams: Map<StreamId, Stream> = new Map();
   /** Local ports of connections that started here. */
   readonly #ports: Set<number> = new Set();
@@ -158,18 +162,48 @@ export class NetworkNode {
   }
 
   listen(id: unknown, port: unknown, backlog: unknown): number {
-    if (!this.#isFree(id) || !isInteger(port, 1, 65535) || !isInteger(backlog, 0, 0x7fff_ffff)) return -Errno.EINVAL;
-    if (this.#byPort.has(port)) return -Errno.EADDRINUSE;
+    return isInteger(port, 1, 65535) ? this.listenAt(port, id, backlog) : -Errno.EINVAL;
+  }
+
+  /** The same for a key that the monitor chose. */
+  listenAt(key: ListenerKey, id: unknown, backlog: unknown): number {
+    if (!this.#isFree(id) || !isInteger(backlog, 0, 0x7fff_ffff)) return -Errno.EINVAL;
+    if (this.#byKey.has(key)) return -Errno.EADDRINUSE;
     if (this.#full()) return -Errno.ENOBUFS;
-    const listener: Listener = { id, port, backlog: Math.min(Math.max(backlog, 1), 4096), waiting: new Set() };
+    const listener: Listener = { id, key, backlog: Math.min(Math.max(backlog, 1), 4096), waiting: new Set() };
     this.#listeners.set(id, listener);
-    this.#byPort.set(port, listener);
+    this.#byKey.set(key, listener);
     return 0;
   }
 
+  /** Whether somebody accepts what {@link connectTo} brings for the key. */
+  accepts(key: ListenerKey): boolean {
+    return this.#byKey.has(key);
+  }
+
+  /** Connects to whoever accepts at a node under a key; null when the number is taken or there are too many. */
+  connectTo(node: NetworkNode, key: ListenerKey, id: unknown, gone: (stream: Stream) => void): Stream | null {
+    if (!this.#isFree(id) || this.#full()) return null;
+    const events = this.#eventsOf(id, 0);
+    const stream: Stream = new Stream(
+      {
+        ...events,
+        gone: () => {
+          events.gone!();
+          gone(stream);
+        },
+      },
+      { address: this.address, port: 0 },
+      this.#network.post,
+    );
+    this.#streams.set(id, stream);
+    node.offer(key, stream.offer());
+    return stream;
+  }
+
   /** A connection arrives. */
-  offer(port: number, incoming: Incoming): void {
-    const listener = this.#byPort.get(port);
+  offer(key: ListenerKey, incoming: Incoming): void {
+    const listener = this.#byKey.get(key);
     if (listener === undefined || listener.waiting.size >= listener.backlog) {
       incoming.refuse(Errno.ECONNREFUSED);
       return;
@@ -227,7 +261,7 @@ export class NetworkNode {
     const listener = this.#listeners.get(id as StreamId);
     if (listener !== undefined) {
       this.#listeners.delete(listener.id);
-      this.#byPort.delete(listener.port);
+      this.#byKey.delete(listener.key);
       for (const incoming of listener.waiting) incoming.refuse(Errno.ECONNREFUSED);
       listener.waiting.clear();
       return true;
@@ -268,7 +302,7 @@ export class NetworkNode {
     for (let tries = EPHEMERAL_FIRST; tries <= EPHEMERAL_LAST; tries++) {
       const port = this.#nextPort;
       this.#nextPort = port === EPHEMERAL_LAST ? EPHEMERAL_FIRST : port + 1;
-      if (!this.#ports.has(port) && !this.#byPort.has(port)) return port;
+      if (!this.#ports.has(port) && !this.#byKey.has(port)) return port;
     }
     return 0;
   }

@@ -1,4 +1,4 @@
-import { MemorySharing, Turns, UsedPages } from "@cvm/cpu";
+import { MemorySharing, RegionAllocator, Turns, UsedPages } from "@cvm/cpu";
 import type { MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Prot, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -8,7 +8,6 @@ import { Compartment } from "./compartment.ts";
 import { Operations } from "./operations.ts";
 
 import type { Process } from "./process.ts";
-import { RegionAllocator } from "./regions.ts";
 import { Scheduler } from "./scheduler.ts";
 import { smallMachine } from "./test-support/toy.ts";
 

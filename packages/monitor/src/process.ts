@@ -1,11 +1,10 @@
-import type { Seat, Sharer } from "@cvm/cpu";
+import type { Region, Seat, Sharer } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
 import { PAGE_SIZE } from "@cvm/cpu/abi";
 import type { ProcessId, SyscallReply, ThreadId } from "./abi.ts";
 import { codeCapability, dataCapability, rebaseRegisters } from "./authority.ts";
 import type { Compartment } from "./compartment.ts";
 import type { CompiledSyscall, SavedOutput } from "./declarations.ts";
-import type { Region } from "./regions.ts";
 
 /** What a thread is doing. */
 export const ThreadState = {

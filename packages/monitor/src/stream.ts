@@ -84,7 +84,7 @@ export class Stream {
   send(bytes: Uint8Array): boolean {
     if (this.#state !== State.Open || this.#sentEnd) return false;
     if (bytes.length > this.#window) {
-      this.#breakDown();
+      this.abort(Errno.ECONNRESET);
       return false;
     }
     if (bytes.length === 0) return true;
@@ -134,17 +134,18 @@ export class Stream {
     this.#leave();
   }
 
+  /** Ends both directions, and both ends hear of it. */
+  abort(errno: number): void {
+    if (this.#peer !== null) this.#peer.#fail(errno);
+    this.#fail(errno);
+  }
+
   /** The other end is gone with a reset, which comes after what it sent before. */
   #reset(): void {
     this.#tell(() => {
       this.#leave();
       this.#events.reset(Errno.ECONNRESET);
     });
-  }
-
-  #breakDown(): void {
-    if (this.#peer !== null) this.#peer.#fail(Errno.ECONNRESET);
-    this.#fail(Errno.ECONNRESET);
   }
 
   /** This end is gone by no wish of its own. */

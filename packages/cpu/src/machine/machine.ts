@@ -1,5 +1,5 @@
 /** A machine: one linear memory with state blocks, page tables, predecoded code, tags and guest memory. */
-import type { Capability, MachineOptions, MachinePort } from "../abi.ts";
+import type { Capability, MachineOptions, MachinePort, RevokeScope } from "../abi.ts";
 import { CapCause, CapReg, Cause, Exit, GRANULE_SIZE, OTYPE_UNSEALED, PAGE_SIZE, Perm, Prot } from "../abi.ts";
 import { decodeBounds, flagOf, otypeOf, permsOf } from "../capability/encoding.ts";
 import { fromRaw, toRaw } from "../capability/operations.ts";
@@ -505,13 +505,19 @@ export class Machine implements MachinePort {
     return this.#pages.allows(address, length, prot);
   }
   /** See {@link MachinePort.revoke}. */
-  revoke(address: number, length: number): number {
+  revoke(address: number, length: number, within?: RevokeScope): number {
     this.#check(address, length);
     const range = { from: BigInt(address), to: BigInt(address + length) };
-    let cleared = sweepMemory(this.#view, this.#pages, range);
+    let cleared = 0;
+    const ranges = within?.ranges ?? [{ base: 0, length: this.memoryBytes }];
+    for (const { base, length: bytes } of ranges) {
+      this.#check(base, bytes);
+      cleared += sweepMemory(this.#view, this.#pages, base, base + bytes, range);
+    }
     const free = new Set(this.#freeHarts);
+    const only = within === undefined ? undefined : new Set(Array.from(within.harts, ({ id }) => id));
     for (let id = 0; id < this.#nextHart; id++) {
-      if (free.has(id)) continue;
+      if (free.has(id) || only?.has(id) === false) continue;
       const active = this.#active?.id === id;
       cleared += sweepHart(this.#view, active ? ACTIVE_HART : HARTS + id * HART_BYTES, range, this);
     }

@@ -18,15 +18,15 @@ function reaches({ tag, hi, address }: Raw, { from, to }: Range): boolean {
   return (base < to && top > from) || (base === top && base >= from && base <= to);
 }
 
-/** Clears the tags of capabilities in memory. Only pages that may hold some are looked at. How many there were. */
-export function sweepMemory(view: DataView, pages: Pages, range: Range): number {
+/** Clears the tags of capabilities on the pages from address `first` up to `end`. Only pages that may hold some are looked at. How many there were. */
+export function sweepMemory(view: DataView, pages: Pages, first: number, end: number, range: Range): number {
   const tags = new Uint8Array(view.buffer);
   const perPage = PAGE_SIZE / GRANULE_SIZE;
   let cleared = 0;
-  for (let page = 0; page < pages.count; page++) {
+  for (let page = Math.floor(first / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
     if ((pages.own(page) & Own.Tags) === 0) continue;
-    const end = (page + 1) * perPage;
-    for (let granule = page * perPage; granule < end; granule++) {
+    const last = (page + 1) * perPage;
+    for (let granule = page * perPage; granule < last; granule++) {
       if (tags[TAGS + granule] === 0) continue;
       const at = GUEST + granule * GRANULE_SIZE;
       if (!reaches({ tag: true, hi: view.getBigUint64(at + 8, true), address: view.getBigUint64(at, true) }, range)) continue;

@@ -2,11 +2,12 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { PENDING, type LibosOptions, type OutValue } from "@cvm/monitor/abi";
+import { PENDING, type HostCalls, type LibosOptions, type OutValue } from "@cvm/monitor/abi";
 import { DescriptorTable } from "../kernel/fd-table.ts";
 import type { CallContext, Kernel, Process, Syscall, SyscallOutcome, SyscallReply, Thread } from "../kernel/types.ts";
 import { WaitQueue } from "../kernel/wait.ts";
 import { fileSyscalls } from "../syscalls/files.ts";
+import { CpObjectsSeen } from "./cp.ts";
 import type { MetadataEntry } from "./layer.ts";
 import { closeFiles, createFiles } from "./mounts.ts";
 import type { VirtualFiles } from "./vfs.ts";
@@ -78,7 +79,7 @@ export class FakeKernel {
       ...options,
       layers,
     };
-    this.vfs = createFiles(all);
+    this.vfs = createFiles(all, new CpObjectsSeen({ cp: () => [] } as unknown as HostCalls));
     const processes = new Map<number, Process>();
     const threads = new Map<number, Thread>();
     this.kernel = {

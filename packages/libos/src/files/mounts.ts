@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { LibosOptions } from "@cvm/monitor/abi";
 import { makedev, S } from "./constants.ts";
+import { makeCp, type CpObjectsSeen } from "./cp.ts";
 import { hostsText } from "./names.ts";
 import { childOf, Dentry, type DirectoryEntry, type FileSystem, type Inode } from "./node.ts";
 import { OverlayFs } from "./overlay.ts";
@@ -11,13 +12,13 @@ import { TmpFs } from "./tmpfs.ts";
 import { VirtualFiles } from "./vfs.ts";
 
 /** Numbers of st_dev. */
-const Dev = { root: 20, proc: 21, sys: 22, dev: 23, pts: 24, shm: 25, etc: 26, volumes: 32 } as const;
+const Dev = { root: 20, proc: 21, sys: 22, dev: 23, pts: 24, shm: 25, etc: 26, cp: 31, volumes: 32 } as const;
 
 /** Contents of /dev itself may take this many bytes. */
 const DEV_BYTES = 16_777_216;
 
 /** The tree of one cVM. Throws when a layer or a volume cannot be read. `close` at the end of the cVM. */
-export function createFiles(options: LibosOptions): VirtualFiles {
+export function createFiles(options: LibosOptions, cp: CpObjectsSeen): VirtualFiles {
   const root = OverlayFs.root(Dev.root, options.layers, options.writable);
   const vfs = new VirtualFiles(root);
   const mount = (target: string, fs: FileSystem, flags?: string): void => {
@@ -29,6 +30,7 @@ export function createFiles(options: LibosOptions): VirtualFiles {
   mount("/dev", makeDev(Dev.dev), "rw,nosuid,size=16384k,mode=755");
   mount("/dev/pts", makePts(Dev.pts, vfs), "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666");
   mount("/dev/shm", new TmpFs(Dev.shm, Math.max(DEV_BYTES, Math.floor(options.memoryBytes / 2))), "rw,nosuid,nodev");
+  mount("/cp", makeCp(Dev.cp, cp), "rw,nosuid,nodev,noexec,relatime");
   ensure(vfs, "/tmp", true, 0o1777);
   ensure(vfs, "/etc", true);
   const resolver = "nameserver 127.0.0.11\noptions ndots:0\n";

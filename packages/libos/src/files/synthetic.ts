@@ -52,7 +52,7 @@ export interface Attributes {
   readonly rdev?: number;
 }
 
-abstract class SyntheticInode extends Inode {
+export abstract class SyntheticInode extends Inode {
   declare readonly fs: SyntheticFs;
   readonly #attributes: Attributes;
   readonly #ino: number;
@@ -62,6 +62,9 @@ abstract class SyntheticInode extends Inode {
     this.#attributes = attributes;
     this.#ino = attributes.ino ?? fs.nextNumber();
     this.#mode = type | (attributes.mode ?? mode);
+  }
+  get number(): number {
+    return this.#ino;
   }
   ownership(): Ownership {
     return { mode: this.#mode, uid: this.#attributes.uid ?? 0, gid: this.#attributes.gid ?? 0 };

@@ -121,6 +121,7 @@ export class World {
       shutdown: nothing,
       close: nothing,
       names: () => [],
+      cp: ({ cp }) => (cp === "list" ? [] : -2),
       consoleWrite: (_console, _fd, bytes) => {
         this.output.push(Buffer.from(bytes).toString());
       },

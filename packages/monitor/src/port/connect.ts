@@ -39,6 +39,7 @@ export async function connectLibraryOs(
     readMemory: loose.readMemory,
     listen: loose.listen,
     names: loose.names,
+    cp: loose.cp,
   };
   const offers = new Map<number, { readonly listener: StreamId; readonly accept: (stream: StreamId) => void }>();
   let nextOffer = 1;
@@ -128,6 +129,7 @@ export async function connectLibraryOs(
     credited: (stream, bytes) => channel.event("credited", [stream, bytes]),
     ended: (stream) => channel.event("ended", [stream]),
     reset: (stream, error) => channel.event("reset", [stream, error]),
+    cpNotified: (handle, changes) => channel.event("cpNotified", [handle, changes]),
     async statistics() {
       const counters: unknown = await ask("statistics");
       if (!isRecord(counters)) return {};

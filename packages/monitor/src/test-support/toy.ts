@@ -110,6 +110,7 @@ export class Toy implements LibraryOs {
   credited: LibraryOs["credited"] = (stream, bytes) => void this.log.push(`credited ${stream} ${bytes}`);
   ended: LibraryOs["ended"] = (stream) => void this.log.push(`ended ${stream}`);
   reset: LibraryOs["reset"] = (stream, error) => void this.log.push(`reset ${stream} ${error}`);
+  cpNotified: LibraryOs["cpNotified"] = (handle, changes) => void this.log.push(`notified ${handle} ${changes}`);
   statistics: LibraryOs["statistics"] = () => ({});
   close(): void {
     this.closed = true;

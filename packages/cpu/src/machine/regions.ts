@@ -1,5 +1,6 @@
-import { capability } from "@cvm/cpu";
-import { PAGE_SIZE } from "@cvm/cpu/abi";
+/** Which parts of the address space are whose. */
+import { PAGE_SIZE } from "../abi.ts";
+import * as capability from "../capability/index.ts";
 
 /** A contiguous range of the address space whose bounds a capability holds exactly. */
 export interface Region {

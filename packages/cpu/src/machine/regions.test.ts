@@ -1,10 +1,13 @@
-import { capability } from "@cvm/cpu";
-import { PAGE_SIZE } from "@cvm/cpu/abi";
+import { PAGE_SIZE, Perm } from "../abi.ts";
+import * as capability from "../capability/index.ts";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { dataCapability } from "./authority.ts";
 import type { Region } from "./regions.ts";
 import { RegionAllocator, regionShape } from "./regions.ts";
+
+/** What a process gets to its region. */
+const dataCapability = ({ base, length }: Region): ReturnType<typeof capability.root> =>
+  capability.derive(capability.root(), base, length, Perm.Load | Perm.Store);
 
 test("a region's bounds are always exact", () => {
   fc.assert(

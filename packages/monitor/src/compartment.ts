@@ -150,9 +150,9 @@ export class Compartment {
     if (bytes <= region.length) return true;
     process.enter();
     const more = pages.held(region.base, region.length) - charged;
-    if (this.addressBytes + bytes - region.length > this.budget.addresses || this.charged + more > this.budget.memory) return false;
-    const to = (seat === null ? regions.extend(region, bytes) : null) ?? regions.allocate(bytes);
-    if (to === null) return false;
+    const allowed = this.addressBytes + bytes - region.length <= this.budget.addresses && this.charged + more <= this.budget.memory;
+    const to = allowed ? ((seat === null ? regions.extend(region, bytes) : null) ?? regions.allocate(bytes)) : null;
+    if (to === null) return this.#growElsewhere(process, bytes);
     process.place(to);
     this.addressBytes += to.length;
     if (to.base !== region.base) {
@@ -161,6 +161,17 @@ export class Compartment {
     }
     if (turns.leave(process)) process.charge(more + charged);
     else this.#vacate(region, to);
+    return true;
+  }
+
+  /** Where there is no room for a longer region, one of another process can be used by turns. */
+  #growElsewhere(process: Process, bytes: number): boolean {
+    const { region } = process;
+    const host = this.#hostFor(bytes);
+    if (host === undefined || this.host.turns.full(process.charged)) return false;
+    const left = this.host.turns.move(process, region, host, host.region);
+    process.place(host.region);
+    if (!left) this.#vacate(region, null);
     return true;
   }
 

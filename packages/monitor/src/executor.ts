@@ -53,6 +53,13 @@ export class Executor {
   #run(compartment: Compartment, thread: Thread, fuel: number, until: number): boolean {
     const hart: HartPort = thread.hart;
     let calls = 0;
+    const { seat } = thread.process;
+    if (seat !== null) {
+      // It may run as long as bringing its memory took: many that take turns in one region would do nothing else.
+      const before = this.#clock.now();
+      thread.process.enter();
+      until += 2 * (this.#clock.now() - before);
+    }
     for (;;) {
       if (thread.starved) {
         thread.starved = false;
@@ -75,7 +82,7 @@ export class Executor {
         const given = cause === Cause.StorePage ? thread.process.use(value, GRANULE_SIZE) : 0;
         if (given <= 0) this.fault(compartment, thread, given < 0 ? { cause: OUT_OF_MEMORY, value } : { cause, value });
         if (thread.state !== ThreadState.Running || this.#clock.now() >= until) return false;
-      } else return exit === Exit.Fuel;
+      } else if (exit !== Exit.Fuel || seat === null || this.#clock.now() >= until) return exit === Exit.Fuel && seat === null;
     }
   }
 

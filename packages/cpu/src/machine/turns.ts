@@ -11,10 +11,14 @@ export interface PageStates {
   unmap(start: number, length: number): void;
 }
 
-/** A range in which several take turns. */
-interface Room {
+/** Absolute addresses. */
+interface Range {
   readonly base: number;
   readonly length: number;
+}
+
+/** A range in which several take turns. */
+interface Room extends Range {
   readonly tenants: Set<Tenant>;
   /** Whose memory it holds; null: all zeros. */
   present: Tenant | null;
@@ -28,6 +32,8 @@ export interface Seat {
   /** Numbers in the store; 0: zeros, or for a present one's page without {@link PageUse.Kept}: only memory has it. */
   readonly kept: Int32Array;
   readonly states: Uint8Array;
+  /** By chunk: whether {@link kept} or {@link states} has anything of it. Most of a long range is empty as a rule. */
+  readonly chunks: Uint8Array;
 }
 
 /** One that takes turns, or may: a process. */
@@ -39,6 +45,9 @@ export interface Tenant {
   /** Null: it has its range for itself. */
   seat: Seat | null;
 }
+
+/** Pages of a chunk. */
+const CHUNK = 256;
 
 /** Bytes that a seat takes for each page. */
 const SEAT_BYTES = 5;
@@ -111,12 +120,12 @@ export class Turns {
   leave(tenant: Tenant): boolean {
     const { seat } = tenant;
     if (seat === null) return false;
-    const { room, kept } = seat;
+    const { room } = seat;
     if (room.present === tenant) {
       this.#pages.unmap(room.base, room.length);
       room.present = null;
     }
-    for (let page = 0; page < kept.length; page++) this.#release(seat, page);
+    eachPage(seat, (page) => this.#release(seat, page));
     tenant.seat = null;
     room.tenants.delete(tenant);
     const [other] = room.tenants;
@@ -124,8 +133,42 @@ export class Turns {
     const { charged } = tenant;
     tenant.charge(-charged);
     if (room.tenants.size === 1) this.#dissolve(other!, room);
-    else this.#settle(room, other!);
-    return true;
+    else if (other !== undefined) this.#settle(room, other);
+    return other !== undefined;
+  }
+
+  /**
+   * Moves a tenant from its range to the one of `host`, where it takes turns. False: nobody is left in its old range. Addresses in it
+   * become others by the difference of the bases.
+   */
+  move(tenant: Tenant, from: Range, host: Tenant, to: Range): boolean {
+    this.enter(tenant);
+    const old = (tenant.seat ??= newSeat({ ...from, tenants: new Set([tenant]), present: tenant, stored: 0 }));
+    this.#sharing.leave(tenant.shared);
+    this.#sharing.move(tenant.shared, to.base - from.base);
+    this.#save(old);
+    host.seat ??= newSeat({ ...to, tenants: new Set([host]), present: host, stored: 0 });
+    const { room } = host.seat;
+    const seat = newSeat(room);
+    seat.states.set(old.states);
+    seat.chunks.set(old.chunks);
+    eachPage(old, (page) => {
+      const number = old.kept[page]!;
+      if (number === 0) return;
+      room.stored++;
+      // What others in the old range have as well stays with them.
+      if (this.#store.shared(number)) seat.kept[page] = this.#store.add(this.#store.bytes(number));
+      else {
+        seat.kept[page] = number;
+        old.kept[page] = 0;
+        old.room.stored--;
+      }
+    });
+    const left = this.leave(tenant);
+    tenant.seat = seat;
+    room.tenants.add(tenant);
+    this.#settle(room, tenant);
+    return left;
   }
 
   /** The last tenant has the range for itself again. */
@@ -134,37 +177,52 @@ export class Turns {
     const seat = tenant.seat!;
     const { states } = this.#pages;
     const first = room.base / PAGE_SIZE;
-    for (let page = 0; page < seat.kept.length; page++) {
+    eachPage(seat, (page) => {
       if ((states[first + page]! & PageUse.Kept) !== 0) this.#own(room, page);
       this.#release(seat, page);
-    }
+    });
     this.#settle(room, tenant);
     tenant.seat = null;
   }
 
   /** Keeps what the memory of a present tenant holds. States of memory stay as they are. */
-  #save({ room, kept, states }: Seat): void {
+  #save(seat: Seat): void {
+    const { room, kept, states, chunks } = seat;
     const first = room.base / PAGE_SIZE;
     const now = this.#pages.states;
-    for (let page = 0; page < kept.length; page++) {
-      const state = now[first + page]!;
-      states[page] = state & ~PageUse.Used;
-      if ((state & PageUse.Kept) !== 0) continue;
-      if (kept[page] !== 0) this.#release({ room, kept, states }, page);
-      if ((state & PageUse.Used) === 0) continue;
-      const content = this.#machine.lendBytes((first + page) * PAGE_SIZE, PAGE_SIZE);
-      if (isZero(content)) continue;
-      kept[page] = this.#store.add(content);
-      room.stored++;
-      states[page]! |= PageUse.Kept;
+    for (let chunk = 0; chunk < chunks.length; chunk++) {
+      const end = Math.min(kept.length, (chunk + 1) * CHUNK);
+      let page = chunk * CHUNK;
+      const empty = isEmpty(now, first + page, first + end);
+      if (empty && chunks[chunk] === 0) continue;
+      chunks[chunk] = empty ? 0 : 1;
+      for (; page < end; page++) {
+        const state = now[first + page]!;
+        states[page] = state & ~PageUse.Used;
+        if ((state & PageUse.Kept) !== 0) continue;
+        this.#release(seat, page);
+        if ((state & PageUse.Used) === 0) continue;
+        const content = this.#machine.lendBytes((first + page) * PAGE_SIZE, PAGE_SIZE);
+        if (isZero(content)) continue;
+        kept[page] = this.#store.add(content);
+        room.stored++;
+        states[page]! |= PageUse.Kept;
+      }
     }
   }
 
   /** Puts in place what a tenant has, where memory holds what `before` has (null: zeros) or its state is another. */
   #load(seat: Seat, before: Seat | null): void {
-    const { room, kept, states } = seat;
+    const { kept, chunks } = seat;
+    for (let chunk = 0; chunk < chunks.length; chunk++) {
+      if (chunks[chunk] === 0 && (before === null || before.chunks[chunk] === 0)) continue;
+      const page = chunk * CHUNK;
+      this.#loadPages(seat, before, page, Math.min(kept.length, page + CHUNK));
+    }
+  }
+  #loadPages({ room, kept, states }: Seat, before: Seat | null, start: number, end: number): void {
     const first = room.base / PAGE_SIZE;
-    for (let page = 0; page < kept.length; page++) {
+    for (let page = start; page < end; page++) {
       const number = kept[page]!;
       if (number === (before === null ? 0 : before.kept[page]!)) continue;
       const address = room.base + page * PAGE_SIZE;
@@ -172,10 +230,11 @@ export class Turns {
       else this.#machine.storeRange(address, this.#store.bytes(number));
     }
     const now = this.#pages.states;
-    for (let page = 0; page < states.length;) {
+    let page = start;
+    while (page < end) {
       const from = page;
       const state = states[page]!;
-      while (page < states.length && states[page] === state && now[first + page] !== state) page++;
+      while (page < end && states[page] === state && now[first + page] !== state) page++;
       if (page === from) {
         page++;
         continue;
@@ -191,7 +250,11 @@ export class Turns {
     this.#load(parent, parent);
     child.kept.set(parent.kept);
     child.states.set(parent.states);
-    for (const number of child.kept) if (number !== 0) this.#store.hold(number);
+    child.chunks.set(parent.chunks);
+    eachPage(child, (page) => {
+      const number = child.kept[page]!;
+      if (number !== 0) this.#store.hold(number);
+    });
   }
 
   /** Pages that a present tenant shares with others change without a fault: they are its own. */
@@ -224,7 +287,11 @@ export class Turns {
     const { states } = this.#pages;
     let due = room.stored * PAGE_SIZE + (room.tenants.size > 1 ? room.tenants.size * this.seatBytes(room.length) : 0);
     const end = (room.base + room.length) / PAGE_SIZE;
-    for (let page = room.base / PAGE_SIZE; page < end; page++) if ((states[page]! & PageUse.Used) !== 0) due += PAGE_SIZE;
+    for (let page = room.base / PAGE_SIZE; page < end; page += CHUNK) {
+      const stop = Math.min(end, page + CHUNK);
+      if (isEmpty(states, page, stop)) continue;
+      for (let at = page; at < stop; at++) if ((states[at]! & PageUse.Used) !== 0) due += PAGE_SIZE;
+    }
     for (const { charged } of room.tenants) due -= charged;
     for (const tenant of [first, ...room.tenants]) {
       const part = Math.max(due, -tenant.charged);
@@ -236,7 +303,26 @@ export class Turns {
 
 function newSeat(room: Room): Seat {
   const pages = room.length / PAGE_SIZE;
-  return { room, kept: new Int32Array(pages), states: new Uint8Array(pages) };
+  return { room, kept: new Int32Array(pages), states: new Uint8Array(pages), chunks: new Uint8Array(Math.ceil(pages / CHUNK)) };
+}
+
+/** All pages of chunks that have something. */
+function eachPage({ kept, chunks }: Seat, act: (page: number) => void): void {
+  for (let chunk = 0; chunk < chunks.length; chunk++) {
+    if (chunks[chunk] === 0) continue;
+    const end = Math.min(kept.length, (chunk + 1) * CHUNK);
+    for (let page = chunk * CHUNK; page < end; page++) act(page);
+  }
+}
+
+/** Whether all of a part of the states is zero. */
+function isEmpty(states: Uint8Array, from: number, to: number): boolean {
+  let at = from;
+  for (; at < to && at % 4 !== 0; at++) if (states[at] !== 0) return false;
+  const words = new Int32Array(states.buffer, states.byteOffset, states.length >> 2);
+  for (; at + 4 <= to; at += 4) if (words[at >> 2] !== 0) return false;
+  for (; at < to; at++) if (states[at] !== 0) return false;
+  return true;
 }
 
 function isZero(content: Uint8Array): boolean {

@@ -3,7 +3,18 @@ import { join } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { describe, expect, test } from "vitest";
 import { useTemporaryHome } from "../test-support/home.ts";
-import { parseCpus, parseEnv, parseMemory, parsePort, parseRestart, parseSignal, parseVolume } from "./parse.ts";
+import {
+  parseCpus,
+  parseDns,
+  parseEnv,
+  parseHost,
+  parseMemory,
+  parseNetwork,
+  parsePort,
+  parseRestart,
+  parseSignal,
+  parseVolume,
+} from "./parse.ts";
 
 const home = useTemporaryHome();
 
@@ -55,14 +66,57 @@ describe("ports", () => {
     "80:65536",
     "-1:80",
     "1.5:80",
-    "80/udp",
+    "80/sctp",
+    "80/UDP",
     "80:80/tcp/udp",
     "127.0.0.1:80",
-    "[::1]:80:80",
+    "[::1]:80",
+    "[::1]80:80",
+    "[::1",
+    "[]:80:80",
+    "[127.0.0.1]:80:80",
+    "[localhost]:80:80",
+    "::1:80:80",
     "localhost:80:80",
     "8000-8010:80",
   ])("not %j", (text) => expect(() => parsePort(text)).toThrow(InvalidArgumentError));
+  test.each([
+    ["5353:53/udp", { hostAddress: "0.0.0.0", hostPort: 5353, port: 53, protocol: "udp" }],
+    ["[::1]:8080:80", { hostAddress: "::1", hostPort: 8080, port: 80 }],
+    ["[fd00::2]::53/udp", { hostAddress: "fd00::2", hostPort: 0, port: 53, protocol: "udp" }],
+  ])("%s", (text, published) => expect(parsePort(text)).toEqual([published]));
   test("add up", () => expect(parsePort("2:2", parsePort("1:1")).map((one) => one.port)).toEqual([1, 2]));
+});
+
+describe("network", () => {
+  test.each([
+    ["bridge", "bridge"],
+    ["default", "bridge"],
+    ["internal", "internal"],
+    ["none", "none"],
+  ])("%s", (text, mode) => expect(parseNetwork(text)).toBe(mode));
+  test.each(["", "host", "container:x", "Bridge"])("not %j", (text) => expect(() => parseNetwork(text)).toThrow(InvalidArgumentError));
+  test("the network of this machine is refused with what to do instead", () => expect(() => parseNetwork("host")).toThrow("host-gateway"));
+
+  test.each([
+    ["box:host-gateway", "box", "host-gateway"],
+    ["box=192.0.2.1", "box", "192.0.2.1"],
+    ["a.b-c:2001:db8::1", "a.b-c", "2001:db8::1"],
+    ["box:[::1]", "box", "::1"],
+  ])("host %s", (text, name, address) => expect(parseHost(text)).toEqual([{ name, address }]));
+  test.each(["", "box", "box:", ":192.0.2.1", "box:somewhere", "b x:192.0.2.1", "box:256.1.1.1", "-a:192.0.2.1"])("no host %j", (text) =>
+    expect(() => parseHost(text)).toThrow(InvalidArgumentError),
+  );
+
+  test.each([
+    ["192.0.2.1", "192.0.2.1"],
+    ["192.0.2.1:5353", "192.0.2.1:5353"],
+    ["2001:db8::1", "2001:db8::1"],
+    ["[2001:db8::1]:53", "[2001:db8::1]:53"],
+  ])("name server %s", (text, server) => expect(parseDns(text)).toEqual([server]));
+  test.each(["", "dns.example", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2", "[192.0.2.1", "192.0.2.1:"])("no name server %j", (text) =>
+    expect(() => parseDns(text)).toThrow(InvalidArgumentError),
+  );
 });
 
 describe("volumes", () => {

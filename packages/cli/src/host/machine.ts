@@ -83,11 +83,11 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
           problem: (text) => events.report(text),
         },
       });
-      network.join(cvm.address, { mode, gateway: hosts.some((host) => host.address === "host-gateway"), dns });
+      const leave = network.join(cvm.address, { mode, gateway: hosts.some((host) => host.address === "host-gateway"), dns });
       const publications: Publication[] = [];
       const close = (): void => {
         for (const publication of publications.splice(0)) publication.close();
-        network.leave(cvm.address);
+        leave();
       };
       try {
         const ports = [];

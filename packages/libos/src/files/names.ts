@@ -27,7 +27,8 @@ export function hostsText(kernel: Kernel): string {
   const names = refreshNames(kernel);
   for (const entry of hosts) lines.push(`${entry.address}\t${entry.name}`);
   if (isolated) return `${[...lines, `127.0.1.1\t${hostname}`].join("\n")}\n`;
-  if (!names.some((entry) => entry.name === hostname)) lines.push(`${address}\t${hostname}`);
-  for (const entry of names) lines.push(`${entry.address}\t${entry.name}`);
+  // IPv4 only: with both, programs would begin with IPv6, which fewer servers listen on. The name server knows both.
+  const all = names.some((entry) => entry.name === hostname) ? names : [{ name: hostname, address }, ...names];
+  for (const entry of all) lines.push(`${entry.address}\t${entry.name}`);
   return `${lines.join("\n")}\n`;
 }

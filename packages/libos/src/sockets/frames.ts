@@ -56,7 +56,7 @@ export class FrameReader {
       const view = new DataView(rest.buffer, rest.byteOffset, rest.length);
       const length = 4 + view.getUint32(0);
       if (length < HEADER_BYTES || length > HEADER_BYTES + DATAGRAM_BYTES || (rest.length > 4 && rest[4]! > FrameKind.ANSWER)) {
-        this.#rest = rest.subarray(0, 4).slice();
+        this.#rest = new Uint8Array(rest.subarray(0, 4));
         return null;
       }
       if (rest.length < length) break;
@@ -65,11 +65,11 @@ export class FrameReader {
         address: formatAddress(fromSixBytes(rest, 5)),
         remotePort: view.getUint16(21),
         localPort: view.getUint16(23),
-        bytes: rest.slice(HEADER_BYTES, length),
+        bytes: new Uint8Array(rest.subarray(HEADER_BYTES, length)),
       });
       rest = rest.subarray(length);
     }
-    this.#rest = rest.length === 0 ? rest : rest.slice();
+    this.#rest = new Uint8Array(rest);
     return frames;
   }
 }

@@ -1,4 +1,4 @@
-/** AF_NETLINK, protocol NETLINK_ROUTE: links and addresses, for getifaddrs(3). rtnetlink(7). */
+/** AF_NETLINK, protocol NETLINK_ROUTE: links and addresses, for getifaddrs(3), and routes. rtnetlink(7). */
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
 import { familyOf, putAddress, sixBytes } from "./address.ts";
@@ -9,10 +9,17 @@ import { SocketFile, type Ancillary, type Received } from "./socket.ts";
 
 const SOCKADDR_NL_BYTES = 12;
 const HEADER_BYTES = 16;
-const Type = { NOOP: 1, ERROR: 2, DONE: 3, NEWLINK: 16, GETLINK: 18, NEWADDR: 20, GETADDR: 22, GETROUTE: 26 } as const;
+const Type = { NOOP: 1, ERROR: 2, DONE: 3, NEWLINK: 16, GETLINK: 18, NEWADDR: 20, GETADDR: 22, NEWROUTE: 24, GETROUTE: 26 } as const;
 const Flag = { REQUEST: 1, MULTI: 2, ACK: 4, DUMP: 0x300 } as const;
 const Link = { ADDRESS: 1, BROADCAST: 2, NAME: 3, MTU: 4, QUEUE: 13, STATE: 16 } as const;
 const Address = { ADDRESS: 1, LOCAL: 2, LABEL: 3, BROADCAST: 4, FLAGS: 8 } as const;
+const Route = { DESTINATION: 1, INTERFACE: 4, GATEWAY: 5, SOURCE: 7, TABLE: 15 } as const;
+const TABLE_MAIN = 254;
+const FROM_KERNEL = 2;
+const FROM_BOOT = 3;
+const SCOPE_UNIVERSE = 0;
+const SCOPE_LINK = 253;
+const UNICAST = 1;
 const PERMANENT = 0x80;
 const STATE_UP = 6;
 /** Most answers that wait to be read. */
@@ -72,6 +79,28 @@ function sixBody(one: Interface): Uint8Array[] {
     Uint8Array.of(AF.INET6, one.sixPrefix, PERMANENT, one.scope, one.index, 0, 0, 0),
     attribute(Address.ADDRESS, sixBytes(one.six)),
     attribute(Address.FLAGS, word(PERMANENT)),
+  ];
+}
+
+/** The routes of an interface with a network: to that network, and by its gateway to everywhere. The gateway has the network's first address. */
+function routeBodies(one: Interface, family: number): Uint8Array[][] {
+  const isSix = family === AF.INET6;
+  const own = isSix ? sixBytes(one.six) : inet(one.address);
+  const prefix = isSix ? one.sixPrefix : one.prefix;
+  const network = own.slice().fill(0, prefix / 8);
+  const gateway = isSix ? own.slice() : network.slice();
+  // 10.88.0.1, also behind the prefix of IPv6.
+  gateway.set([0, 1], gateway.length - 2);
+  const route = (bits: number, protocol: number, scope: number, attributes: Uint8Array[]): Uint8Array[] => [
+    Uint8Array.of(family, bits, 0, 0, TABLE_MAIN, protocol, scope, UNICAST, 0, 0, 0, 0),
+    attribute(Route.TABLE, word(TABLE_MAIN)),
+    ...attributes,
+    attribute(Route.INTERFACE, word(one.index)),
+  ];
+  const direct = [attribute(Route.DESTINATION, network), ...(isSix ? [] : [attribute(Route.SOURCE, own)])];
+  return [
+    route(0, FROM_BOOT, SCOPE_UNIVERSE, [attribute(Route.GATEWAY, gateway)]),
+    route(prefix, FROM_KERNEL, isSix ? SCOPE_UNIVERSE : SCOPE_LINK, direct),
   ];
 }
 
@@ -184,6 +213,10 @@ export class NetlinkSocket extends SocketFile {
         ...(family === AF.UNSPEC || family === AF.INET6 ? all.map(sixBody) : []),
       ];
       if (bodies.length > 0) this.#queue.push(Buffer.concat(bodies.map((body) => message(Type.NEWADDR, Flag.MULTI, body))));
+    } else {
+      const families = [AF.INET, AF.INET6].filter((one) => family === AF.UNSPEC || family === one);
+      const bodies = all.slice(1).flatMap((one) => families.flatMap((each) => routeBodies(one, each)));
+      if (bodies.length > 0) this.#queue.push(Buffer.concat(bodies.map((body) => message(Type.NEWROUTE, Flag.MULTI, body))));
     }
     this.#queue.push(message(Type.DONE, Flag.MULTI, [word(0)]));
   }

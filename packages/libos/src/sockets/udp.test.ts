@@ -68,7 +68,8 @@ it("connects: hears its peer only, and learns that nobody is there", () => {
 
 it("refuses what it cannot do", () => {
   const fd = box.socket(2, DGRAM);
-  expect(sendTo(fd, "x", inet("192.0.2.1", 53))).toBe(-101);
+  expect(sendTo(fd, "x", inet("10.88.0.0", 1))).toBe(-101);
+  expect(sendTo(fd, "x", inet("10.88.255.255", 53))).toBe(-101);
   expect(sendTo(fd, "x", inet("255.255.255.255", 53))).toBe(-13);
   expect(sendTo(fd, "x", inet("127.0.0.1", 0))).toBe(-22);
   expect(box.call("sendto", fd, new Uint8Array(70_000), 70_000, 0, inet("127.0.0.1", 1), 16)).toBe(-90);
@@ -110,8 +111,14 @@ it("answers for names of the virtual network", () => {
   const found = ask(question("ReDis", 1));
   expect(found.slice(0, 12)).toEqual([0xab, 0xcd, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
   expect(found.slice(-16)).toEqual([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 88, 0, 3]);
-  expect(ask(question("redis", 28)).slice(2, 8)).toEqual([0x81, 0x80, 0, 1, 0, 0]);
-  expect(ask(question("nobody.example", 1)).slice(2, 8)).toEqual([0x81, 0x83, 0, 1, 0, 0]);
+  const six = ask(question("redis", 28));
+  expect(six.slice(2, 8)).toEqual([0x81, 0x80, 0, 1, 0, 1]);
+  expect(six.slice(-18)).toEqual([0, 16, 0xfd, 0x63, 0x76, 0x6d, 0, 0, 0, 0, 0, 0, 0, 0, 10, 88, 0, 3]);
+  expect(ask(question("redis", 15)).slice(2, 8)).toEqual([0x81, 0x80, 0, 1, 0, 0]);
+  expect(ask(question("3.0.88.10.in-addr.arpa", 12)).slice(-9)).toEqual([0, 7, 5, ...Buffer.from("redis"), 0]);
+  const reversed = [..."fd63766d00000000000000000a580004"].reverse().join(".");
+  expect(ask(question(`${reversed}.ip6.arpa`, 12)).slice(-9)).toEqual([0, 7, 5, ...Buffer.from("other"), 0]);
+  expect(ask(question("any.localhost", 1)).slice(-4)).toEqual([127, 0, 0, 1]);
   expect(ask(Uint8Array.from([1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 63, 1])).slice(0, 8)).toEqual([1, 2, 0x81, 0x81, 0, 0, 0, 0]);
   box.write(fd, Uint8Array.of(1, 2, 3));
   expect(box.read(fd)).toBe(-11);
@@ -131,10 +138,15 @@ it("shows the interfaces, by netlink and by ioctl", () => {
     expect([view.getUint16(at + 24, true), view.getUint16(at + 26, true)]).toEqual([isSix ? 20 : 8, 1]);
     seen.push([...addresses.subarray(at + 28, at + (isSix ? 44 : 32))].join("."));
   }
-  expect(seen).toEqual(["127.0.0.1", "10.88.0.2", "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1"]);
+  expect(seen).toEqual(["127.0.0.1", "10.88.0.2", "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1", "253.99.118.109.0.0.0.0.0.0.0.0.10.88.0.2"]);
   expect([...box.start("recvfrom", fd, 8192, 8192, 0, null, 0).out(1)].slice(4, 6)).toEqual([3, 0]);
   box.call("sendto", fd, Uint8Array.from([20, 0, 0, 0, 16, 0, 1, 3, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 20, 0, null, 0);
   expect([...box.start("recvfrom", fd, 8192, 8192, 0, null, 0).out(1)].slice(16, 20)).toEqual([255, 255, 255, 255]);
+  box.call("sendto", fd, Uint8Array.from([20, 0, 0, 0, 26, 0, 1, 3, 9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]), 20, 0, null, 0);
+  const routes = box.start("recvfrom", fd, 8192, 8192, 0, null, 0).out(1);
+  // rtmsg of the default route, RTA_TABLE, RTA_GATEWAY.
+  expect([...routes.subarray(16, 24)]).toEqual([2, 0, 0, 0, 254, 3, 0, 1]);
+  expect([...routes.subarray(36, 44)]).toEqual([8, 0, 5, 0, 10, 88, 0, 1]);
   const inetSocket = box.file(box.socket(2, DGRAM));
   const ifreq = new Uint8Array(40);
   ifreq.set(Buffer.from("eth0"));

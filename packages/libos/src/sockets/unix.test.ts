@@ -275,7 +275,7 @@ describe("arrays of messages", () => {
       ],
     });
     vector(["", "", "", ""], 4);
-    const receiving = box.start("recvmmsg", right, 0x1000, 4, 0, null);
+    const receiving = box.start("recvmmsg", right, 0x1000, 4, 0x10000, null);
     await expect.poll(() => receiving.done).toBe(true);
     expect(receiving.result).toBe(3);
     const { ops } = receiving.outcome as unknown as { ops: { address: number; bytes: Uint8Array }[] };
@@ -286,9 +286,23 @@ describe("arrays of messages", () => {
     const bad = box.start("sendmmsg", left, 0x9000, 1, 0);
     await expect.poll(() => bad.done).toBe(true);
     expect(bad.result).toBe(-14);
-    // Nothing there: the call waits.
+    // It waits for all, and gives what there is when a signal comes.
+    const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
     const waiting = box.start("recvmmsg", right, 0x1000, 2, 0, null);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await settled();
+    box.write(left, "a");
     expect(waiting.done).toBe(false);
+    box.write(left, "b");
+    expect(waiting.result).toBe(2);
+    const interrupted = box.start("recvmmsg", right, 0x1000, 2, 0, null);
+    await settled();
+    box.write(left, "c");
+    interrupted.interrupt();
+    expect(interrupted.result).toBe(1);
+    const late = box.start("recvmmsg", right, 0x1000, 2, 0, new Uint8Array(16));
+    await settled();
+    box.write(left, "d");
+    expect(late.result).toBe(1);
+    expect(box.call("recvmmsg", right, 0x1000, 2, 0, new Uint8Array(16).fill(255))).toBe(-22);
   });
 });

@@ -8,7 +8,7 @@ import { E } from "../kernel/errno.ts";
 import type { CallContext, SyscallOutcome, SyscallReply } from "../kernel/types.ts";
 import { MSG } from "../sockets/constants.ts";
 import { dropRights, messageResult, parseControl } from "../sockets/control.ts";
-import type { SocketFile } from "../sockets/socket.ts";
+import type { Ancillary, SocketFile } from "../sockets/socket.ts";
 import { viewOf, readU64 } from "./define.ts";
 
 /** Offsets in struct mmsghdr. */
@@ -83,21 +83,38 @@ async function readHeaders(context: CallContext, address: number, count: number)
   return headers;
 }
 
+/** What is tried until all messages are through. */
+interface Progress {
+  /** -EAGAIN: nothing more goes now. */
+  attempt(): number | SyscallReply;
+  /** What the caller gets who does not wait any longer. */
+  given(error: number): number | SyscallReply;
+}
+
 /** Runs what needs the caller's memory and then answers, waiting for the socket as the caller wants. */
 function run(
   context: CallContext,
   socket: SocketFile,
   flags: number,
   timeout: number | undefined,
-  prepare: () => Promise<() => number | SyscallReply>,
+  prepare: () => Promise<Progress>,
 ): SyscallOutcome {
   const { kernel, thread } = context;
   const go = async (): Promise<SyscallOutcome> => {
     try {
-      const attempt = await prepare();
+      const { attempt, given } = await prepare();
       const first = attempt();
-      if (first !== -E.AGAIN || (socket.flags & O.NONBLOCK) !== 0 || (flags & MSG.DONTWAIT) !== 0) return first;
-      return kernel.block(context, socket.queues, attempt, timeout ?? Infinity, -E.AGAIN, true);
+      if (first !== -E.AGAIN) return first;
+      if ((socket.flags & O.NONBLOCK) !== 0 || (flags & MSG.DONTWAIT) !== 0) return given(-E.AGAIN);
+      return kernel.block(
+        context,
+        socket.queues,
+        attempt,
+        timeout ?? Infinity,
+        () => given(-E.AGAIN),
+        true,
+        () => given(-E.INTR),
+      );
     } catch (error) {
       if (error instanceof Refusal) return -error.errno;
       throw error;
@@ -132,45 +149,85 @@ export function sendMany(context: CallContext, socket: SocketFile, address: numb
         flags: 0,
       });
     }
-    return () => {
-      const ops: ProcessOp[] = [];
-      for (let index = 0; index < messages.length; index++) {
-        const message = messages[index]!;
-        const ancillary = parseControl(socket, message.control, context);
-        const sent = typeof ancillary === "number" ? ancillary : socket.send(message.data, message.name, ancillary, flags, context);
-        if (sent < 0) {
-          if (typeof ancillary !== "number") dropRights(ancillary);
-          if (index === 0) return sent;
-          break;
-        }
-        ops.push({ op: "write", process, address: headers[index]!.at + HEADER.length, bytes: word(sent), ifMapped: true });
-        if (sent < message.data.length) break;
-      }
-      return { result: ops.length, ops };
+    const ops: ProcessOp[] = [];
+    const waits = (socket.flags & O.NONBLOCK) === 0 && (flags & MSG.DONTWAIT) === 0;
+    /** Of the message that is under way: how much of it went, and what goes beside its first bytes. */
+    let done = 0;
+    let beside: Ancillary | null | undefined;
+    const reply = (): SyscallReply => ({ result: ops.length, ops });
+    const given = (error: number): number | SyscallReply => {
+      if (done === 0) dropRights(beside ?? null);
+      return ops.length === 0 ? error : reply();
     };
+    const attempt = (): number | SyscallReply => {
+      for (let index = ops.length; index < messages.length; index = ops.length) {
+        const { data, name, control } = messages[index]!;
+        if (beside === undefined) {
+          const ancillary = parseControl(socket, control, context);
+          if (typeof ancillary === "number") return given(ancillary);
+          beside = ancillary;
+        }
+        const sent = socket.send(done === 0 ? data : data.subarray(done), name, done === 0 ? beside : null, flags, context);
+        if (sent === -E.AGAIN && (done === 0 || waits)) return sent;
+        if (sent < 0 && done === 0) return given(sent);
+        done += Math.max(0, sent);
+        if (sent >= 0 && done < data.length && waits) continue;
+        ops.push({ op: "write", process, address: headers[index]!.at + HEADER.length, bytes: word(done), ifMapped: true });
+        done = 0;
+        beside = undefined;
+      }
+      return reply();
+    };
+    return { attempt, given };
   });
 }
 
-/** recvmmsg: how many messages came; the error only when none did. */
-export function receiveMany(context: CallContext, socket: SocketFile, address: number, count: number, flags: number): SyscallOutcome {
+/** When recvmmsg takes no further message: milliseconds from its start. -EINVAL. */
+function limitOf(timeout: Uint8Array | null): number {
+  if (timeout === null) return Infinity;
+  const view = viewOf(timeout);
+  const seconds = Number(view.getBigInt64(0, true));
+  const nanoseconds = Number(view.getBigInt64(8, true));
+  return seconds < 0 || nanoseconds < 0 || nanoseconds >= 1e9 ? -E.INVAL : seconds * 1000 + nanoseconds / 1e6;
+}
+
+/**
+ * recvmmsg: how many messages came; the error only when none did. It waits for all of them, with MSG_WAITFORONE for the first. As in
+ * Linux the time-out is looked at when a message has come.
+ */
+export function receiveMany(
+  context: CallContext,
+  socket: SocketFile,
+  address: number,
+  count: number,
+  flags: number,
+  timeout: Uint8Array | null,
+): SyscallOutcome {
+  const limit = limitOf(timeout);
+  if (limit < 0) return limit;
   if (count === 0) return 0;
   const process = context.process.space;
+  const until = context.kernel.monotonic() + limit;
   return run(context, socket, flags, socket.readTimeout, async () => {
     const headers = await readHeaders(context, address, count);
     // Where the answers go must be the caller's own memory, before a message is taken off the queue.
     for (const header of headers) for (const piece of [header.name, header.control, ...header.pieces]) await read(context, piece);
-    return () => {
-      const ops: ProcessOp[] = [];
-      const put = (at: number, bytes: Uint8Array): void => {
-        if (bytes.length > 0) ops.push({ op: "write", process, address: at, bytes, ifMapped: true });
-      };
-      let result = 0;
-      for (const { at, name, control, pieces } of headers) {
+    const ops: ProcessOp[] = [];
+    const put = (at: number, bytes: Uint8Array): void => {
+      if (bytes.length > 0) ops.push({ op: "write", process, address: at, bytes, ifMapped: true });
+    };
+    let result = 0;
+    const given = (error: number): number | SyscallReply => (result === 0 ? error : { result, ops });
+    const attempt = (): number | SyscallReply => {
+      while (result < headers.length) {
+        const { at, name, control, pieces } = headers[result]!;
         const capacity = pieces.reduce((sum, piece) => sum + piece.length, 0);
         const received = socket.receive(capacity, flags & ~MSG.WAITFORONE, context);
+        if (received === -E.AGAIN && (result === 0 || (flags & MSG.WAITFORONE) === 0)) return received;
         if (typeof received === "number") {
-          if (result === 0) return received;
-          break;
+          // What is not told now is told by the next call.
+          if (result > 0 && received !== -E.AGAIN) socket.error = -received;
+          return given(received);
         }
         const message = messageResult(context, socket, received, name.length, control.length, flags);
         let done = 0;
@@ -185,8 +242,10 @@ export function receiveMany(context: CallContext, socket: SocketFile, address: n
         put(at + HEADER.flags, word(message.flags));
         put(at + HEADER.length, word(message.data.length));
         result++;
+        if (context.kernel.monotonic() >= until) break;
       }
       return { result, ops };
     };
+    return { attempt, given };
   });
 }

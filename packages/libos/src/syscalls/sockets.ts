@@ -262,7 +262,7 @@ export const socketSyscalls: readonly Syscall[] = [
     198,
     "socket",
     [int("family", domains), int("type", types), int("protocol")],
-    partial("AF_UNIX, AF_INET and AF_INET6 (its loopback) stream and datagram, AF_NETLINK route; no raw sockets"),
+    partial("AF_UNIX, AF_INET and AF_INET6 stream and datagram, AF_NETLINK route; no raw sockets"),
     (context, args) => {
       const type = args[1] as number;
       const socket = create(context, args[0] as number, type, args[2] as number);
@@ -360,7 +360,7 @@ export const socketSyscalls: readonly Syscall[] = [
     211,
     "sendmsg",
     [fd("fd"), { name: "msg", kind: "msgIn" }, int("flags", messageFlags)],
-    partial("control messages: SCM_RIGHTS and SCM_CREDENTIALS"),
+    partial("control messages: SCM_RIGHTS, SCM_CREDENTIALS, hop limit and traffic class; a source address is not taken"),
     (context, args) => {
       const socket = socketOf(context, args[0]);
       if (typeof socket === "number") return socket;
@@ -398,17 +398,18 @@ export const socketSyscalls: readonly Syscall[] = [
     243,
     "recvmmsg",
     [fd("fd"), { name: "mmsg", kind: "address" }, { name: "vlen", kind: "uint" }, int("flags", messageFlags), maybeInput("timeout", 16)],
-    partial("waits for the first message only"),
+    FULL,
     (context, args) => {
       const socket = socketOf(context, args[0]);
-      return typeof socket === "number" ? socket : receiveMany(context, socket, args[1] as number, args[2] as number, args[3] as number);
+      if (typeof socket === "number") return socket;
+      return receiveMany(context, socket, args[1] as number, args[2] as number, args[3] as number, args[4] as Uint8Array | null);
     },
   ),
   call(
     269,
     "sendmmsg",
     [fd("fd"), { name: "mmsg", kind: "address" }, { name: "vlen", kind: "uint" }, int("flags", messageFlags)],
-    partial("waits for room for the first message only"),
+    FULL,
     (context, args) => {
       const socket = socketOf(context, args[0]);
       return typeof socket === "number" ? socket : sendMany(context, socket, args[1] as number, args[2] as number, args[3] as number);

@@ -64,7 +64,7 @@ export class NameResolver {
   async answer(question: Uint8Array): Promise<Uint8Array> {
     const type = ((question[0] ?? 0) << 8) | (question[1] ?? 0);
     const name = Buffer.from(question.subarray(2)).toString("latin1");
-    if (question.length < 3 || !/^[\w.-]+$/u.test(name) || labelsOf(name) === null) return Uint8Array.of(Code.NO_SUCH_NAME);
+    if (question.length < 3 || !/^[\w-][\w.-]*$/u.test(name) || labelsOf(name) === null) return Uint8Array.of(Code.NO_SUCH_NAME);
     if (this.#asking >= MOST_QUESTIONS) return Uint8Array.of(Code.FAILURE);
     this.#asking++;
     try {

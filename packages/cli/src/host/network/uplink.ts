@@ -21,22 +21,27 @@ export interface Policy {
   readonly dns?: readonly string[];
 }
 
+const ENETUNREACH = 101;
+const EHOSTUNREACH = 113;
+const EADDRNOTAVAIL = 99;
+const ENOBUFS = 105;
+const ECONNREFUSED = 111;
 /** Errors of Linux (asm-generic) by the names that Node.js gives them. */
 const ERRORS: Readonly<Record<string, number>> = {
-  ECONNREFUSED: 111,
+  ECONNREFUSED,
   ECONNRESET: 104,
   ETIMEDOUT: 110,
-  ENETUNREACH: 101,
-  EHOSTUNREACH: 113,
-  EADDRNOTAVAIL: 99,
+  ENETUNREACH,
+  EHOSTUNREACH,
+  EADDRNOTAVAIL,
   EACCES: 13,
   EPERM: 1,
+  EMSGSIZE: 90,
   // Of this machine, not of the cVM: for it there is no way to connect.
-  EMFILE: 99,
-  ENFILE: 99,
-  ENOBUFS: 105,
+  EMFILE: EADDRNOTAVAIL,
+  ENFILE: EADDRNOTAVAIL,
+  ENOBUFS,
 };
-const { ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL } = ERRORS as Readonly<Record<"ENETUNREACH" | "EHOSTUNREACH" | "EADDRNOTAVAIL", number>>;
 
 export const errnoOf = (error: NodeJS.ErrnoException): number => ERRORS[error.code ?? ""] ?? EHOSTUNREACH;
 
@@ -49,8 +54,10 @@ export interface UplinkLimits {
   readonly all: number;
   /** Conversations by datagrams of one cVM; a new one ends the one that was used least. */
   readonly conversations: number;
+  /** Of all cVMs: there are no more then. */
+  readonly allConversations: number;
 }
-export const DEFAULT_LIMITS: UplinkLimits = { each: 1024, all: 4096, conversations: 256 };
+export const DEFAULT_LIMITS: UplinkLimits = { each: 1024, all: 4096, conversations: 256, allConversations: 2048 };
 
 /** Who sends to a published port: replies go back the same way. */
 export interface Visitor {
@@ -70,7 +77,6 @@ interface Member {
   readonly visitors: Map<string, Visitor>;
 }
 
-const ECONNREFUSED = 111;
 /** Response code of RFC 1035. */
 const NO_SUCH_NAME = 3;
 
@@ -85,8 +91,8 @@ export class HostNetwork {
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
   }
 
-  /** A cVM begins to use the network. Before, it reaches nothing. */
-  join(address: string, policy: Policy): void {
+  /** A cVM begins to use the network. Before, it reaches nothing. What is returned ends that, and its connections with it. */
+  join(address: string, policy: Policy): () => void {
     const member: Member = {
       address,
       policy,
@@ -101,17 +107,18 @@ export class HostNetwork {
       const before = performance.now() - IDLE_MS;
       for (const { conversations } of this.#members.values()) conversations.sweep(before);
     }, IDLE_MS / 4).unref();
+    return () => {
+      if (this.#members.get(address) === member) this.#leave(member);
+    };
   }
 
-  /** A cVM is gone: so are its connections. */
-  leave(address: string): void {
-    const member = this.#members.get(address);
-    this.#members.delete(address);
-    this.#members.delete(sixOf(address));
-    for (const socket of member?.sockets ?? []) socket.resetAndDestroy();
-    member?.relay?.close();
-    member?.names.close();
-    member?.conversations.clear();
+  #leave(member: Member): void {
+    this.#members.delete(member.address);
+    this.#members.delete(sixOf(member.address));
+    for (const socket of member.sockets) socket.resetAndDestroy();
+    member.relay?.close();
+    member.names.close();
+    member.conversations.clear();
     if (this.#members.size > 0) return;
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
@@ -202,6 +209,9 @@ export class HostNetwork {
     const key = `${localPort} ${address} ${remotePort}`;
     let conversation = member.conversations.get(key);
     if (conversation === undefined) {
+      let all = 0;
+      for (const [own, { conversations }] of this.#members) if (!own.includes(":")) all += conversations.size;
+      if (all >= this.#limits.allConversations) return fail(ENOBUFS);
       conversation = new Conversation(
         route,
         remotePort,

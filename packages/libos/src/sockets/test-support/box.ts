@@ -39,6 +39,8 @@ export class Box {
   readonly network: CvmNetwork;
   /** Host calls, by name with their arguments. */
   readonly calls: [string, ...unknown[]][] = [];
+  /** Bytes that were sent by the monitor's streams, as they were. */
+  readonly sent: Uint8Array[] = [];
   /** Signals sent to the caller. */
   readonly signals: number[] = [];
   masks: Uint8Array[] = [];
@@ -50,6 +52,7 @@ export class Box {
     const note =
       (name: string) =>
       (...args: unknown[]): number => {
+        if (name === "send") this.sent.push((args[1] as Uint8Array).slice());
         this.calls.push([name, ...args.map((arg) => (arg instanceof Uint8Array ? Buffer.from(arg).toString() : arg))]);
         return 0;
       };

@@ -245,6 +245,10 @@ export interface HartPort {
   ddc: Capability;
   /** Program-counter capability; its address is not used by setters: set {@link pc} after it. */
   pcc: Capability;
+  /** SScratchC, which code reaches with AccessSystemRegs in PCC only: for what trusted code keeps with a hart. */
+  scratch: Capability;
+  /** Address of {@link scratch}; 0 without its tag. No BigInt is made. */
+  readonly scratchAddress: number;
   /** DDC and PCC as numbers, without allocation: what the gate asks at each system call. */
   readAuthority(into: Authority): void;
   /** Integer and float registers and pc as bytes (see {@link REGISTER_FILE_BYTES}); capability metadata is not in it. */

@@ -310,6 +310,7 @@ export const csrIntrinsics: IntrinsicTable = {
   csrWrite: {
     params: ["i32", "i64", "i64"],
     result: "none",
+    fast: csrForms["csrWrite"]!,
     make: (context) => {
       const r = new Registers(context);
       return (hart: number, csr: number, value: bigint, nextPc: bigint) => {

@@ -6,7 +6,21 @@ import { AGAIN, HOT, TRANSLATED } from "../interpreter/generate.ts";
 import { RESERVE } from "../translator/emit.ts";
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "../translator/results.ts";
 import type { Translator } from "../translator/translator.ts";
-import { F, HART_USED, readRegister, readScr, Scr, State, writeRegister, X, type StateField } from "./layout.ts";
+import {
+  Cap,
+  F,
+  HART_USED,
+  readRegister,
+  readScr,
+  Scr,
+  SCR_BYTES,
+  SCRS,
+  State,
+  writeRegister,
+  writeScr,
+  X,
+  type StateField,
+} from "./layout.ts";
 import type { Machine } from "./machine.ts";
 
 /**
@@ -16,6 +30,7 @@ import type { Machine } from "./machine.ts";
 const SLICE = 16_384;
 const TWO_32 = 4_294_967_296;
 const ECALL = 0x73;
+const SCRATCH: number = SCRS + Scr.SscratchC * SCR_BYTES;
 
 export class Hart implements HartPort {
   readonly id: number;
@@ -228,6 +243,17 @@ export class Hart implements HartPort {
   }
   set pcc(capability: Capability) {
     this.#machine.setPcc(this.base, toRaw(capability));
+  }
+
+  get scratch(): Capability {
+    return fromRaw(readScr(this.#view, this.base, Scr.SscratchC));
+  }
+  set scratch(capability: Capability) {
+    writeScr(this.#view, this.base, Scr.SscratchC, toRaw(capability));
+  }
+  get scratchAddress(): number {
+    const at = this.base + SCRATCH;
+    return this.#view.getUint8(at + Cap.tag) === 0 ? 0 : this.#unsigned(at + Cap.address);
   }
 
   readAuthority(into: Authority): void {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { Exit } from "../abi.ts";
+import { CapCause, Cause, Exit, Perm } from "../abi.ts";
 import { ENGINES } from "../engines.test.support.ts";
-import { BASE, CODE, DATA, expectEcall, load, openMachine } from "./program.test.support.ts";
+import { BASE, CHERI, CODE, DATA, expectEcall, expectTrap, load, openMachine, region } from "./program.test.support.ts";
 
 describe.each(ENGINES)("harts, %s", (engine) => {
   test("two harts keep their own registers and share memory", () => {
@@ -39,5 +39,25 @@ describe.each(ENGINES)("harts, %s", (engine) => {
     expectEcall(other);
     expectEcall(p);
     expect(p.hart.getInt(11)).toBe(1);
+  });
+  test("SScratchC stays with its hart, and only code with access to system registers reaches it", () => {
+    const machine = openMachine(engine);
+    const p = load(`cspecialrw c10, sscratchc, c11\necall\nstop: cspecialrw c10, sscratchc, c0\necall`, { engine, machine });
+    const mine = region(Perm.Load, BASE + DATA, 64);
+    expect(p.hart.scratchAddress).toBe(0);
+    p.hart.scratch = mine;
+    expect([p.hart.scratchAddress, p.hart.scratch]).toEqual([BASE + DATA, mine]);
+    expectEcall(p);
+    expect([p.hart.getCapability(10), p.hart.scratchAddress]).toEqual([mine, 0]);
+    p.hart.setCapability(11, mine);
+    p.hart.pc = CODE;
+    expectEcall(p);
+    expect([p.hart.getCapability(10).tag, p.hart.scratch]).toEqual([false, mine]);
+    const other = load("nop\necall", { engine, machine, at: CODE + 0x100 });
+    other.hart.copyFrom(p.hart);
+    expect(other.hart.scratch).toEqual(mine);
+    p.hart.pcc = region(Perm.All & ~Perm.AccessSystemRegs);
+    p.hart.pc = p.label("stop");
+    expectTrap(p, "stop", Cause.Cheri, CHERI(0x20 | 14, CapCause.AccessSystemRegs));
   });
 });

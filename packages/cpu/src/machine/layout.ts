@@ -15,8 +15,11 @@ export const HART_BYTES = 4096;
  * registers at constant addresses and records hold register addresses of 16 bits. A multiple of 256.
  */
 export const ACTIVE_HART = 4096;
-/** Numbers that hold for all harts of a machine, as i64 below {@link ACTIVE_HART}. `windowSkip`: bytes at the start of DDC's window that loads leave out. */
-export const MachineField = { memoryBytes: 64, windowSkip: 72 } as const;
+/**
+ * Numbers that hold for all harts of a machine, as i64 below {@link ACTIVE_HART}. `windowSkip`: bytes at the start of DDC's window that loads leave out;
+ * `userOnly`: 1 on machines without the option `privileged`.
+ */
+export const MachineField = { memoryBytes: 64, windowSkip: 72, userOnly: 80 } as const;
 /** What translated code and the interpreter tell each other: absolute addresses of cells. */
 export const TRANSLATION: Readonly<
   globalThis.Record<"dataBase" | "dataLimit" | "codeBase" | "codeSpan" | "heatLimit" | "passMarks" | "passFirst" | "ranOut", number>
@@ -253,7 +256,7 @@ export const SCR_BYTES = 40;
 /** Fields of capability metadata. `hi`: upper 64 bits as in memory (NULL is 0). `top` has 65 bits: bit 64 is `topHi`. */
 export const Cap = { hi: 0, base: 8, top: 16, topHi: 24, tag: 28, address: 32 } as const;
 /** Numbers of special registers that the machine itself uses. */
-export const Scr = { Pcc: 0, Ddc: 1, Stcc: 12, Sepcc: 15, Mtcc: 28, Mepcc: 31 } as const;
+export const Scr = { Pcc: 0, Ddc: 1, Stcc: 12, SscratchC: 14, Sepcc: 15, Mtcc: 28, Mepcc: 31 } as const;
 
 /** Bytes of a state block that are in use. */
 export const HART_USED: number = SCRS + 32 * SCR_BYTES;

@@ -135,6 +135,7 @@ export class Machine implements MachinePort {
     const slow = Object.fromEntries(Object.entries(interpreter.intrinsics).map(([name, { make }]) => [name, make(context)]));
     this.#view.setBigUint64(MachineField.memoryBytes, BigInt(memoryBytes), true);
     this.#view.setBigUint64(MachineField.windowSkip, this.#skip, true);
+    this.#view.setBigUint64(MachineField.userOnly, this.#options.privileged ? 0n : 1n, true);
     // An observer sees the accesses of the forms in TypeScript only.
     const fast: Readonly<Record<string, unknown>> =
       observer === undefined

@@ -1,5 +1,6 @@
-/** WebAssembly form of `csrRead` for what programs read often: the time and the floating-point status. */
+/** WebAssembly forms of `csrRead` and `csrWrite` for what programs use often: the time and the floating-point status. */
 import { TICKS_PER_MS } from "../abi.ts";
+import type { Value } from "../wasm/function.ts";
 import type { FastForm, Form } from "./form.ts";
 
 const FFLAGS = 0x001;
@@ -28,4 +29,27 @@ const csrRead: FastForm = {
   },
 };
 
-export const csrForms: Readonly<Record<string, FastForm>> = { csrRead };
+const csrWrite: FastForm = {
+  unprivileged: true,
+  emit: (f) => {
+    const [, csr, value] = f.params as [Value, Value, Value];
+    const flags = (): void => f.setState("fflags", value.and(31).wrap());
+    const rounding = (shift: number): void => f.setState("frm", value.shr(shift).and(7).wrap());
+    f.if(csr.eq(FFLAGS), () => {
+      flags();
+      f.return();
+    });
+    f.if(csr.eq(FRM), () => {
+      rounding(0);
+      f.return();
+    });
+    f.if(csr.eq(FCSR), () => {
+      flags();
+      rounding(5);
+      f.return();
+    });
+    f.slow();
+  },
+};
+
+export const csrForms: Readonly<Record<string, FastForm>> = { csrRead, csrWrite };

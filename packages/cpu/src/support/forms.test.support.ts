@@ -23,6 +23,7 @@ import {
   Cap,
   CAP_BYTES,
   CAPS,
+  F,
   GUEST,
   HART_USED,
   PAGE_FAST,
@@ -112,7 +113,9 @@ class Side {
     const status = Number(state.registers[6]!.address & 255n);
     this.#view.setInt32(ACTIVE_HART + State.fflags, status & 31, true);
     this.#view.setInt32(ACTIVE_HART + State.frm, status >> 5, true);
-    for (const index of [12, 15, 28, 31]) writeScr(this.#view, ACTIVE_HART, index, state.registers[5]!);
+    for (let index = 0; index < 32; index += 1)
+      this.#view.setBigUint64(ACTIVE_HART + F + 8 * index, (state.registers[6]!.address + 1n) & MASK64, true);
+    for (const index of [12, 14, 15, 28, 31]) writeScr(this.#view, ACTIVE_HART, index, state.registers[5]!);
   }
   call(name: string, args: readonly (number | bigint)[]): bigint | number | undefined {
     return (this.machine.intrinsics[name] as Call)(ACTIVE_HART, ...args);

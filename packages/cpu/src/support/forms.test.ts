@@ -70,6 +70,7 @@ const store: Arguments = (d) => [d.authority, offset(d), signed(d.number)];
 const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   // All but the time, which moves.
   csrRead: (d) => [[0x001, 0x002, 0x003, 0xc00, 0xc02, 0x8c0, 0x300][d.which % 7]!, d.which & 1],
+  csrWrite: (d) => [[0x001, 0x002, 0x003][d.which % 3]!, signed(d.number), pc(d)],
   cgetperm: inspect,
   cgettype: inspect,
   cgetbase: inspect,
@@ -100,6 +101,7 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   ctestsubset: (d) => [d.cs1, d.cs2],
   cseqx: (d) => [d.cs1, d.cs2],
   cclear: (d) => [Number(d.number & 0x3ffn)],
+  fpclear: (d) => [Number(d.number & 0x3ffn)],
   cseal: combine,
   cunseal: combine,
   cload: (d) => [d.authority, offset(d), [4, 8, 4, 1][d.which & 3]!, d.which === 2 ? 6 : 7],
@@ -122,7 +124,7 @@ const ARGUMENTS: Readonly<Record<string, Arguments>> = {
   cjal: (d) => [d.cd, toTarget(d, pc(d), d.delta & -2n), pc(d), pc(d, d.which)],
   cinvoke: (d) => [d.cs1, d.cs2],
   auipcc: (d) => [d.cd, toTarget(d, pc(d, d.which), d.delta), pc(d, d.which)],
-  cspecialrw: (d) => [d.cd, d.which < 5 ? Scr.Ddc : d.which < 10 ? Scr.Pcc : d.which + 18, d.cs1, pc(d)],
+  cspecialrw: (d) => [d.cd, d.which < 4 ? Scr.Ddc : d.which < 7 ? Scr.Pcc : d.which < 10 ? Scr.SscratchC : d.which + 18, d.cs1, pc(d)],
 };
 
 /** Those that access memory or jump; the others compute. */

@@ -1,6 +1,6 @@
 /** WebAssembly forms of jumps and of the special registers that hybrid code reads and writes, with the fields derived from PCC and DDC. */
 import { PAGE_SIZE, Perm } from "../abi.ts";
-import { Cap, State } from "../machine/layout.ts";
+import { Cap, Scr, State } from "../machine/layout.ts";
 import type { Label } from "../wasm/code.ts";
 import type { Value } from "../wasm/function.ts";
 import { Form, HELPER_TYPES, LAST_TAG, OTYPE_MASK, permBit, SENTRY, type FastForm, type Helpers, type Whole } from "./form.ts";
@@ -183,12 +183,35 @@ function setDdc(f: Form, cap: Whole): void {
   f.setState("storeSpan", f.let(span(store)));
 }
 
-/** cd, special register, cs1, pc. PCC and DDC only. */
+/** SScratchC = cs1, cd = what it was, where code with AccessSystemRegs in PCC may do it whatever mode it runs in. */
+function exchangeScratch(f: Form, slow: Label, cd: Value, cs1: Value): void {
+  const needed = permBit(Perm.AccessSystemRegs);
+  f.leave(slow, f.machine("userOnly").eqz());
+  f.leave(slow, f.hi(f.pcc).and(needed).eqz());
+  const at = f.scr(Scr.SscratchC);
+  const old = f.whole(at, f.load64(at, Cap.address));
+  f.if(cs1, () => {
+    f.store(at, Cap.address, f.x(cs1));
+    f.if(
+      f.hasMetadata(cs1),
+      () => {
+        const { hi, base, top, last } = f.whole(f.metadataOf(cs1), f.x(cs1));
+        f.storeMetadata(at, hi, base, top, last);
+      },
+      () => f.run(f.helpers.decode, [at, f.i64(0), f.x(cs1), f.i32(0)]),
+    );
+  });
+  f.if(cd, () => f.setWhole(cd, old));
+  f.return();
+}
+
+/** cd, special register, cs1, pc. PCC, DDC and SScratchC only. */
 const cspecialrw: FastForm = {
   relocation: true,
   emit: (f) => {
     const [, cd, number, cs1, pc] = f.params as [Value, Value, Value, Value, Value];
     f.orSlow((slow) => {
+      f.if(number.eq(Scr.SscratchC), () => exchangeScratch(f, slow, cd, cs1));
       f.leave(slow, number.gt(1));
       f.if(
         number,

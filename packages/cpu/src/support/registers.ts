@@ -1,7 +1,7 @@
 /** WebAssembly forms of the intrinsics that read and derive capabilities in registers. */
 import { OTYPE_MAX, Perm } from "../abi.ts";
 import { BOUNDS_MASK, NULL_HI } from "../capability/encoding.ts";
-import { Cap } from "../machine/layout.ts";
+import { Cap, F } from "../machine/layout.ts";
 import type { Label } from "../wasm/code.ts";
 import type { Value } from "../wasm/function.ts";
 import { LAST_TAG, OTYPE_MASK, permBit, SENTRY, type FastForm, type Form } from "./form.ts";
@@ -386,6 +386,14 @@ const clear: Readonly<Record<string, FastForm>> = {
         for (let i = 0; i < 8; i += 1) f.if(mask.and(1 << i), () => f.setX(f.let(first.add(i)), f.i64(0)));
         f.return();
       });
+    },
+  },
+  fpclear: {
+    unprivileged: true,
+    emit: (f) => {
+      const mask = f.params[1]!;
+      const first = f.let(f.hart.add(mask.shr(8).shl(6)));
+      for (let i = 0; i < 8; i += 1) f.if(mask.and(1 << i), () => f.store(first, F + 8 * i, f.i64(0)));
     },
   },
 };

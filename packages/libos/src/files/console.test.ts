@@ -8,6 +8,7 @@ let box: FakeKernel;
 let console: Console;
 function attach(tty: boolean, stdin = true): void {
   console = createConsole(box.kernel, 0, tty, stdin);
+  console.claim(box.process.sid, box.process.pgid);
   for (const [fd, file] of [console.stdin, console.stdout, console.stderr].entries()) box.process.fds.set(fd, file, false);
 }
 beforeEach(() => {
@@ -75,6 +76,7 @@ describe("terminal", () => {
   });
   it("sends signals to the foreground group", () => {
     const child = box.newProcess();
+    child.process.sid = box.process.sid;
     type("junk\x03");
     expect(box.signals).toEqual([{ pid: 1, signal: 2 }]);
     expect(shown()).toBe("junk^C");
@@ -87,6 +89,9 @@ describe("terminal", () => {
     ]);
     console.resize(100, 40);
     expect(box.signals.at(-1)).toEqual({ pid: 2, signal: 28 });
+    // From the background now: SIGTTOU, and the call is made again later.
+    expect(box.call("ioctl", 0, 0x5410, 0x100)).toBe(-4);
+    expect(box.call("read", 0, 10, 10)).toBe(-4);
     box.memory.set(0x200, new Uint8Array(8));
     expect(box.raw("ioctl", [0, 0x5413, 0x200])).toMatchObject({ ops: [{ bytes: Uint8Array.of(40, 0, 100, 0, 0, 0, 0, 0) }] });
   });

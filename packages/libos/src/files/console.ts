@@ -18,6 +18,8 @@ export interface Console {
   input(bytes: Uint8Array): void;
   /** New size of the terminal in characters; nothing without one. */
   resize(columns: number, rows: number): void;
+  /** Makes the terminal, if there is one, the controlling terminal of a session, with `group` in the foreground. */
+  claim(session: number, group: number): void;
   /** The program that had the console ended: its terminal hangs up and its number in /dev/pts is free. */
   close(): void;
 }
@@ -46,11 +48,12 @@ export function createConsole(
       stderr: new ConsoleOutput(kernel, number, 2),
       input: (bytes) => input.push(bytes),
       resize: () => {},
+      claim: () => {},
       close: () => input.push(new Uint8Array(0)),
     };
   }
   const terminals = kernel.vfs instanceof VirtualFiles ? kernel.vfs.terminals : new Terminals();
-  const terminal = new Tty(kernel, terminals.free(), number, columns ?? 80, rows ?? 24, (bytes) =>
+  const terminal = new Tty(kernel, terminals.free(), columns ?? 80, rows ?? 24, (bytes) =>
     kernel.host.consoleWrite(number, 1, bytes.slice()),
   );
   terminals.consoles.set(number, terminal);
@@ -64,6 +67,7 @@ export function createConsole(
     stderr: file,
     input: (bytes) => (bytes.length === 0 ? terminal.end() : terminal.input(bytes)),
     resize: (width, height) => terminal.resize(width, height),
+    claim: (session, group) => terminal.claim(session, group),
     close() {
       terminals.consoles.delete(number);
       terminals.pts.delete(terminal.number);

@@ -79,19 +79,12 @@ export function openDevice(entry: Dentry, flags: number, context: CallContext): 
     const terminal = terminals.pts.get(stat.rdev - makedev(136, 0));
     if (terminal === undefined) return -E.NXIO;
     const { tty } = terminal;
+    const { sid, pid, pgid } = context.process;
     const file = terminal.open(flags, entry);
-    // The first terminal that a session leader without one opens becomes its controlling terminal.
-    if (
-      typeof file !== "number" &&
-      (flags & O.NOCTTY) === 0 &&
-      tty.session === 0 &&
-      tty.console < 0 &&
-      context.process.sid === context.process.pid &&
-      terminals.controlling(context) === null
-    ) {
-      tty.session = context.process.sid;
-      tty.foreground = context.process.pgid;
-    }
+    // The first terminal that a session leader without one opens for reading becomes its controlling terminal.
+    const wanted = (flags & O.NOCTTY) === 0 && (flags & O.ACCMODE) !== O.WRONLY;
+    if (typeof file !== "number" && wanted && tty.session === 0 && sid === pid && terminals.controlling(context) === null)
+      tty.claim(sid, pgid);
     return file;
   }
   return -E.NXIO;

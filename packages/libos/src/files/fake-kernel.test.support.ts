@@ -124,6 +124,7 @@ export class FakeKernel {
       answer: (_thread, reply) => void this.completed.push(reply),
       withSignalMask: (_context, _mask, run) => run(),
       signalSource: undefined as unknown as Kernel["signalSource"],
+      stopBackground: () => -4,
       signal: (process, signal) => void this.signals.push({ pid: process.pid, signal }),
     };
     this.context = this.newProcess();

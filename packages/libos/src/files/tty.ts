@@ -45,6 +45,7 @@ const Local = {
   ECHOK: 0x20,
   ECHONL: 0x40,
   NOFLSH: 0x80,
+  TOSTOP: 0x100,
   ECHOCTL: 0x200,
   ECHOKE: 0x800,
   IEXTEN: 0x8000,
@@ -64,11 +65,27 @@ const Char = {
   LNEXT: 15,
   EOL2: 16,
 } as const;
+/** Requests that change a terminal: refused to the background. */
+const CHANGES: ReadonlySet<number> = new Set([
+  Request.TCSETS,
+  Request.TCSETSW,
+  Request.TCSETSF,
+  Request.TCSETS2,
+  Request.TCSETSW2,
+  Request.TCSETSF2,
+  Request.TCSBRK,
+  Request.TCSBRKP,
+  Request.TCXONC,
+  Request.TCFLSH,
+  Request.TIOCSPGRP,
+]);
 const SIGHUP = 1;
 const SIGINT = 2;
 const SIGQUIT = 3;
 const SIGCONT = 18;
 const SIGTSTP = 20;
+const SIGTTIN = 21;
+const SIGTTOU = 22;
 const SIGWINCH = 28;
 
 /** Bytes that wait to be read at most; more input is dropped, as a terminal does. */
@@ -123,8 +140,8 @@ export class Tty {
   readonly #pending: () => number;
   session = 0;
   foreground = 0;
-  /** Console whose programs it controls while no session claimed it; -1: none. */
-  readonly console: number;
+  /** Processes of its session that gave it up (TIOCNOTTY). */
+  readonly #without: WeakSet<object> = new WeakSet();
   #input = 0x4500;
   #outputFlags = 5;
   #control = 0x4bf;
@@ -145,7 +162,6 @@ export class Tty {
   constructor(
     kernel: Kernel,
     number: number,
-    console: number,
     columns: number,
     rows: number,
     output: (bytes: Uint8Array) => void,
@@ -153,7 +169,6 @@ export class Tty {
   ) {
     this.#kernel = kernel;
     this.number = number;
-    this.console = console;
     this.columns = columns;
     this.rows = rows;
     this.#output = output;
@@ -171,11 +186,43 @@ export class Tty {
     this.#ended = true;
     this.waiters.notify();
   }
+  /** The leader of its session is told; it is the terminal of nobody from now on. */
   hangUp(): void {
     this.hungUp = true;
-    this.#signal(SIGHUP);
-    this.#signal(SIGCONT);
+    const leader = this.session === 0 ? undefined : this.#kernel.processes.get(this.session);
+    this.session = 0;
+    this.foreground = 0;
+    if (leader !== undefined) for (const signal of [SIGHUP, SIGCONT]) this.#kernel.signal(leader, signal);
     this.waiters.notify();
+  }
+  /** Becomes the controlling terminal of a session. */
+  claim(session: number, group: number): void {
+    this.session = session;
+    this.foreground = group;
+  }
+  /** The session has no controlling terminal any more: its foreground is told. */
+  giveUp(resume: boolean): void {
+    this.#signal(SIGHUP);
+    if (resume) this.#signal(SIGCONT);
+    this.session = 0;
+    this.foreground = 0;
+  }
+  /** Whether it is the controlling terminal of a process. */
+  controls({ process }: CallContext): boolean {
+    return this.session !== 0 && this.session === process.sid && !this.#without.has(process);
+  }
+  /** For a process of the background: its group gets `signal`. 0, -EIO or -EINTR ({@link Kernel.stopBackground}). */
+  #background(context: CallContext, signal: number): number {
+    if (!this.controls(context) || this.foreground === 0 || this.foreground === context.process.pgid) return 0;
+    return this.#kernel.stopBackground(context, signal);
+  }
+  /** Whether a process may read now: as {@link Tty.mayWrite}. */
+  mayRead(context: CallContext): number {
+    return this.#background(context, SIGTTIN);
+  }
+  /** Whether a process may write now: 0, -EIO, or -EINTR and the call is made again. With TOSTOP only the foreground may. */
+  mayWrite(context: CallContext): number {
+    return (this.#local & Local.TOSTOP) === 0 ? 0 : this.#background(context, SIGTTOU);
   }
   resize(columns: number, rows: number): void {
     if (columns === this.columns && rows === this.rows) return;
@@ -272,16 +319,8 @@ export class Tty {
     return character !== 0 && byte === character;
   }
   #signal(signal: number): void {
-    let group = this.foreground;
-    if (group === 0) {
-      if (this.console < 0) return;
-      let first = Number.POSITIVE_INFINITY;
-      for (const process of this.#kernel.processes.values())
-        if (process.console === this.console && process.pid < first && process.state() !== "Z") {
-          first = process.pid;
-          group = process.pgid;
-        }
-    }
+    const group = this.foreground;
+    if (group === 0) return;
     for (const process of this.#kernel.processes.values())
       if (process.pgid === group && process.state() !== "Z") this.#kernel.signal(process, signal);
   }
@@ -380,8 +419,23 @@ export class Tty {
     }
     this.waiters.notify();
   }
+  /** TIOCSCTTY: -EPERM unless the caller leads a session without a terminal, and this one is free, or root takes it away (`argument` 1). */
+  #steal(argument: number, context: CallContext): number {
+    const { process } = context;
+    const leader = process.sid === process.pid;
+    if (leader && this.session === process.sid) return 0;
+    const { vfs } = this.#kernel;
+    if (!leader || vfs.hasTerminal(context)) return -E.PERM;
+    if (this.session !== 0 && (argument !== 1 || process.credentials.euid !== 0)) return -E.PERM;
+    this.claim(process.sid, process.pgid);
+    return 0;
+  }
   /** The requests of ioctl_tty(2) that both sides of a terminal answer. */
-  ioctl(request: number, argument: number, input: Uint8Array | null, context: CallContext): IoctlResult {
+  ioctl(request: number, argument: number, input: Uint8Array | null, context: CallContext, master = false): IoctlResult {
+    if (CHANGES.has(request)) {
+      const refused = this.#background(context, SIGTTOU);
+      if (refused < 0) return refused === -E.IO && request === Request.TIOCSPGRP ? -E.NOTTY : refused;
+    }
     switch (request) {
       case Request.TCGETS:
         return { result: 0, output: this.#termios(TERMIOS) };
@@ -406,26 +460,26 @@ export class Tty {
         return 0;
       }
       case Request.TIOCGPGRP:
-        return { result: 0, output: int(this.foreground || context.process.pgid) };
+        return master || this.controls(context) ? { result: 0, output: int(this.foreground) } : -E.NOTTY;
       case Request.TIOCSPGRP: {
         if (input === null || input.length < 4) return -E.FAULT;
         const group = new DataView(input.buffer, input.byteOffset).getInt32(0, true);
-        if (group <= 0) return -E.INVAL;
+        if (group < 0) return -E.INVAL;
+        if (!this.controls(context)) return -E.NOTTY;
+        const members = [...this.#kernel.processes.values()].filter((process) => process.pgid === group);
+        if (members.length === 0) return -E.SRCH;
+        if (members.every((process) => process.sid !== context.process.sid)) return -E.PERM;
         this.foreground = group;
-        if (this.session === 0) this.session = context.process.sid;
         return 0;
       }
       case Request.TIOCGSID:
-        return { result: 0, output: int(this.session || context.process.sid) };
+        return this.session !== 0 && (master || this.controls(context)) ? { result: 0, output: int(this.session) } : -E.NOTTY;
       case Request.TIOCSCTTY:
-        if (context.process.sid !== context.process.pid) return -E.PERM;
-        this.session = context.process.sid;
-        this.foreground = context.process.pgid;
-        return 0;
+        return this.#steal(argument, context);
       case Request.TIOCNOTTY:
-        if (this.session !== context.process.sid) return -E.NOTTY;
-        this.session = 0;
-        this.foreground = 0;
+        if (master || !this.controls(context)) return -E.NOTTY;
+        if (context.process.sid === context.process.pid) this.giveUp(true);
+        else this.#without.add(context.process);
         return 0;
       case Request.TCFLSH:
         if (argument === 0 || argument === 2) this.flushInput();
@@ -501,7 +555,6 @@ export class PtyMaster extends BaseFile {
     this.tty = new Tty(
       kernel,
       terminals.free(),
-      -1,
       0,
       0,
       (bytes) => {
@@ -553,11 +606,13 @@ export class PtyMaster extends BaseFile {
       case Request.FIONREAD:
         return { result: 0, output: int(this.#buffer.length) };
       default:
-        return this.tty.ioctl(request, argument, input, context);
+        return this.tty.ioctl(request, argument, input, context, true);
     }
   }
   override close(): void {
-    this.#terminals.pts.delete(this.tty.number);
+    const { session, foreground, number } = this.tty;
+    this.#terminals.pts.delete(number);
+    if (session !== 0) this.#terminals.hungUp.set(session, foreground);
     this.tty.hangUp();
   }
 }
@@ -583,10 +638,19 @@ export class Terminals {
   }
   /** The controlling terminal of a process. */
   controlling(context: CallContext): Terminal | null {
-    const { sid, console } = context.process;
-    for (const terminal of this.pts.values()) if (terminal.tty.session === sid) return terminal;
-    const tty = this.consoles.get(console);
-    return tty !== undefined && tty.session === 0 ? (this.pts.get(tty.number) ?? null) : null;
+    for (const terminal of this.pts.values()) if (terminal.tty.controls(context)) return terminal;
+    return null;
+  }
+  /** Groups that were in the foreground of terminals that hung up, by session: they are told when the leader ends. */
+  readonly hungUp: Map<number, number> = new Map();
+  /** The leader of a session ended. */
+  sessionEnded(session: number, kernelSignal: (group: number, signal: number) => void): void {
+    for (const { tty } of this.pts.values()) if (tty.session === session) tty.giveUp(false);
+    const group = this.hungUp.get(session);
+    if (group === undefined) return;
+    this.hungUp.delete(session);
+    kernelSignal(group, SIGHUP);
+    kernelSignal(group, SIGCONT);
   }
 }
 

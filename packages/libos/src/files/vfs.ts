@@ -221,6 +221,12 @@ export class VirtualFiles implements Vfs {
     const base = this.#base(directory, context);
     return typeof base === "number" ? base : this.statAt(base, path, followLast, context);
   }
+  sessionEnded(session: number, signal: (group: number, signal: number) => void): void {
+    this.terminals.sessionEnded(session, signal);
+  }
+  hasTerminal(context: CallContext): boolean {
+    return this.terminals.controlling(context) !== null;
+  }
   /** mknod(2) for other families: bind() of a Unix socket makes an S_IFSOCK node. */
   mknod(path: string, directory: string, mode: number, rdev: number, context: CallContext): number {
     const base = this.#base(directory, context);

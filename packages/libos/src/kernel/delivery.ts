@@ -1,5 +1,6 @@
 /** Sending and delivering signals: signal(7), and the frame of Linux for riscv64 (arch/riscv/kernel/signal.c). */
 import type { ProcessOp } from "@cvm/monitor/abi";
+import { isOrphaned } from "./job-control.ts";
 import { endProcess } from "./lifecycle.ts";
 import type { LinuxProcess, LinuxThread } from "./process.ts";
 import { FCSR, Registers, X } from "./registers.ts";
@@ -121,8 +122,10 @@ export function deliver(thread: LinuxThread, registers: Uint8Array): ProcessOp[]
     if (action.handler === SIG_DFL) {
       // The first process gets no signal that it does not want: this one was blocked when it came.
       if (process === process.kernel.init && (UNBLOCKABLE & bit(signal)) === 0n) continue;
-      if ((STOPS & bit(signal)) !== 0n) stop(process, signal, thread);
-      else return [...ops, ...endProcess(process, { code: 0, signal })];
+      if ((STOPS & bit(signal)) !== 0n) {
+        // Nobody would continue an orphaned group.
+        if (signal === Sig.STOP || !isOrphaned(process.kernel, process.pgid)) stop(process, signal, thread);
+      } else return [...ops, ...endProcess(process, { code: 0, signal })];
       continue;
     }
     changed ??= Registers.copy(registers);

@@ -16,6 +16,7 @@ import { hasDeliverable, sendSignal } from "./delivery.ts";
 import { E } from "./errno.ts";
 import { FutexTable } from "./futex.ts";
 import type { PiLock } from "./futex-pi.ts";
+import { stopBackground } from "./job-control.ts";
 import { MemoryAccount } from "./memory-account.ts";
 import type { Blocked, LinuxContext, LinuxProcess, LinuxThread, Restartable } from "./process.ts";
 import { isPromise } from "./ready.ts";
@@ -32,6 +33,8 @@ const LAST_PID = 4_194_304;
 export interface Console {
   input(bytes: Uint8Array): void;
   resize(columns: number, rows: number): void;
+  /** Makes its terminal, if it has one, the controlling terminal of a session. */
+  claim(session: number, group: number): void;
   close(): void;
 }
 
@@ -272,6 +275,9 @@ export class LinuxKernel implements Kernel {
     } else if (!thread.inCall && !already && thread.process.stopped === 0) void this.host.operate([{ op: "interrupt", thread: thread.id }]);
   }
 
+  stopBackground(context: CallContext, signal: number): number {
+    return stopBackground(context as LinuxContext, signal);
+  }
   signal(process: Process, signal: number, info?: Partial<SignalInfo>, thread?: Thread): void {
     sendSignal(process as LinuxProcess, signal, signalInfo(info), thread as LinuxThread | undefined);
   }

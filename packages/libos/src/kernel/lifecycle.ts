@@ -5,6 +5,7 @@ import { sendSignal } from "./delivery.ts";
 import { E } from "./errno.ts";
 import { abandonPi } from "./futex-pi.ts";
 import { LinuxProcess, LinuxThread, type Death, type LinuxContext } from "./process.ts";
+import { releaseStopped, signalGroup } from "./job-control.ts";
 import { isPromise, whenReady } from "./ready.ts";
 import { Registers, X } from "./registers.ts";
 import { abandon, abandonAll } from "./robust.ts";
@@ -143,6 +144,7 @@ export function enter(child: LinuxProcess, thread: LinuxThread): void {
   child.threads.add(thread);
   child.parent?.children.add(child);
   kernel.processes.set(child.pid, child);
+  if (child.ownsConsole) kernel.consoles.get(child.console)?.claim(child.sid, child.pgid);
   kernel.threads.set(thread.id, thread);
 }
 
@@ -305,7 +307,9 @@ export function endProcess(process: LinuxProcess, death: Death): ProcessOp[] {
   if (ops.length === 0) ops = threads.filter((thread) => thread.parked === null).map((thread) => ({ op: "endThread", thread: thread.id }));
   process.fds.leave();
   release(process);
+  if (process.sid === process.pid) kernel.vfs.sessionEnded(process.sid, (group, signal) => signalGroup(kernel, group, signal));
   orphan(process);
+  releaseStopped(process, process.parent, true);
   const first = process === kernel.init;
   if (first) {
     kernel.init = null;
@@ -342,6 +346,7 @@ function orphan(process: LinuxProcess): void {
       heir.children.add(child);
       if (child.ended) heir.childWaiters.notify();
     } else if (child.ended) kernel.processes.delete(child.pid);
+    if (!child.ended) releaseStopped(child, process, false);
   }
   process.children.clear();
 }

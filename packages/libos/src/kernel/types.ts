@@ -72,6 +72,11 @@ export interface Kernel {
   withSignalMask(context: CallContext, mask: Uint8Array, run: () => SyscallOutcome): SyscallOutcome;
   /** What signalfd reads from. */
   readonly signalSource: SignalSource;
+  /**
+   * A process of the background uses its terminal: its group gets `signal` (SIGTTIN or SIGTTOU). 0 when it may go on, -EIO when it may not, or -EINTR:
+   * the call is to answer that at once, and is made again when the group has been continued.
+   */
+  stopBackground(context: CallContext, signal: number): number;
   /** Sends a signal to a process (thread undefined) or a thread. */
   signal(process: Process, signal: number, info?: Partial<SignalInfo>, thread?: Thread): void;
 }
@@ -267,6 +272,10 @@ export interface Vfs {
   stat(path: string, directory: string, followLast: boolean, context: CallContext): Stat | number;
   /** mknod(2): bind() of a Unix socket makes an S_IFSOCK node with it. The umask applies. */
   mknod(path: string, directory: string, mode: number, rdev: number, context: CallContext): number;
+  /** The leader of a session ended: its controlling terminal is free. `signal` is sent to process groups. */
+  sessionEnded(session: number, signal: (group: number, signal: number) => void): void;
+  /** Whether a process has a controlling terminal. */
+  hasTerminal(context: CallContext): boolean;
 }
 
 /** The network stack of one cVM, as the rest of the library OS sees it: the monitor's events come in here. */

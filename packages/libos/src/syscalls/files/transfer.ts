@@ -30,6 +30,10 @@ function readCall(context: CallContext, number: number, capacity: number | null,
   const max = Math.min(capacity ?? 0, Limits.transferBytes);
   const entry = entryOf(file);
   if (entry !== null && mappersOf(entry.inode).size > 0) return readMapped(keep(context), file, entry.inode, max, offset);
+  if (file instanceof TtyFile) {
+    const refused = file.tty.mayRead(context);
+    if (refused < 0) return refused;
+  }
   const first = file.read(max, offset, context);
   if (typeof first !== "number") return answer(first.length, 1, first);
   if (first !== -E.AGAIN || nonblocking(file)) return first;
@@ -77,6 +81,10 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
   if (file === undefined) return -E.BADF;
   if (offset !== null && offset < 0) return -E.INVAL;
   if (data === null) return -E.FAULT;
+  if (file instanceof TtyFile) {
+    const refused = file.tty.mayWrite(context);
+    if (refused < 0) return refused;
+  }
   const first = file.write(data, offset, context);
   if (first >= data.length || nonblocking(file) || (first < 0 && first !== -E.AGAIN) || file.kind === "file" || file.kind === "memfd")
     return first > 0 ? written(file, data, offset, first) : first;

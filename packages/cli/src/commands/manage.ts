@@ -35,7 +35,11 @@ function isUp(state: CvmState): boolean {
 }
 
 function statusText(state: CvmState): string {
-  if (state.status === "running") return `Up ${humanAge(state.started ?? state.created)}`;
+  if (state.status === "running") {
+    const { health } = state;
+    const found = health === undefined ? "" : ` (${health.status === "starting" ? "health: starting" : health.status})`;
+    return `Up ${humanAge(state.started ?? state.created)}${found}`;
+  }
   if (state.status === "created") return "Created";
   if (state.status === "restarting") return `Restarting (${state.exitCode ?? "?"}) ${humanAge(state.finished ?? state.created)} ago`;
   // When its host died nobody took the time.
@@ -225,8 +229,8 @@ export function addManage(program: Command): void {
     .command("stop")
     .description("end cVMs: SIGTERM, then SIGKILL")
     .argument("<CVM...>", "names or ids")
-    .option("-t, --time <seconds>", "seconds to wait before SIGKILL", parseSeconds, 10)
-    .action((keys: string[], options: { time: number }) =>
+    .option("-t, --time <seconds>", "seconds to wait before SIGKILL; 10 unless the cVM says otherwise", parseSeconds)
+    .action((keys: string[], options: { time?: number }) =>
       withHost((host) => forEach(keys, (key) => host.request("stop", { id: key, seconds: options.time }))),
     );
 

@@ -23,7 +23,17 @@ export interface NetworkConfig {
   readonly hosts: readonly { readonly name: string; readonly address: string }[];
   /** Name servers to ask instead of this machine's: ADDRESS or ADDRESS:PORT. */
   readonly dns: readonly string[];
+  /** Networks that it is in: only cVMs with one in common reach each other. {@link DEFAULT_NETWORK_NAME} unless given. */
+  readonly groups?: readonly NetworkGroup[] | undefined;
 }
+/** A network that a cVM is in. */
+export interface NetworkGroup {
+  readonly name: string;
+  /** More names that it has for others there. */
+  readonly aliases: readonly string[];
+}
+/** The network of cVMs that are in no other. */
+export const DEFAULT_NETWORK_NAME = "bridge";
 export const DEFAULT_NETWORK: NetworkConfig = { mode: "bridge", hosts: [], dns: [] };
 
 export interface Volume {
@@ -37,6 +47,20 @@ export interface RestartPolicy {
   readonly name: "no" | "on-failure" | "always" | "unless-stopped";
   /** Most restarts after failures; 0: any number. */
   readonly most: number;
+}
+
+/** A program that tells by its exit code, 0 or not, whether a cVM does its work. Times in milliseconds. */
+export interface HealthCheck {
+  readonly argv: readonly string[];
+  readonly intervalMs: number;
+  /** After this long it is killed and has failed. */
+  readonly timeoutMs: number;
+  /** Failures in a row that make the cVM unhealthy. */
+  readonly retries: number;
+  /** Failures so soon after the start do not count. */
+  readonly startPeriodMs: number;
+  /** Interval in the start period. */
+  readonly startIntervalMs: number;
 }
 
 /** How a program is started, besides what it is. */
@@ -69,6 +93,12 @@ export interface CvmConfig extends Terminal {
   readonly strace: boolean;
   /** `no` unless given. */
   readonly restart?: RestartPolicy | undefined;
+  readonly health?: HealthCheck | undefined;
+  /** Asks it to end; SIGTERM unless given. */
+  readonly stopSignal?: number | undefined;
+  /** Before it is killed; 10 unless given. */
+  readonly stopSeconds?: number | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A program that `cvm exec` starts in a running cVM. */
@@ -91,10 +121,12 @@ export interface Params {
   exec: ExecParams;
   list: Record<string, never>;
   inspect: { readonly id: string };
-  stop: { readonly id: string; readonly seconds: number };
+  /** Without seconds: what the cVM's configuration says. */
+  stop: { readonly id: string; readonly seconds?: number | undefined };
   kill: { readonly id: string; readonly signal: number };
   remove: { readonly id: string; readonly force: boolean };
   wait: { readonly id: string };
+  waitHealth: { readonly id: string };
   shutdown: Record<string, never>;
 }
 export type Method = keyof Params;
@@ -104,6 +136,7 @@ const console = z.number().int().min(0).max(65535);
 const size = z.number().int().min(1).max(10000);
 const texts = z.array(z.string().max(131072)).max(65536);
 const terminal = { tty: z.boolean(), stdin: z.boolean(), columns: size.optional(), rows: size.optional() };
+const milliseconds = z.number().min(1);
 const nothing = z.strictObject({});
 
 /** A check for the parameters of each method. */
@@ -134,6 +167,10 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
         mode: z.enum(["bridge", "internal", "none"]),
         hosts: z.array(z.strictObject({ name: z.string().max(253), address: z.string().max(45) })).max(1024),
         dns: z.array(z.string().max(64)).max(16),
+        groups: z
+          .array(z.strictObject({ name: z.string().min(1).max(200), aliases: z.array(z.string().max(253)).max(64) }))
+          .max(64)
+          .optional(),
       })
       .optional(),
     volumes: z.array(z.strictObject({ source: z.string().startsWith("/"), target: z.string().startsWith("/"), readOnly: z.boolean() })),
@@ -142,6 +179,19 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
     restart: z
       .strictObject({ name: z.enum(["no", "on-failure", "always", "unless-stopped"]), most: z.number().int().min(0).max(1_000_000) })
       .optional(),
+    health: z
+      .strictObject({
+        argv: texts.min(1),
+        intervalMs: milliseconds,
+        timeoutMs: milliseconds,
+        retries: z.number().int().min(1),
+        startPeriodMs: z.number().nonnegative(),
+        startIntervalMs: milliseconds,
+      })
+      .optional(),
+    stopSignal: z.number().int().min(1).max(64).optional(),
+    stopSeconds: z.number().nonnegative().optional(),
+    labels: z.record(z.string().max(1024), z.string().max(65536)).optional(),
   }),
   start: z.strictObject({ id }),
   attach: z.strictObject({ id, console }),
@@ -157,15 +207,25 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
   }),
   list: nothing,
   inspect: z.strictObject({ id }),
-  stop: z.strictObject({ id, seconds: z.number().nonnegative() }),
+  stop: z.strictObject({ id, seconds: z.number().nonnegative().optional() }),
   kill: z.strictObject({ id, signal: z.number().int().min(1).max(64) }),
   remove: z.strictObject({ id, force: z.boolean() }),
   wait: z.strictObject({ id }),
+  waitHealth: z.strictObject({ id }),
   shutdown: nothing,
 };
 
 /** `restarting`: it ended and waits for its next start. */
 export type Status = "created" | "running" | "restarting" | "exited";
+
+/** What health checks have found since the cVM came up. */
+export interface Health {
+  status: "starting" | "healthy" | "unhealthy";
+  /** Failures in a row. */
+  failures: number;
+  /** Exit code (none when it was killed in the end) and output of the last one. */
+  last?: { readonly exitCode?: number; readonly output: string };
+}
 
 /** A cVM as the host knows it. */
 export interface CvmState {
@@ -184,6 +244,7 @@ export interface CvmState {
   stopped?: boolean;
   /** Starts by its restart policy since its user started it. */
   restarts?: number;
+  health?: Health;
 }
 
 /** A cVM with its live figures. */
@@ -205,6 +266,8 @@ export interface Results {
   kill: null;
   remove: null;
   wait: { readonly exitCode: number };
+  /** `ended`: it is over before it was known. `none`: it has no check. */
+  waitHealth: { readonly status: "healthy" | "unhealthy" | "ended" | "none" };
   shutdown: null;
 }
 

@@ -557,3 +557,52 @@ describe("after the host died", () => {
     expect(() => new HostService(new FakeRuntime())).not.toThrow();
   });
 });
+
+describe("health", () => {
+  const health = { argv: ["/check"], intervalMs: 20, timeoutMs: 5000, retries: 1, startPeriodMs: 0, startIntervalMs: 20 };
+  /** Answers each check with the next code; the last one again and again. */
+  const answer = (codes: number[]): void => {
+    runtime.onExec = (cvm, console) => {
+      const code = codes.length > 1 ? codes.shift()! : codes[0]!;
+      setTimeout(() => {
+        cvm.events.output(console, 1, Buffer.from("told"));
+        cvm.events.exit(console, code, 0);
+      }, 1);
+    };
+  };
+
+  test("is waited for, stands in the state, and its output is nobody's", async () => {
+    answer([0]);
+    const id = await run({ health });
+    expect((await stateOf(id)).health?.status).toBe("starting");
+    expect(await ask("waitHealth", { id })).toEqual({ status: "healthy" });
+    expect((await stateOf(id)).health).toEqual({ status: "healthy", failures: 0, last: { exitCode: 0, output: "told" } });
+    expect(runtime.last.execs[0]![1].argv).toEqual(["/check"]);
+    expect(client.heard.join("")).not.toContain("told");
+    expect(readLog(id)).toEqual([]);
+    await ask("remove", { id, force: true });
+  });
+
+  test("turns bad, and whoever asks hears it", async () => {
+    answer([3]);
+    const id = await run({ health });
+    expect(await ask("waitHealth", { id })).toEqual({ status: "unhealthy" });
+    await ask("remove", { id, force: true });
+  });
+
+  test("of one that ends before is not waited for; of one without a check neither", async () => {
+    const id = await run({ health: { ...health, intervalMs: 60_000 } });
+    const waited = ask("waitHealth", { id });
+    runtime.last.events.exit(0, 1, 0);
+    expect(await waited).toEqual({ status: "ended" });
+    expect(await ask("waitHealth", { id })).toEqual({ status: "ended" });
+    expect(await ask("waitHealth", { id: await run({ name: "two" }) })).toEqual({ status: "none" });
+  });
+});
+
+test("a stop uses the signal and the time that the cVM was made with", async () => {
+  const id = await run({ stopSignal: 3, stopSeconds: 0.02 });
+  await ask("stop", { id });
+  expect(runtime.last.signals).toEqual([[0, 3]]);
+  expect((await stateOf(id)).exitCode).toBe(137);
+});

@@ -6,6 +6,8 @@ import { CliError, exitCodeOf, messageOf } from "../errors.ts";
 import { unpackImage } from "../images/layer.ts";
 import { requireImage } from "../images/store.ts";
 import { build, version } from "../version.ts";
+import { HealthMonitor } from "./health.ts";
+import type { Probe } from "./health.ts";
 import type { CvmConfig, CvmDetails, CvmState, Events, ExecParams, Method, Params, Results, Terminal } from "./protocol.ts";
 import { requestSchemas } from "./protocol.ts";
 import { appendLog, cvmFolder, deleteRecord, endWithHost, findState, loadStates, saveState } from "./records.ts";
@@ -36,6 +38,11 @@ interface Entry {
   /** Who is attached, with the console they see. */
   readonly attached: Map<Client, Set<number>>;
   readonly waiting: ((code: number) => void)[];
+  /** While it runs, when it has a health check. */
+  health: HealthMonitor | undefined;
+  /** The check that is under way, on a console of its own. */
+  probe: Probe | undefined;
+  readonly waitingForHealth: ((result: Results["waitHealth"]) => void)[];
   lastReport: string | undefined;
   /** Text of the log by descriptor. */
   readonly decoders: Map<number, StringDecoder>;
@@ -50,6 +57,8 @@ const LINUX_EACCES = 13;
 const LINUX_ENOEXEC = 8;
 const SIGTERM = 15;
 const SIGKILL = 9;
+/** Before a cVM that is to stop is killed, unless it or its user says otherwise. */
+const STOP_SECONDS = 10;
 /** Longest delay of a timer in milliseconds; Node takes a longer one for none. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
@@ -131,6 +140,7 @@ export class HostService {
       kill: ({ id, signal }) => this.#kill(id, signal),
       remove: ({ id, force }) => this.#remove(id, force),
       wait: ({ id }) => this.#wait(id),
+      waitHealth: ({ id }) => this.#waitHealth(id),
       shutdown: () => this.#shutdown(),
     };
     const handler = handlers[name] as (params: unknown, client: Client) => unknown;
@@ -155,6 +165,9 @@ export class HostService {
       nextConsole: 1,
       attached: new Map(),
       waiting: [],
+      health: undefined,
+      probe: undefined,
+      waitingForHealth: [],
       lastReport: undefined,
       decoders: new Map(),
     };
@@ -258,7 +271,9 @@ export class HostService {
       delete state.exitCode;
       delete state.error;
       state.address = running.address;
+      delete state.health;
       saveState(state);
+      this.#watchHealth(entry, running);
       if (early !== undefined) this.#ended(entry, ...early);
       return { address: running.address };
     } catch (cause) {
@@ -273,6 +288,7 @@ export class HostService {
       state.error = messageOf(error);
       delete state.address;
       for (const done of entry.waiting.splice(0)) done(state.exitCode);
+      this.#endHealth(entry);
       if (state.config.remove) this.#forget(entry);
       else saveState(state);
       throw error;
@@ -326,6 +342,7 @@ export class HostService {
   }
 
   #output(entry: Entry, console: number, fd: number, bytes: Uint8Array): void {
+    if (entry.probe?.console === console) return entry.probe.output(bytes);
     if (console === 0) {
       // A character may come in two parts.
       let decoder = entry.decoders.get(fd);
@@ -333,6 +350,7 @@ export class HostService {
       this.#log(entry, fd, decoder.write(bytes));
     }
     this.#send(entry, console, "output", { id: entry.state.id, console, fd, bytes });
+    return undefined;
   }
 
   #report(entry: Entry, text: string): void {
@@ -360,6 +378,7 @@ export class HostService {
   }
 
   #programEnded(entry: Entry, console: number, code: number): void {
+    if (entry.probe?.console === console) entry.probe.ended(code);
     this.#send(entry, console, "exit", { id: entry.state.id, console, code });
   }
 
@@ -382,7 +401,55 @@ export class HostService {
     this.#restartIfWanted(entry);
     this.#send(entry, undefined, "exit", { id: state.id, console: 0, code: state.exitCode });
     for (const done of entry.waiting.splice(0)) done(state.exitCode);
+    this.#endHealth(entry);
     this.onActivity();
+  }
+
+  /** Begins the health checks of a cVM that came up. */
+  #watchHealth(entry: Entry, running: RunningCvm): void {
+    const { state } = entry;
+    const { config } = state;
+    const { health } = config;
+    entry.health?.stop();
+    entry.health = undefined;
+    if (health === undefined) return;
+    const console = entry.nextConsole++;
+    const terminal = { tty: false, stdin: false };
+    entry.health = new HealthMonitor(
+      health,
+      {
+        start: async (probe) => {
+          entry.probe = probe;
+          probe.console = console;
+          await running.exec(console, programOf(config, health.argv, config.env, config.cwd, config.user, terminal, entry.layers));
+        },
+        kill: () => running.signal(console, SIGKILL),
+      },
+      (found) => {
+        const before = state.health?.status;
+        state.health = found;
+        if (found.status === before) return;
+        this.#save(state);
+        if (found.status !== "starting") for (const done of entry.waitingForHealth.splice(0)) done({ status: found.status });
+      },
+    );
+  }
+
+  /** It ended: checks with it. Who waits goes on waiting when it starts again. */
+  #endHealth(entry: Entry): void {
+    entry.health?.stop();
+    entry.health = undefined;
+    entry.probe = undefined;
+    if (entry.state.status !== "restarting") for (const done of entry.waitingForHealth.splice(0)) done({ status: "ended" });
+  }
+
+  async #waitHealth(key: string): Promise<Results["waitHealth"]> {
+    const entry = await this.#settled(key);
+    if (entry.state.config.health === undefined) return { status: "none" };
+    const status = entry.running === undefined ? undefined : entry.state.health?.status;
+    if (status === "healthy" || status === "unhealthy") return { status };
+    if (entry.running === undefined && entry.state.status !== "restarting") return { status: "ended" };
+    return new Promise((resolve) => entry.waitingForHealth.push(resolve));
   }
 
   #forget(entry: Entry): void {
@@ -414,13 +481,16 @@ export class HostService {
     return statistics === undefined ? entry.state : { ...entry.state, statistics };
   }
 
-  async #stop(key: string, seconds: number): Promise<null> {
+  async #stop(key: string, given: number | undefined): Promise<null> {
     const entry = await this.#settled(key);
+    const { stopSignal = SIGTERM, stopSeconds = STOP_SECONDS } = entry.state.config;
+    const seconds = given ?? stopSeconds;
     this.#stoppedByUser(entry);
     if (entry.running === undefined) return null;
     const ended = this.#wait(entry.state.id);
     const timer = setTimeout(() => this.#killNow(entry), Math.min(seconds * 1000, MAX_DELAY_MS));
-    entry.running.signal(0, SIGTERM);
+    if (stopSignal === SIGKILL) this.#killNow(entry);
+    else entry.running.signal(0, stopSignal);
     try {
       await ended;
     } finally {
@@ -474,6 +544,7 @@ export class HostService {
     this.#closing = true;
     for (const entry of this.#entries.values()) {
       clearTimeout(entry.restart);
+      entry.health?.stop();
       this.#killNow(entry);
     }
     this.onShutdown();

@@ -12,6 +12,8 @@ export function carry(socket: Socket, standing: boolean, open: (events: StreamEv
   /** Bytes of the socket that the cVM's window has no room for yet. */
   let waiting: Uint8Array[] = [];
   let socketDone = false;
+  /** The socket is closed; what came from it before may still wait. */
+  let gone = false;
   let over = false;
   let connected = standing;
 
@@ -27,7 +29,8 @@ export function carry(socket: Socket, standing: boolean, open: (events: StreamEv
     if (waiting.length > 0) socket.pause();
     else {
       if (socketDone) stream.shutdown();
-      socket.resume();
+      if (gone) stream.close(false);
+      else socket.resume();
     }
   };
   const end = (reset: boolean): void => {
@@ -69,8 +72,14 @@ export function carry(socket: Socket, standing: boolean, open: (events: StreamEv
     if (connected && waiting.length === 0) stream.shutdown();
   });
   socket.on("close", (hadError) => {
-    if (!stream.closed) stream.close(hadError || waiting.length > 0);
-    end(false);
+    if (stream.closed) return end(false);
+    if (hadError || !connected) {
+      stream.close(true);
+      return end(false);
+    }
+    gone = socketDone = true;
+    flush();
+    return undefined;
   });
   if (standing) flush();
   return undefined;

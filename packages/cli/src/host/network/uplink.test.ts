@@ -77,6 +77,30 @@ afterEach(() => {
   for (const leave of leaving) leave();
 });
 
+test("only cVMs with a network in common reach each other, by the names that they have there", () => {
+  const third = "10.88.0.4";
+  join(ME, { groups: [{ name: "front", aliases: ["web"] }] });
+  join(OTHER, {
+    groups: [
+      { name: "front", aliases: ["db"] },
+      { name: "back", aliases: ["db", "store"] },
+    ],
+  });
+  join(third, { groups: [{ name: "back", aliases: ["job"] }] });
+  join("10.88.0.5");
+  expect(network.permits(ME, OTHER)).toBe(true);
+  expect(network.permits(third, OTHER)).toBe(true);
+  expect(network.permits(ME, third)).toBe(false);
+  expect(network.permits("10.88.0.5", ME)).toBe(false);
+  expect(network.permits("10.88.0.5", "10.88.0.5")).toBe(true);
+  expect(network.aliases(ME, OTHER)).toEqual(["db"]);
+  expect(network.aliases(third, OTHER)).toEqual(["db", "store"]);
+  expect(network.aliases(OTHER, ME)).toEqual(["web"]);
+  expect(network.aliases(ME, third)).toEqual([]);
+  join("10.88.0.6", { mode: "none", groups: [{ name: "front", aliases: [] }] });
+  expect(network.permits("10.88.0.6", ME)).toBe(false);
+});
+
 describe("connections", () => {
   test("to this machine's loopback, links and clouds' servers are refused at once, also for a cVM that may use the loopback by name", () => {
     join(ME);

@@ -6,6 +6,8 @@ import type { Incoming, Uplink } from "@cvm/monitor";
 import { HOST_ADDRESS, sixOf } from "@cvm/monitor";
 import type { Endpoint } from "@cvm/monitor/abi";
 import { placeOf } from "./addresses.ts";
+import { DEFAULT_NETWORK_NAME } from "../protocol.ts";
+import type { NetworkGroup } from "../protocol.ts";
 import { carry } from "./carry.ts";
 import { Conversation, errorFrame, IDLE_MS, Recent, RelayEnd } from "./datagrams.ts";
 import { NameResolver } from "./resolver.ts";
@@ -19,7 +21,10 @@ export interface Policy {
   readonly gateway: boolean;
   /** Name servers instead of this machine's. */
   readonly dns?: readonly string[];
+  /** Networks that it is in; {@link DEFAULT_NETWORK_NAME} unless given. */
+  readonly groups?: readonly NetworkGroup[] | undefined;
 }
+const DEFAULT_GROUPS: readonly NetworkGroup[] = [{ name: DEFAULT_NETWORK_NAME, aliases: [] }];
 
 const ENETUNREACH = 101;
 const EHOSTUNREACH = 113;
@@ -125,8 +130,18 @@ export class HostNetwork {
   }
 
   /** See {@link NetworkOptions.permits}. */
-  readonly permits = (from: string, to: string): boolean =>
-    [from, to].every((address) => (this.#members.get(address)?.policy.mode ?? "none") !== "none");
+  readonly permits = (from: string, to: string): boolean => this.#common(from, to).length > 0;
+
+  /** See {@link NetworkOptions.aliases}. */
+  readonly aliases = (viewer: string, of: string): readonly string[] => this.#common(viewer, of).flatMap((group) => group.aliases);
+
+  /** The networks of one that the other is in too. */
+  #common(other: string, one: string): readonly NetworkGroup[] {
+    const [theirs, ours] = [this.#members.get(other)?.policy, this.#members.get(one)?.policy];
+    if (theirs === undefined || ours === undefined || theirs.mode === "none" || ours.mode === "none") return [];
+    const names = (theirs.groups ?? DEFAULT_GROUPS).map((group) => group.name);
+    return (ours.groups ?? DEFAULT_GROUPS).filter((group) => names.includes(group.name));
+  }
 
   /** Where what a cVM sends to an address goes, that no cVM has. */
   route(policy: Policy, address: string): Route {

@@ -23,8 +23,8 @@ import { Scheduler, systemClock } from "./scheduler.ts";
 import type { Stream, StreamEvents } from "./stream.ts";
 
 export interface MonitorOptions {
-  /** Which cVMs may reach each other, and where connections to other addresses go. */
-  readonly network?: Pick<NetworkOptions, "uplink" | "permits">;
+  /** Which cVMs may reach each other and by which names, and where connections to other addresses go. */
+  readonly network?: Pick<NetworkOptions, "uplink" | "permits" | "aliases">;
   /** Shows instructions in fault reports; @cvm/cpu's unless given. */
   readonly disassemble?: Disassemble;
   /** Time and event loop; the real ones unless given. */

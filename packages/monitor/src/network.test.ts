@@ -303,6 +303,23 @@ test("a cVM that may not reach another one does not find it by any address, nor 
   expect(network.names(b.node).map(({ name }) => name)).toEqual(["b"]);
 });
 
+test("a cVM has more names for those who may reach it", () => {
+  network = new VirtualNetwork({
+    post: post.post,
+    permits: (_, to) => to !== "10.88.0.4",
+    aliases: (viewer, of) => (viewer === "10.88.0.2" ? ["db", of === "10.88.0.3" ? "b" : "me"] : []),
+  });
+  const [a, b] = [side("a"), side("b"), side("c")];
+  expect(network.names(a.node)).toEqual([
+    { name: "a", address: "10.88.0.2" },
+    { name: "db", address: "10.88.0.2" },
+    { name: "me", address: "10.88.0.2" },
+    { name: "b", address: "10.88.0.3" },
+    { name: "db", address: "10.88.0.3" },
+  ]);
+  expect(network.names(b.node).map(({ name }) => name)).toEqual(["a", "b"]);
+});
+
 test("addresses that no cVM has go to the uplink, when there is one", () => {
   const seen: [Endpoint, Incoming][] = [];
   const uplink: Uplink = (to, incoming) => void seen.push([to, incoming]);

@@ -50,6 +50,8 @@ export interface NetworkOptions {
   readonly uplink?: Uplink | undefined;
   /** Whether the cVM with one address may connect to the one with the other, and sees its name; all may unless given. */
   readonly permits?: ((from: string, to: string) => boolean) | undefined;
+  /** More names that the cVM with one address has for the one with the other, which may reach it. */
+  readonly aliases?: ((viewer: string, of: string) => readonly string[]) | undefined;
 }
 
 /** Addresses, names and listeners of one host. Bytes go from one owner to the other by {@link Stream}. */
@@ -93,7 +95,9 @@ export class VirtualNetwork {
   /** What a node may see. */
   names(viewer: NetworkNode): { readonly name: string; readonly address: string }[] {
     const seen = [...this.#nodes].filter(([key, node]) => key === node.address && this.#permits(viewer, node));
-    return seen.map(([address, { name }]) => ({ name, address }));
+    return seen.flatMap(([address, { name }]) =>
+      [...new Set([name, ...(this.#options.aliases?.(viewer.address, address) ?? [])])].map((one) => ({ name: one, address })),
+    );
   }
 
   #permits(from: NetworkNode | undefined, to: NetworkNode): boolean {

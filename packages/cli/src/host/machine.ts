@@ -53,7 +53,7 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
     close: async () => translations?.close(),
     async start(state: CvmState, layers, writable, program, events) {
       const { config } = state;
-      const { mode, hosts, dns } = config.network ?? DEFAULT_NETWORK;
+      const { mode, hosts, dns, groups } = config.network ?? DEFAULT_NETWORK;
       const options = (address: string): LibosOptions => ({
         hostname: config.hostname,
         address,
@@ -83,7 +83,7 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
           problem: (text) => events.report(text),
         },
       });
-      const leave = network.join(cvm.address, { mode, gateway: hosts.some((host) => host.address === "host-gateway"), dns });
+      const leave = network.join(cvm.address, { mode, gateway: hosts.some((host) => host.address === "host-gateway"), dns, groups });
       const publications: Publication[] = [];
       const close = (): void => {
         for (const publication of publications.splice(0)) publication.close();

@@ -19,11 +19,6 @@ export interface DebianOptions {
 }
 
 const DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/**
- * The C library gives threads up to eight heaps, each 64 MiB of addresses of which it uses little. A host has one processor, where that gains nothing,
- * and 3.5 GiB of addresses, where it costs forks.
- */
-const FEW_HEAPS = "MALLOC_ARENA_MAX=2";
 
 async function filesOf(deb: string): Promise<Entry[]> {
   const child = spawn("dpkg-deb", ["--fsys-tarfile", deb], { stdio: ["ignore", "pipe", "pipe"] });
@@ -91,7 +86,7 @@ export async function makeDebianImage(
       architecture: "riscv64",
       os: "linux",
       config: {
-        Env: [DEFAULT_PATH, FEW_HEAPS, ...(options.env ?? [])],
+        Env: [DEFAULT_PATH, ...(options.env ?? [])],
         Entrypoint: options.entrypoint ?? null,
         Cmd: options.command ?? null,
         WorkingDir: options.workdir ?? "/",

@@ -5,7 +5,8 @@ import { O, S } from "../files/constants.ts";
 import { E } from "../kernel/errno.ts";
 import type { CallContext, OpenFile, Stat } from "../kernel/types.ts";
 import type { WaitQueue } from "../kernel/wait.ts";
-import { AF, FIONREAD, IPV6, SIGPIPE, SO, SOCK, SOL, TCP, TIOCOUTQ } from "./constants.ts";
+import { fromSixBytes, isLoopback, type Address } from "./address.ts";
+import { AF, FIONREAD, IP, IPV6, SIGPIPE, SO, SOCK, SOL, TCP, TIOCOUTQ } from "./constants.ts";
 import { interfaceIoctl } from "./interfaces.ts";
 import type { CvmNetwork } from "./network.ts";
 import { SocketOptions } from "./options.ts";
@@ -199,12 +200,26 @@ export abstract class SocketFile extends BaseFile {
           return this.remoteAddress();
         case SO.BINDTODEVICE:
           return EMPTY;
+        case SO.BSDCOMPAT:
+        case SO.INCOMING_NAPI_ID:
+          return int32(0);
+        case SO.COOKIE: {
+          const bytes = new Uint8Array(8);
+          new DataView(bytes.buffer).setBigUint64(0, BigInt(this.number), true);
+          return bytes;
+        }
         default:
       }
     }
     if (level === SOL.TCP && this.isInet && this.type === SOCK.STREAM) {
       if (name === TCP.CONGESTION) return Buffer.from("cubic\0\0\0\0\0\0\0\0\0\0\0");
       if (name === TCP.INFO) return this.tcpInfo();
+    }
+    // The size of packets on the way to the peer.
+    if (level === SOL.IP && name === IP.MTU && this.isInet) {
+      const peer = this.remoteAddress();
+      if (typeof peer === "number") return peer;
+      return int32(isLoopback(peerOf(peer)) ? 65536 : 1500);
     }
     const kept = this.options.get(level, name);
     // Of the options that are kept only SO_MAX_PACING_RATE and TCP_NOTSENT_LOWAT are -1: no error has that number there (EPERM).
@@ -218,7 +233,10 @@ export abstract class SocketFile extends BaseFile {
   /** setsockopt. -EINVAL (too short, out of range), -ENOPROTOOPT, -EOPNOTSUPP, -EDOM (time-outs). */
   setOption(level: number, name: number, value: Uint8Array): number {
     if (level === SOL.SOCKET) {
-      if (name === SO.BINDTODEVICE) return 0;
+      if (name === SO.BINDTODEVICE) {
+        const device = Buffer.from(value).toString("latin1").replace(/\0.*$/su, "");
+        return ["", "lo", "eth0"].includes(device) ? 0 : -E.NODEV;
+      }
       if (value.length < 4) return -E.INVAL;
       const view = new DataView(value.buffer, value.byteOffset, value.length);
       switch (name) {
@@ -241,6 +259,10 @@ export abstract class SocketFile extends BaseFile {
           else this.writeTimeout = timeout;
           return 0;
         }
+        case SO.BSDCOMPAT:
+          return 0;
+        case SO.COOKIE:
+        case SO.INCOMING_NAPI_ID:
         case SO.TYPE:
         case SO.DOMAIN:
         case SO.PROTOCOL:
@@ -260,6 +282,13 @@ export abstract class SocketFile extends BaseFile {
     if (value.length < 4) return this.options.get(level, name) < -1 ? this.options.get(level, name) : -E.INVAL;
     return this.options.set(level, name, new DataView(value.buffer, value.byteOffset).getInt32(0, true));
   }
+}
+
+/** The address in a sockaddr of IPv4 or IPv6. */
+function peerOf(bytes: Uint8Array): Address {
+  return bytes.length < 24
+    ? fromSixBytes(Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, ...bytes.subarray(4, 8)), 0)
+    : fromSixBytes(bytes, 8);
 }
 
 function timeval(ms: number | undefined): Uint8Array {

@@ -30,7 +30,7 @@ export interface Budget {
   readonly addresses: number;
 }
 
-/** With fewer processes a forked child gets a region of its own whenever there is one: that is faster than taking turns. */
+/** With fewer processes a forked child gets a region of its own whenever as much is left: that is faster than taking turns. */
 const FEW_PROCESSES = 16;
 /** With more it gets one as long as that takes at most one in so many bytes of what is left. */
 const LEFT_FOR_OTHERS = 32;
@@ -137,8 +137,10 @@ export class Compartment {
     const { length } = regionShape(Math.min(bytes, whole));
     const charge = pages.held(base, length);
     if (parent.shared.pieces.some(({ end }) => end > base + length)) return null;
-    const parts = this.processes.size < FEW_PROCESSES ? 1 : LEFT_FOR_OTHERS;
-    const fits = charge * parts <= this.budget.memory - this.charged && length * parts <= this.budget.addresses - this.addressBytes;
+    const few = this.processes.size < FEW_PROCESSES;
+    const fits =
+      charge * (few ? 1 : LEFT_FOR_OTHERS) <= this.budget.memory - this.charged &&
+      length * (few ? 2 : LEFT_FOR_OTHERS) <= this.budget.addresses - this.addressBytes;
     const own = fits ? this.#allocate(length) : null;
     if (own === null) {
       if (!this.#admits(whole) || turns.full(charge)) return null;
@@ -154,37 +156,59 @@ export class Compartment {
     return child;
   }
 
-  /** Makes a process's region at least `bytes` long, where it is or at another base; false when there is no room, or not for this cVM. */
+  /**
+   * Makes a process's region at least `bytes` long, where it is or at another base, if need be by turns with others; false when there is
+   * no room, or not for this cVM.
+   */
   growProcess(process: Process, bytes: number): boolean {
-    const { region, shared, seat, charged } = process;
+    const { region, shared } = process;
     const { regions, pages, sharing, turns } = this.host;
     if (bytes <= region.length) return true;
     process.enter();
-    const more = pages.held(region.base, region.length) - charged;
-    const allowed = this.addressBytes + bytes - region.length <= this.budget.addresses && this.charged + more <= this.budget.memory;
-    const to = allowed ? ((seat === null ? regions.extend(region, bytes) : null) ?? regions.allocate(bytes)) : null;
-    if (to === null) return this.#growElsewhere(process, bytes);
+    const find = (): Region | null => {
+      const more = pages.held(region.base, region.length) - process.charged;
+      if (this.addressBytes + bytes - region.length > this.budget.addresses || this.charged + more > this.budget.memory) return null;
+      return (process.seat === null ? regions.extend(region, bytes) : null) ?? regions.allocate(bytes);
+    };
+    let to = find();
+    if (to === null) {
+      const host = this.#hostFor(bytes);
+      if (host !== undefined) return this.#moveTo(process, host);
+    }
+    while (to === null && this.#consolidate(region)) {
+      process.enter();
+      to = find();
+    }
+    if (to === null) return false;
     process.place(to);
     this.addressBytes += to.length;
     if (to.base !== region.base) {
       pages.duplicate(region.base, to.base, region.length);
       sharing.move(shared, to.base - region.base);
-      process.showTable();
     }
-    if (turns.leave(process)) process.charge(more + charged);
-    else this.#vacate(region, to);
+    if (!turns.leave(process)) this.#vacate(region, to);
+    process.charge(pages.used(to.base, to.length) - process.charged);
     return true;
   }
 
-  /** Where there is no room for a longer region, one of another process can be used by turns. */
-  #growElsewhere(process: Process, bytes: number): boolean {
+  /** Lets a process take turns in another one's region, which is not shorter than its own. */
+  #moveTo(process: Process, host: Process): boolean {
     const { region } = process;
-    const host = this.#hostFor(bytes);
-    if (host === undefined || this.host.turns.full(process.charged)) return false;
+    if (this.host.turns.full(process.charged)) return false;
     const left = this.host.turns.move(process, region, host, host.region);
     process.place(host.region);
     if (!left) this.#vacate(region, null);
     return true;
+  }
+
+  /** Moves a process from the shortest region to the longest, so that regions become free; false when there is one only, `kept` aside. */
+  #consolidate(kept: Region): boolean {
+    const order = (a: Process, b: Process): number => a.region.length - b.region.length || a.region.base - b.region.base;
+    const sorted = [...this.processes.values()].filter(({ region }) => region.base !== kept.base).sort(order);
+    const [first] = sorted;
+    const last = sorted.at(-1);
+    if (first === undefined || first.region.base === last!.region.base || !this.#admits(last!.region.length)) return false;
+    return this.#moveTo(first, last!);
   }
 
   /** Gives a region back, but for what still is one. */

@@ -427,3 +427,112 @@ describe("a region that grows", () => {
     expect(read(PAGE_SIZE, 1)).toEqual([8]);
   });
 });
+
+describe("where there is no room for a region of each, processes take turns in one:", () => {
+  const first = (of: Process): number => {
+    of.enter();
+    return machine.readU8(of.region.base + PAGE_SIZE);
+  };
+  const write = (of: Process, value: number): number =>
+    apply({ op: "write", process: of.id, address: PAGE_SIZE, bytes: new Uint8Array([value]) });
+  beforeEach(() => {
+    expect(apply(map(PAGE_SIZE, 2 * PAGE_SIZE, RW, { bytes: new Uint8Array([1]) }))).toBe(0);
+    while (host.regions.allocate(PAGE_SIZE) !== null);
+  });
+
+  test("forked children, and a process of a new program", () => {
+    const children = [1, 2, 3].map(() => mine.forkProcess(process, process.region.length)!);
+    const fresh = mine.createProcess(PAGE_SIZE)!;
+    const all = [process, ...children, fresh];
+    expect(new Set(all.map(({ region }) => region))).toEqual(new Set([process.region]));
+    expect(apply({ op: "map", process: fresh.id, address: PAGE_SIZE, length: PAGE_SIZE, prot: RW })).toBe(0);
+    expect(all.map(first)).toEqual([1, 1, 1, 1, 0]);
+    for (const [index, each] of all.entries()) expect(write(each, 10 + index)).toBe(0);
+    expect(all.map(first)).toEqual([10, 11, 12, 13, 14]);
+    expect(mine.addressBytes).toBe(process.region.length);
+    expect(all.reduce((sum, { charged }) => sum + charged, 0)).toBe(mine.charged);
+    for (const each of [process, ...children]) mine.endProcess(each);
+    expect([first(fresh), fresh.charged, mine.charged, fresh.seat]).toEqual([14, PAGE_SIZE, PAGE_SIZE, null]);
+    mine.endProcess(fresh);
+    expect([mine.charged, mine.addressBytes]).toEqual([0, 0]);
+  });
+
+  test("one list may be about several of them, and is checked as a whole", () => {
+    const child = mine.forkProcess(process, process.region.length)!;
+    const unmap = { op: "unmap", process: child.id, address: PAGE_SIZE, length: PAGE_SIZE };
+    expect(apply(unmap)).toBe(0);
+    const bytes = new Uint8Array([5]);
+    expect(
+      apply({ op: "write", process: process.id, address: PAGE_SIZE, bytes }, { op: "write", process: child.id, address: PAGE_SIZE, bytes }),
+    ).toBe(-14);
+    expect([first(process), first(child)]).toEqual([1, 0]);
+    expect(
+      apply(
+        { op: "write", process: process.id, address: PAGE_SIZE, bytes },
+        { op: "map", process: child.id, address: PAGE_SIZE, length: PAGE_SIZE, prot: RW, bytes: new Uint8Array([6]) },
+      ),
+    ).toBe(0);
+    expect([first(process), first(child)]).toEqual([5, 6]);
+  });
+
+  test("what they pay is within the cVM's memory", () => {
+    const children: Process[] = [];
+    for (;;) {
+      const child = mine.forkProcess(process, process.region.length);
+      if (child === null) break;
+      children.push(child);
+    }
+    expect(children.length).toBeGreaterThan(10);
+    expect(mine.charged).toBeLessThanOrEqual(mine.budget.memory);
+    expect(children.map(first).every((value) => value === 1)).toBe(true);
+    // A store that needs more than is left is refused, and nobody else's page changes.
+    process.charge(mine.budget.memory - mine.charged);
+    expect(children[0]!.use(children[0]!.region.base + PAGE_SIZE, 1)).toBe(-1);
+    expect(first(process)).toBe(1);
+  });
+});
+
+describe("one that grows where nothing is free", () => {
+  const value = (of: Process): number => {
+    of.enter();
+    return machine.readU8(of.region.base + PAGE_SIZE);
+  };
+  const made = (bytes: number, content: number): Process => {
+    const one = mine.createProcess(bytes)!;
+    const op = { op: "map", process: one.id, address: PAGE_SIZE, length: PAGE_SIZE, prot: RW, bytes: new Uint8Array([content]) };
+    expect(apply(op)).toBe(0);
+    return one;
+  };
+  const endsClean = (...all: Process[]): void => {
+    expect(all.reduce((sum, { charged }) => sum + charged, 0)).toBe(mine.charged);
+    for (const each of all) mine.endProcess(each);
+    expect([mine.charged, mine.addressBytes]).toEqual([0, 0]);
+  };
+
+  test("takes turns in a longer region", () => {
+    expect(apply(map(PAGE_SIZE, PAGE_SIZE, RW, { bytes: new Uint8Array([1]) }))).toBe(0);
+    const small = made(PAGE_SIZE * 4, 2);
+    apply({ op: "thread", process: small.id, thread: 7, registers });
+    while (host.regions.allocate(PAGE_SIZE) !== null);
+    expect(mine.growProcess(small, 8 * PAGE_SIZE)).toBe(true);
+    expect(small.region).toBe(process.region);
+    expect(mine.threads.get(7)!.hart.ddc).toEqual(process.ddc);
+    expect([process, small].map(value)).toEqual([1, 2]);
+    expect(mine.growProcess(small, (1 << 20) + PAGE_SIZE)).toBe(false);
+    expect([process, small].map(value)).toEqual([1, 2]);
+    endsClean(process, small);
+  });
+
+  test("gets what others leave who take turns from then on", () => {
+    const growing = made(2 << 20, 3);
+    const after = made(1 << 20, 4);
+    const last = made(1 << 20, 5);
+    expect(after.region.base).toBe(growing.region.base + (2 << 20));
+    while (host.regions.allocate(PAGE_SIZE) !== null);
+    expect(mine.growProcess(growing, (2 << 20) + PAGE_SIZE)).toBe(true);
+    expect(growing.region.length).toBeGreaterThan(2 << 20);
+    expect([after.region, process.region]).toEqual([last.region, last.region]);
+    expect([growing, after, last].map(value)).toEqual([3, 4, 5]);
+    endsClean(process, growing, after, last);
+  });
+});

@@ -75,7 +75,7 @@ describe.each(["direct", "port"])("library OS %s", (topology) => {
     const echo = await listen((socket) => {
       const parts: Buffer[] = [];
       socket.on("data", (bytes: Buffer) => parts.push(bytes));
-      socket.on("end", () => socket.end(Buffer.concat(parts).reverse()));
+      socket.on("end", () => socket.end(Buffer.concat(parts).toReversed()));
     });
     const errors: (string | undefined)[] = [];
     const reset = await listen((socket) => {

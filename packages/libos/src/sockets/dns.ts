@@ -109,11 +109,11 @@ function labelsOf(name: string): Uint8Array {
 function reversed(name: string): Address | null {
   const four = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/u.exec(name);
   if (four !== null) {
-    const numbers = four.slice(1).map(Number).reverse();
+    const numbers = four.slice(1).map(Number).toReversed();
     return numbers.every((number) => number < 256) ? parseDotted(numbers.join(".")) : null;
   }
   if (!/^(?:[\da-f]\.){32}ip6\.arpa$/u.test(name)) return null;
-  const digits = name.slice(0, 64).split(".").reverse().join("");
+  const digits = name.slice(0, 64).split(".").toReversed().join("");
   return [...(digits.match(/.{4}/gu) ?? [])].map((group) => Number.parseInt(group, 16).toString(16)).join(":");
 }
 

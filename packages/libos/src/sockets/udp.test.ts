@@ -116,7 +116,7 @@ it("answers for names of the virtual network", () => {
   expect(six.slice(-18)).toEqual([0, 16, 0xfd, 0x63, 0x76, 0x6d, 0, 0, 0, 0, 0, 0, 0, 0, 10, 88, 0, 3]);
   expect(ask(question("redis", 15)).slice(2, 8)).toEqual([0x81, 0x80, 0, 1, 0, 0]);
   expect(ask(question("3.0.88.10.in-addr.arpa", 12)).slice(-9)).toEqual([0, 7, 5, ...Buffer.from("redis"), 0]);
-  const reversed = [..."fd63766d00000000000000000a580004"].reverse().join(".");
+  const reversed = [..."fd63766d00000000000000000a580004"].toReversed().join(".");
   expect(ask(question(`${reversed}.ip6.arpa`, 12)).slice(-9)).toEqual([0, 7, 5, ...Buffer.from("other"), 0]);
   expect(ask(question("any.localhost", 1)).slice(-4)).toEqual([127, 0, 0, 1]);
   expect(ask(Uint8Array.from([1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 63, 1])).slice(0, 8)).toEqual([1, 2, 0x81, 0x81, 0, 0, 0, 0]);

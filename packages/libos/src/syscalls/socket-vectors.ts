@@ -86,9 +86,9 @@ async function readHeaders(context: CallContext, address: number, count: number)
 /** What is tried until all messages are through. */
 interface Progress {
   /** -EAGAIN: nothing more goes now. */
-  attempt(): number | SyscallReply;
+  readonly attempt: () => number | SyscallReply;
   /** What the caller gets who does not wait any longer. */
-  given(error: number): number | SyscallReply;
+  readonly given: (error: number) => number | SyscallReply;
 }
 
 /** Runs what needs the caller's memory and then answers, waiting for the socket as the caller wants. */

@@ -23,14 +23,7 @@ class Connection {
   readonly settled: Promise<void> = new Promise((resolve) => (this.#settled = resolve));
 
   constructor(from: string, gone = false) {
-    const notes = this;
     const stream: Partial<Stream> = {
-      get window() {
-        return notes.window;
-      },
-      get closed() {
-        return notes.closed !== undefined;
-      },
       send: (bytes) => {
         notes.sent.push(bytes);
         notes.window -= bytes.length;
@@ -40,6 +33,7 @@ class Connection {
       shutdown: () => {},
       close: (reset) => void (notes.closed = reset ? "reset" : "closed"),
     };
+    Object.defineProperties(stream, { window: { get: () => this.window }, closed: { get: () => this.closed !== undefined } });
     this.incoming = {
       from: { address: from, port: 40000 },
       accept: (events) => {

@@ -3,6 +3,8 @@ import { addHost } from "./commands/host.ts";
 import { addImage } from "./commands/image.ts";
 import { addManage } from "./commands/manage.ts";
 import { addRun } from "./commands/run.ts";
+import { addProject } from "./deploy/commands.ts";
+import { DeploymentError, NoFileError } from "./deploy/problems.ts";
 import { exitCodeOf, messageOf } from "./errors.ts";
 import { version } from "./version.ts";
 
@@ -20,6 +22,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     .exitOverride();
   addRun(program);
   addManage(program);
+  addProject(program);
   addImage(program);
   addHost(program);
   for (const command of allCommands(program)) command.exitOverride().showHelpAfterError(`(see cvm ${command.name()} --help)`);
@@ -38,5 +41,6 @@ function report(error: unknown, runs: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_COMMAND_ERROR;
   process.stderr.write(`cvm: ${messageOf(error)}\n`);
   if (process.env["CVM_DEBUG"] !== undefined && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
+  if (error instanceof DeploymentError || error instanceof NoFileError) return error.exitCode;
   return runs ? exitCodeOf(error) : 1;
 }

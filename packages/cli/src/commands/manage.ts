@@ -6,6 +6,10 @@ import { connectHost, connectRunningHost } from "../host/client.ts";
 import type { HostConnection } from "../host/connection.ts";
 import type { CvmState } from "../host/protocol.ts";
 import { deleteRecord, findState, loadStates, readLog, tailStart } from "../host/records.ts";
+import { wantedProject } from "../deploy/commands.ts";
+import { showLogs } from "../deploy/logs.ts";
+import { wantsColour } from "../deploy/output.ts";
+import { Label, labelOf, ofProject } from "../deploy/plan.ts";
 import { humanAge, table } from "../output.ts";
 import { follow, terminalSize } from "./attach.ts";
 import { parseEnv, parseSignal } from "./parse.ts";
@@ -87,6 +91,42 @@ async function forEach(keys: readonly string[], action: (key: string) => Promise
   }
 }
 
+interface PsOptions {
+  readonly all?: boolean;
+  readonly quiet?: boolean;
+  readonly trunc: boolean;
+  readonly format: string;
+  readonly file: readonly string[];
+  readonly projectName?: string;
+  readonly global?: boolean;
+}
+interface LogsOptions {
+  readonly follow?: boolean;
+  readonly tail: number;
+  readonly timestamps?: boolean;
+  readonly file: readonly string[];
+  readonly projectName?: string;
+  readonly color: boolean;
+  readonly logPrefix: boolean;
+}
+
+/**
+ * How to ask for the cVMs of a project whose logs are meant. Undefined when one cVM is meant: there is no project, or the one name
+ * that is given is none of its own.
+ */
+async function projectLogs(keys: readonly string[], options: LogsOptions): Promise<(() => Promise<readonly CvmState[]>) | undefined> {
+  const project = wantedProject(options);
+  if (project === undefined) return undefined;
+  const all = async (): Promise<readonly CvmState[]> => ofProject(await states(), project);
+  const isMeant = (state: CvmState, key: string): boolean => labelOf(state, Label.SERVICE) === key || state.config.name === key;
+  const present = await all();
+  const strange = keys.find((key) => !present.some((state) => isMeant(state, key)));
+  if (strange === undefined)
+    return async () => (await all()).filter((state) => keys.length === 0 || keys.some((key) => isMeant(state, key)));
+  if (keys.length === 1 && options.file.length === 0 && options.projectName === undefined) return undefined;
+  throw new CliError("not_found", `the project "${project}" has no cVM of a service "${strange}": see cvm ps -a`);
+}
+
 export function addManage(program: Command): void {
   program
     .command("ps")
@@ -95,8 +135,13 @@ export function addManage(program: Command): void {
     .option("-q, --quiet", "ids only")
     .option("--no-trunc", "whole ids")
     .option("--format <format>", "table or json", parseFormat, "table")
-    .action(async (options: { all?: boolean; quiet?: boolean; trunc: boolean; format: string }) => {
-      const rows = (await states()).filter((state) => options.all === true || isUp(state)).toReversed();
+    .option("-f, --file <file>", "of the project of a deployment file", (text: string, before: string[]) => [...before, text], [])
+    .option("-p, --project-name <name>", "of this project")
+    .option("-g, --global", "all cVMs, in a folder with a deployment file too")
+    .action(async (options: PsOptions) => {
+      const project = wantedProject(options);
+      const all = project === undefined ? await states() : ofProject(await states(), project);
+      const rows = all.filter((state) => options.all === true || isUp(state)).toReversed();
       const idOf = (state: CvmState): string => (options.trunc ? state.id.slice(0, 12) : state.id);
       if (options.format === "json") process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
       else if (options.quiet === true) process.stdout.write(rows.map((state) => `${idOf(state)}\n`).join(""));
@@ -110,6 +155,7 @@ export function addManage(program: Command): void {
             { title: "STATUS", cell: statusText },
             { title: "ADDRESS", cell: (state) => state.address ?? "" },
             { title: "PORTS", cell: portsText },
+            ...(project === undefined ? [] : [{ title: "SERVICE", cell: (state: CvmState) => labelOf(state, Label.SERVICE) ?? "" }]),
             { title: "NAMES", cell: (state) => state.config.name },
           ])}\n`,
         );
@@ -118,13 +164,29 @@ export function addManage(program: Command): void {
 
   program
     .command("logs")
-    .description("show the output of a cVM")
-    .argument("CVM", "name or id")
+    .description("show the output of a cVM, or of services of a project")
+    .argument("[CVM...]", "name or id; or services of the project of this folder, all unless given")
     .option("-f, --follow", "go on until it ends")
     .option("-n, --tail <lines>", "only the last lines", parseTail, Infinity)
     .option("-t, --timestamps", "with the time of each")
-    .action(async (key: string, options: { follow?: boolean; tail: number; timestamps?: boolean }) => {
-      const { id } = findState(await states(), key);
+    .option("--file <file>", "of the project of a deployment file", (text: string, before: string[]) => [...before, text], [])
+    .option("-p, --project-name <name>", "of this project")
+    .option("--no-color", "without colours")
+    .option("--no-log-prefix", "without names before the lines")
+    .action(async (keys: string[], options: LogsOptions) => {
+      const current = await projectLogs(keys, options);
+      if (current !== undefined) {
+        await showLogs(current, {
+          follow: options.follow === true,
+          tail: options.tail,
+          timestamps: options.timestamps === true,
+          colour: wantsColour(options.color),
+          prefix: options.logPrefix,
+        });
+        return;
+      }
+      if (keys.length !== 1) throw new CliError("usage", "name one cVM: see cvm ps -a");
+      const { id } = findState(await states(), keys[0]!);
       let shown: number | undefined;
       const show = (): void => {
         const lines = readLog(id);

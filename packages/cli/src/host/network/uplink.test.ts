@@ -26,12 +26,12 @@ class Connection {
     const stream: Partial<Stream> = {
       send: (bytes) => {
         notes.sent.push(bytes);
-        notes.window -= bytes.length;
+        this.window -= bytes.length;
         return true;
       },
       credit: (bytes) => (notes.credited += bytes) > 0,
       shutdown: () => {},
-      close: (reset) => void (notes.closed = reset ? "reset" : "closed"),
+      close: (reset) => void (this.closed = reset ? "reset" : "closed"),
     };
     Object.defineProperties(stream, { window: { get: () => this.window }, closed: { get: () => this.closed !== undefined } });
     this.incoming = {

@@ -9,7 +9,7 @@ import { Limits } from "@cvm/monitor/abi";
 import type { Policy } from "./uplink.ts";
 import { HostNetwork } from "./uplink.ts";
 
-/** What the monitor gives to an uplink, with a stream that only takes notes. */
+/** What the monitor gives to an uplink, with a stream that only takes this. */
 class Connection {
   readonly incoming: Incoming;
   events: StreamEvents | undefined;
@@ -25,11 +25,11 @@ class Connection {
   constructor(from: string, gone = false) {
     const stream: Partial<Stream> = {
       send: (bytes) => {
-        notes.sent.push(bytes);
+        this.sent.push(bytes);
         this.window -= bytes.length;
         return true;
       },
-      credit: (bytes) => (notes.credited += bytes) > 0,
+      credit: (bytes) => (this.credited += bytes) > 0,
       shutdown: () => {},
       close: (reset) => void (this.closed = reset ? "reset" : "closed"),
     };

@@ -57,6 +57,9 @@ export const Access = { READ: 4, WRITE: 2, EXECUTE: 1 } as const;
 
 export const Seek = { SET: 0, CUR: 1, END: 2, DATA: 3, HOLE: 4 } as const;
 
+/** Seals of a file in memory: fcntl(2). */
+export const Seal = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16, EXEC: 32 } as const;
+
 export const Rename = { NOREPLACE: 1, EXCHANGE: 2, WHITEOUT: 4 } as const;
 
 export const Limit = {

@@ -19,6 +19,7 @@ import {
 import { E } from "../kernel/errno.ts";
 import type { CallContext, Stat, VfsFile } from "../kernel/types.ts";
 import { Limit, S } from "./constants.ts";
+import { BLOCK, Holes } from "./holes.ts";
 import { attempt, hostError, SAFE_OPEN } from "./host.ts";
 import type { MetadataEntry } from "./layer.ts";
 import {
@@ -56,6 +57,8 @@ export class HostInode extends Inode implements Content {
   #size = -1;
   #gone = false;
   #view: WeakRef<VfsFile> | null = null;
+  /** Blocks known to hold nothing, where nobody else changes the file. What was sparse before this object knew of it counts as data. */
+  #holes: Holes | null = null;
   /** The descriptor belongs to the view now. */
   #orphan = false;
 
@@ -150,11 +153,25 @@ export class HostInode extends Inode implements Content {
       ...base,
       nlink: links,
       size: this.isDirectory ? 4096 : Number(host.size),
-      blocks: Number(host.blocks),
+      blocks: this.#blocks(host),
       atime,
       mtime,
       ctime: host.ctimeNs > changed ? host.ctimeNs : changed,
     };
+  }
+  /** The host cannot give back what is punched out of the middle of a file: it is not counted. */
+  #blocks({ blocks, size }: BigIntStats): number {
+    const holes = this.#holes?.bytes ?? 0;
+    return holes === 0 ? Number(blocks) : Math.max(0, Math.min(Number(blocks), (Math.ceil(Number(size) / BLOCK) * BLOCK - holes) / 512));
+  }
+  /** The holes, where they can be known. */
+  #tracked(): Holes | null {
+    return this.fs.caching === "always" ? (this.#holes ??= new Holes()) : null;
+  }
+  find(position: number, hole: boolean): number {
+    const size = this.size();
+    if (this.#holes === null) return hole ? size : position;
+    return hole ? this.#holes.hole(position, size) : this.#holes.data(position, size);
   }
   /** What the host says, from memory while nothing can have changed. */
   #stats(): BigIntStats | number {
@@ -433,24 +450,29 @@ export class HostInode extends Inode implements Content {
     }
   }
   writeAt(bytes: Uint8Array, position: number): number {
+    const size = this.#size;
+    if (size >= 0 && position > size) this.#tracked()?.add(size, position);
     let done = 0;
     try {
       while (done < bytes.length) done += writeSync(this.descriptor, bytes, done, bytes.length - done, position + done);
     } catch (error) {
       if (done === 0) return hostError(error);
     }
+    this.#holes?.fill(position, position + done);
     this.#descriptorDirty = true;
     if (this.#size >= 0 && position + done > this.#size) this.#size = position + done;
     return done;
   }
   resize(length: number): number {
     if (length > Limit.fileSize) return -E.FBIG;
+    const before = this.#size;
     try {
       ftruncateSync(this.descriptor, length);
     } catch (error) {
       return hostError(error);
     }
     this.#descriptorDirty = true;
+    if (before >= 0 && (length > before || this.#holes !== null)) this.#tracked()?.resize(before, length);
     if (this.#size >= 0) this.#size = length;
     return 0;
   }
@@ -458,13 +480,27 @@ export class HostInode extends Inode implements Content {
     const end = offset + length;
     if ((mode & ~0x13) !== 0) return -E.OPNOTSUPP;
     if ((mode & 0x12) !== 0) {
-      const last = Math.min(end, this.size());
-      for (let at = offset; at < last; at += ZEROS.length) {
-        const result = this.writeAt(ZEROS.subarray(0, Math.min(ZEROS.length, last - at)), at);
-        if (result < 0) return result;
-      }
+      const failed = this.#clear(offset, end);
+      if (failed < 0) return failed;
     }
     return (mode & 1) === 0 && end > this.size() ? this.resize(end) : 0;
+  }
+  /** Zeroes a range. Where it goes to the end of the file, the host gets the space back. */
+  #clear(from: number, to: number): number {
+    const size = this.size();
+    if (from >= size) return 0;
+    if (to >= size) {
+      const failed = this.resize(from);
+      return failed < 0 ? failed : this.resize(size);
+    }
+    for (let at = this.find(from, false); at < to; at = this.find(at, false)) {
+      const count = Math.min(ZEROS.length, to - at, this.find(at, true) - at);
+      const result = this.writeAt(ZEROS.subarray(0, count), at);
+      if (result < 0) return result;
+      at += count;
+    }
+    this.#tracked()?.add(from, to);
+    return 0;
   }
   sync(dataOnly: boolean, done: (result: number) => void): void {
     if (this.isDirectory) {

@@ -71,6 +71,10 @@ export interface Content {
   resize(length: number): number;
   /** fallocate(2): `mode` bits KEEP_SIZE 1, PUNCH_HOLE 2, ZERO_RANGE 16; others are refused with -EOPNOTSUPP. */
   allocate(mode: number, offset: number, length: number): number;
+  /** The first byte of data, or of a hole, at or behind a position inside the file; the file's size when there is no data. The end is a hole. */
+  find(position: number, hole: boolean): number;
+  /** F_SEAL_ bits; undefined where there are none (fcntl(2)). */
+  seals?: number;
   sync(dataOnly: boolean, done: (result: number) => void): void;
   /** View for mmap and execve; keeps the bytes alive as long as it is referenced. */
   view(entry: Dentry): VfsFile;
@@ -111,6 +115,8 @@ export abstract class Inode {
   opens = 0;
   /** One of its names; a dead one when all known names are gone. */
   at: Dentry | null = null;
+  /** Without a name so far, but it may get one: O_TMPFILE without O_EXCL. */
+  linkable = false;
   locks: Locks | null = null;
   watchers: Set<Watcher> | null = null;
 

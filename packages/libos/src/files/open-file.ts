@@ -3,7 +3,7 @@ import { encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext, type OpenFile, type Stat, type VfsFile } from "../kernel/types.ts";
 import { WaitQueue } from "../kernel/wait.ts";
-import { Limit, O, S, Seek } from "./constants.ts";
+import { Limit, O, S, Seal, Seek } from "./constants.ts";
 import type { Content, Dentry, DirectoryEntry, Inode } from "./node.ts";
 
 /** Result of an ioctl that writes through its argument. */
@@ -69,17 +69,26 @@ export function anonymousStat(mode: number, ino = 1): Stat {
   return { dev: 14, ino, mode, nlink: 1, uid: 0, gid: 0, rdev: 0, size: 0, blksize: 4096, blocks: 0, atime: 0n, mtime: 0n, ctime: 0n };
 }
 
-/** New position for lseek, or -EINVAL, -ENXIO (SEEK_DATA, SEEK_HOLE past the end). All bytes count as data. */
-export function seekTo(position: number, offset: number, whence: number, size: number): number {
+/** New position for lseek, or -EINVAL, -ENXIO (SEEK_DATA, SEEK_HOLE past the end). Without `content` all bytes count as data. */
+export function seekTo(position: number, offset: number, whence: number, size: number, content: Content | null = null): number {
   let target: number;
   if (whence === Seek.SET) target = offset;
   else if (whence === Seek.CUR) target = position + offset;
   else if (whence === Seek.END) target = size + offset;
   else if (whence === Seek.DATA || whence === Seek.HOLE) {
     if (offset < 0 || offset >= size) return -E.NXIO;
-    return whence === Seek.DATA ? offset : size;
+    if (content === null) return whence === Seek.DATA ? offset : size;
+    const found = content.find(offset, whence === Seek.HOLE);
+    return whence === Seek.DATA && found >= size ? -E.NXIO : found;
   } else return -E.INVAL;
   return target < 0 || target > Limit.fileSize ? -E.INVAL : target;
+}
+
+const PAGE = 4096;
+/** Whether the seals of a file keep it from becoming `length` bytes long. */
+export function sealed(content: Content, length: number): boolean {
+  const change = length - content.size();
+  return ((content.seals ?? 0) & (change < 0 ? Seal.SHRINK : change > 0 ? Seal.GROW : 0)) !== 0;
 }
 
 const FIONREAD = 0x541b;
@@ -136,6 +145,9 @@ export class RegularFile extends EntryFile {
   get node(): VfsFile {
     return this.content.view(this.entry);
   }
+  get seals(): number {
+    return this.content.seals ?? 0;
+  }
   override read(max: number, offset: number | null): Uint8Array | number {
     if (!canRead(this.flags)) return -E.BADF;
     const position = offset ?? this.#position;
@@ -153,7 +165,16 @@ export class RegularFile extends EntryFile {
     const position = (this.flags & O.APPEND) !== 0 ? this.content.size() : (offset ?? this.#position);
     if (bytes.length === 0) return 0;
     if (position + bytes.length > Limit.fileSize) return -E.FBIG;
-    const done = this.content.writeAt(bytes, position);
+    const { seals } = this;
+    if ((seals & (Seal.WRITE | Seal.FUTURE_WRITE)) !== 0) return -E.PERM;
+    let data = bytes;
+    if ((seals & Seal.GROW) !== 0 && position + bytes.length > this.content.size()) {
+      // What lies in whole pages before the end is written.
+      const whole = Math.floor(this.content.size() / PAGE) * PAGE;
+      if (whole <= position) return -E.PERM;
+      data = bytes.subarray(0, whole - position);
+    }
+    const done = this.content.writeAt(data, position);
     if (done >= 0 && offset === null) this.#position = position + done;
     // Writing by somebody without privilege ends setuid and setgid.
     if (context.process.credentials.fsuid !== 0) {
@@ -165,12 +186,13 @@ export class RegularFile extends EntryFile {
     return done;
   }
   override seek(offset: number, whence: number): number {
-    const target = seekTo(this.#position, offset, whence, this.content.size());
+    const target = seekTo(this.#position, offset, whence, this.content.size(), this.content);
     if (target >= 0) this.#position = target;
     return target;
   }
   truncate(length: number): number {
     if (!canWrite(this.flags)) return -E.INVAL;
+    if (sealed(this.content, length)) return -E.PERM;
     const result = this.content.resize(length);
     this.#modified();
     return result;

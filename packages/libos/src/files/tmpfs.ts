@@ -2,7 +2,7 @@
 import { encodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import type { Stat, VfsFile } from "../kernel/types.ts";
-import { Limit, S } from "./constants.ts";
+import { Limit, S, Seal } from "./constants.ts";
 import {
   Dentry,
   FileSystem,
@@ -16,7 +16,8 @@ import {
   type StatFs,
 } from "./node.ts";
 
-const CHUNK = 65536;
+/** Bytes of a block: what is not there is a hole. */
+const CHUNK = 4096;
 
 export class TmpFs extends FileSystem {
   readonly type = "tmpfs";
@@ -79,6 +80,7 @@ export class TmpInode extends Inode implements Content {
   readonly #children: Map<string, TmpInode> | null;
   #chunks: Map<number, Uint8Array> = new Map();
   #size = 0;
+  seals: number = Seal.SEAL;
 
   constructor(fs: TmpFs, node: NewNode) {
     super(fs, node.mode & S.IFMT);
@@ -269,6 +271,18 @@ export class TmpInode extends Inode implements Content {
     this.#mtime = this.#ctime = nowNanoseconds();
     return 0;
   }
+  find(position: number, hole: boolean): number {
+    const first = Math.floor(position / CHUNK);
+    if (hole) {
+      let block = first;
+      while (this.#chunks.has(block)) block++;
+      return Math.min(this.#size, Math.max(position, block * CHUNK));
+    }
+    if (this.#chunks.has(first)) return position;
+    let next = Infinity;
+    for (const block of this.#chunks.keys()) if (block > first && block < next) next = block;
+    return Math.min(this.#size, next * CHUNK);
+  }
   allocate(mode: number, offset: number, length: number): number {
     const end = offset + length;
     if ((mode & ~0x13) !== 0) return -E.OPNOTSUPP;
@@ -276,8 +290,11 @@ export class TmpInode extends Inode implements Content {
       for (let at = offset; at < Math.min(end, this.#size);) {
         const start = at % CHUNK;
         const count = Math.min(CHUNK - start, end - at);
-        this.#chunks.get(Math.floor(at / CHUNK))?.fill(0, start, start + count);
-        at += count;
+        const block = Math.floor(at / CHUNK);
+        if (count === CHUNK) {
+          if (this.#chunks.delete(block)) this.fs.used -= CHUNK;
+        } else this.#chunks.get(block)?.fill(0, start, start + count);
+        at = this.find(Math.min(at + count, this.#size), false);
       }
     }
     return (mode & 1) === 0 && end > this.#size ? this.resize(end) : 0;

@@ -316,6 +316,7 @@ export class VirtualFiles implements Vfs {
       rdev: 0,
     });
     if (typeof inode === "number") return inode;
+    inode.linkable = (flags & O.EXCL) === 0;
     const entry = new Dentry(directory, `#${++renames}`, inode);
     entry.dead = true;
     return RegularFile.open(entry, flags & ~(TMPFILE_BIT | O.DIRECTORY));
@@ -400,12 +401,16 @@ export class VirtualFiles implements Vfs {
     return 0;
   }
   /** linkat(2) for a file that was found already. */
-  linkAt(source: Dentry, base: Dentry, path: string, context: CallContext): number {
+  linkAt(found: Dentry, base: Dentry, path: string, context: CallContext): number {
     const place = this.walk(base, path, false, context);
     if (typeof place === "number") return place;
     if (place.entry !== null || place.file !== null) return -E.EXIST;
     if (place.slash) return -E.NOENT;
     const { parent, name } = place;
+    const { at } = found.inode;
+    const source = found.dead && at !== null && !at.dead ? at : found;
+    const stat = source.inode.stat();
+    if (typeof stat !== "number" && stat.nlink === 0 && !source.inode.linkable) return -E.NOENT;
     if (source.inode.isDirectory) return -E.PERM;
     if (source.inode.fs !== parent.inode.fs) return -E.XDEV;
     if (parent.inode.fs.readOnly) return -E.ROFS;
@@ -419,7 +424,9 @@ export class VirtualFiles implements Vfs {
   }
   /** renameat2(2). */
   renameAt(fromBase: Dentry, fromPath: string, toBase: Dentry, toPath: string, flags: number, context: CallContext): number {
-    if ((flags & ~(Rename.NOREPLACE | Rename.EXCHANGE)) !== 0 || flags === (Rename.NOREPLACE | Rename.EXCHANGE)) return -E.INVAL;
+    if ((flags & ~(Rename.NOREPLACE | Rename.EXCHANGE | Rename.WHITEOUT)) !== 0) return -E.INVAL;
+    if ((flags & Rename.EXCHANGE) !== 0 && flags !== Rename.EXCHANGE) return -E.INVAL;
+    if ((flags & Rename.WHITEOUT) !== 0 && context.process.credentials.euid !== 0) return -E.PERM;
     const from = this.walk(fromBase, fromPath, false, context);
     if (typeof from === "number") return from;
     const to = this.walk(toBase, toPath, false, context);
@@ -456,6 +463,7 @@ export class VirtualFiles implements Vfs {
         }
       }
     }
+    const { parent: oldParent, name: oldName } = from;
     const before = isDirectory ? child.path() : "";
     const existingBefore = exchange && existing!.inode.isDirectory ? existing!.path() : "";
     const result = from.parent.inode.rename(child, to.parent, to.name, existing, exchange);
@@ -476,7 +484,9 @@ export class VirtualFiles implements Vfs {
     to.parent.inode.notify(IN_MOVED_TO | kind, cookie, to.name);
     child.inode.notify(IN_MOVE_SELF, 0, "");
     if (existing !== null && !exchange) existing.inode.notify(IN_DELETE_SELF, 0, "");
-    return 0;
+    if ((flags & Rename.WHITEOUT) === 0) return 0;
+    const left = this.#make(oldParent, oldName, S.IFCHR, 0, undefined, context);
+    return typeof left === "number" ? left : 0;
   }
   /** Working directories below a directory move with it. Those of an exchanged one are left to its own pass. */
   #moved(before: string, after: string, context: CallContext, except: string): void {

@@ -84,6 +84,14 @@ export function mappersOf(inode: object): ReadonlySet<AddressSpace> {
   return number === undefined ? NOBODY : (showing.get(number) ?? NOBODY);
 }
 
+/** Whether somebody has a shared mapping of a file that may write to it. */
+export function mappedForWriting(inode: object): boolean {
+  const number = objectsOfInodes.get(inode);
+  for (const space of mappersOf(inode))
+    if (space.mappings.some((mapping) => mapping.object === number && mapping.writable)) return true;
+  return false;
+}
+
 export class AddressSpace {
   /** The monitor's handle. */
   readonly id: ProcessId;

@@ -228,6 +228,8 @@ export interface OpenFile {
   close(): void;
   /** Only for files of the VFS. */
   readonly node?: VfsFile;
+  /** F_SEAL_ bits of a file in memory. */
+  readonly seals?: number;
   /** The kind, to cast by: sockets and epoll have more methods. */
   readonly kind:
     | "file"

@@ -80,10 +80,14 @@ const adviceNumbers: ReadonlySet<number> = new Set(Object.values(advices));
 const reply = (result: number, ops: ProcessOp[]): SyscallOutcome => (ops.length === 0 ? result : { result, ops });
 
 /** What of a file a mapping shows, or an error: -EBADF, -EACCES, -ENODEV. null: like anonymous memory (/dev/zero). */
+/** F_SEAL_WRITE, F_SEAL_FUTURE_WRITE. */
+const SEALED = 0x18;
+
 function mappable(file: OpenFile | undefined, prot: number, shared: boolean): VfsFile | number | null {
   if (file === undefined || (file.flags & O_PATH) !== 0) return -E.BADF;
   const access = file.flags & O_ACCMODE;
   if (access === O_WRONLY || (shared && (prot & 2) !== 0 && access !== O_RDWR)) return -E.ACCES;
+  if (shared && (prot & 2) !== 0 && ((file.seals ?? 0) & SEALED) !== 0) return -E.PERM;
   if (file.kind === "device" && file.name === "/dev/zero") return null;
   return file.node ?? -E.NODEV;
 }
@@ -125,7 +129,8 @@ function mmap(
     offset,
     name: "",
     object: shared ? objectOf(file === null ? null : (entryOf(process.fds.get(number)!)?.inode ?? file)) : 0,
-    writable: file !== null && (process.fds.get(number)!.flags & O_ACCMODE) === O_RDWR,
+    writable:
+      file !== null && ((process.fds.get(number)!.seals ?? 0) & SEALED) === 0 && (process.fds.get(number)!.flags & O_ACCMODE) === O_RDWR,
   };
   const place = (): number => {
     if (fixed) return hint;

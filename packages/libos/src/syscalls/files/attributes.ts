@@ -1,8 +1,8 @@
 /** What files are: stat in all forms, access, mode, owner, times, size, extended attributes, file systems. */
 import { encodeText } from "@cvm/monitor/abi";
-import { Access, AT, O, S } from "../../files/constants.ts";
+import { Access, AT, O, S, Seal } from "../../files/constants.ts";
 import { nowNanoseconds, permission, type Dentry } from "../../files/node.ts";
-import { canWrite } from "../../files/open-file.ts";
+import { canWrite, sealed } from "../../files/open-file.ts";
 import { statBytes, statfsBytes, statxBytes } from "../../files/stat-bytes.ts";
 import { E } from "../../kernel/errno.ts";
 import type { CallContext, OpenFile, Stat, Syscall, SyscallOutcome } from "../../kernel/types.ts";
@@ -140,6 +140,7 @@ function truncate(context: CallContext, name: string, length: number): number {
   if (inode.fs.readOnly) return -E.ROFS;
   const denied = permission(inode.ownership(), Access.WRITE, context.process.credentials);
   if (denied < 0) return denied;
+  if (sealed(content, length)) return -E.PERM;
   const failed = content.acquire(entry, true, length === 0);
   if (failed < 0) return failed;
   const result = content.resize(length);
@@ -156,6 +157,9 @@ function allocate(context: CallContext, number: number, mode: number, offset: nu
   const content = entryOf(file)?.inode.content() ?? null;
   if (content === null) return -E.NODEV;
   if ((mode & 2) !== 0 && (mode & 1) === 0) return -E.OPNOTSUPP;
+  const seals = content.seals ?? 0;
+  if ((mode & 0x12) !== 0 && (seals & (Seal.WRITE | Seal.FUTURE_WRITE)) !== 0) return -E.PERM;
+  if ((mode & 1) === 0 && (seals & Seal.GROW) !== 0 && offset + length > content.size()) return -E.PERM;
   return content.allocate(mode, offset, length);
 }
 

@@ -1,9 +1,11 @@
 /** fcntl, flock, ioctl and inotify. */
-import { O, Seek } from "../../files/constants.ts";
+import { O, Seal, Seek } from "../../files/constants.ts";
 import { InotifyFile } from "../../files/inotify.ts";
 import { LockType, Locks, type LockOwner } from "../../files/locks.ts";
+import type { Content } from "../../files/node.ts";
 import { canRead, canWrite } from "../../files/open-file.ts";
 import { PipeFile } from "../../files/pipe.ts";
+import { mappedForWriting } from "../../kernel/address-space.ts";
 import { E } from "../../kernel/errno.ts";
 import type { CallContext, OpenFile, Process, Syscall, SyscallOutcome } from "../../kernel/types.ts";
 import { address, baseOf, entryOf, fd, filesOf, FULL, int, num, partial, path, text, uint, withMemory, writeMemory } from "./common.ts";
@@ -35,6 +37,8 @@ const F = {
   GET_SEALS: 1034,
 } as const;
 const FCNTL_NAMES = { values: Object.fromEntries(Object.entries(F).map(([name, value]) => [`F_${name}`, value])) };
+const SEALS = Seal.SEAL | Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE | Seal.EXEC;
+const ALL_WRITES = Seal.SHRINK | Seal.GROW | Seal.WRITE | Seal.FUTURE_WRITE;
 const CHANGEABLE = O.APPEND | O.NONBLOCK | O.ASYNC | O.DIRECT | O.NOATIME;
 const FLOCK_BYTES = 32;
 
@@ -80,12 +84,30 @@ function fcntl(context: CallContext, number: number, command: number, argument: 
     case F.GETLEASE:
       return LockType.UNLOCK;
     case F.GET_SEALS:
-      return file.kind === "memfd" ? 1 : -E.INVAL;
+      return sealable(file)?.seals ?? -E.INVAL;
     case F.ADD_SEALS:
-      return file.kind === "memfd" ? -E.PERM : -E.INVAL;
+      return addSeals(file, argument);
     default:
       return -E.INVAL;
   }
+}
+
+/** The bytes that seals belong to; null where there are none. */
+function sealable(file: OpenFile): Content | null {
+  const content = entryOf(file)?.inode.content() ?? null;
+  return content?.seals === undefined ? null : content;
+}
+function addSeals(file: OpenFile, seals: number): number {
+  const content = sealable(file);
+  if (content === null) return -E.INVAL;
+  if (!canWrite(file.flags)) return -E.PERM;
+  if ((seals & ~SEALS) !== 0) return -E.INVAL;
+  if ((content.seals! & Seal.SEAL) !== 0) return -E.PERM;
+  const { inode } = entryOf(file)!;
+  if ((seals & Seal.WRITE) !== 0 && mappedForWriting(inode)) return -E.BUSY;
+  // A file that is sealed against chmod +x and can be executed stays as it is.
+  content.seals! |= seals | ((seals & Seal.EXEC) !== 0 && (inode.ownership().mode & 0o111) !== 0 ? ALL_WRITES : 0);
+  return 0;
 }
 
 function recordLock(context: CallContext, file: OpenFile, owner: LockOwner, command: number, at: number): SyscallOutcome {
@@ -221,7 +243,7 @@ export const controlSyscalls: readonly Syscall[] = [
     number: 25,
     name: "fcntl",
     arguments: [fd(), int("cmd", FCNTL_NAMES), address("arg")],
-    support: partial("owners and signals of descriptors, leases and seals have no effect"),
+    support: partial("owners and signals of descriptors, and leases have no effect"),
     handler: (context, [number, command, argument]) => fcntl(context, num(number), num(command), num(argument)),
   },
   {

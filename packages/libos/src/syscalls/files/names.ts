@@ -110,7 +110,7 @@ export const nameSyscalls: readonly Syscall[] = [
       path("newpath"),
       uint("flags", { flags: { RENAME_NOREPLACE: 1, RENAME_EXCHANGE: 2, RENAME_WHITEOUT: 4 } }),
     ],
-    support: { level: "partial", note: "RENAME_WHITEOUT gives EINVAL" },
+    support: FULL,
     handler: (context, [fromDirectory, from, toDirectory, to, flags]) =>
       rename(context, num(fromDirectory), text(from), num(toDirectory), text(to), num(flags)),
   },

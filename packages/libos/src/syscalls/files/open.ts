@@ -1,5 +1,5 @@
 /** Opening, closing and duplicating descriptors. */
-import { O, S } from "../../files/constants.ts";
+import { O, S, Seal } from "../../files/constants.ts";
 import { release, RegularFile, retain } from "../../files/open-file.ts";
 import { makePipe, PipeFile } from "../../files/pipe.ts";
 import { TmpFs } from "../../files/tmpfs.ts";
@@ -127,6 +127,8 @@ function memfd(context: CallContext, name: string, flags: number): number {
     process.credentials.fsgid,
   );
   const file = RegularFile.open(entry, O.RDWR, "memfd");
+  if (typeof file !== "number" && (flags & (MFD.ALLOW_SEALING | MFD.NOEXEC_SEAL)) !== 0)
+    file.content.seals = (flags & MFD.NOEXEC_SEAL) !== 0 ? Seal.EXEC : 0;
   return typeof file === "number" ? file : install(context, file, (flags & MFD.CLOEXEC) !== 0);
 }
 
@@ -220,7 +222,7 @@ export const openSyscalls: readonly Syscall[] = [
     number: 279,
     name: "memfd_create",
     arguments: [{ name: "name", kind: "string" }, uint("flags", "hex")],
-    support: partial("no seals, no huge pages"),
+    support: partial("no huge pages"),
     handler: (context, [name, flags]) => memfd(context, text(name), num(flags)),
   },
   {

@@ -1,6 +1,7 @@
 /** Moving bytes: read and write in all forms, sendfile, splice, and making them reach the disk. */
 import { Limits, type Awaitable, type SyscallReply } from "@cvm/monitor/abi";
 import { O } from "../../files/constants.ts";
+import { canRead, canWrite } from "../../files/open-file.ts";
 import { PipeFile } from "../../files/pipe.ts";
 import { TtyFile } from "../../files/tty.ts";
 import { mappersOf } from "../../kernel/address-space.ts";
@@ -199,6 +200,16 @@ function transfer(
   return context.kernel.block(context, [from.waiters, to.waiters], once, Number.POSITIVE_INFINITY, 0, true);
 }
 
+/** Whether the two ranges of copy_file_range are of one file and touch each other. */
+function overlap(from: OpenFile, fromOffset: number | null, to: OpenFile, toOffset: number | null, length: number): boolean {
+  const entry = entryOf(from);
+  if (entry === null || entry.inode !== entryOf(to)?.inode) return false;
+  const start = fromOffset ?? from.seek(0, 1);
+  const target = toOffset ?? to.seek(0, 1);
+  const count = Math.min(length, Math.max(0, from.node!.size() - start));
+  return target + count > start && target < start + count;
+}
+
 function syncFile(context: CallContext, number: number, dataOnly: boolean): SyscallOutcome {
   const file = context.process.fds.get(number);
   if (file === undefined) return -E.BADF;
@@ -284,7 +295,7 @@ export const transferSyscalls: readonly Syscall[] = [
     number: 62,
     name: "lseek",
     arguments: [fd(), long("offset"), uint("whence")],
-    support: partial("SEEK_DATA and SEEK_HOLE see no holes"),
+    support: partial("in volumes, and in files that were sparse before the cVM began, SEEK_DATA and SEEK_HOLE see no holes"),
     handler: (context, [number, offset, whence]) => context.process.fds.get(num(number))?.seek(num(offset), num(whence)) ?? -E.BADF,
   },
   {
@@ -352,7 +363,9 @@ export const transferSyscalls: readonly Syscall[] = [
       if (one === undefined || other === undefined) return -E.BADF;
       if (one.kind === "directory" || other.kind === "directory") return -E.ISDIR;
       if (one.truncate === undefined || other.truncate === undefined) return -E.INVAL;
-      if ((other.flags & O.APPEND) !== 0) return -E.BADF;
+      if (!canRead(one.flags) || !canWrite(other.flags) || (other.flags & O.APPEND) !== 0) return -E.BADF;
+      if (overlap(one, offsetIn(fromOffset as Uint8Array | null), other, offsetIn(toOffset as Uint8Array | null), num(length)))
+        return -E.INVAL;
       return transfer(
         context,
         num(from),

@@ -7,7 +7,7 @@ import { Assembler, assembleInto } from "@cvm/cpu";
 const root = join(import.meta.dirname, "..");
 const folder = join(root, "packages", "libos", "src", "elf");
 /** Where the code stands in the object. */
-export const TEXT_OFFSET = 0x400;
+export const TEXT_OFFSET = 0x800;
 
 export interface VdsoCode {
   readonly words: readonly number[];

@@ -36,6 +36,9 @@ export const Limits = {
   cpFilesBytes: 2_147_483_648,
   /** Characters of the name of a CP object. */
   cpName: 128,
+  /** CP_Calls that one cVM can call, revoked ones included, and threads of it that serve at a time. */
+  cpDoors: 256,
+  cpServers: 64,
   /** Objects of one host that have names. */
   cpObjects: 4096,
   /** Most bytes one call moves (MAX_RW_COUNT is 2 GiB; a call may be short). */
@@ -199,6 +202,11 @@ export type ProcessOp =
       readonly object: number;
       readonly offset: number;
     }
+  /**
+   * A mapped page that programs should not write shows the cVM's table of capabilities from now on: that with the number n, for n below 256, stands at byte 16 n, as long as the cVM has it. A
+   * forked child's does the same. Until the page is unmapped or mapped anew. What takes its region by turns with others sees none.
+   */
+  | { readonly op: "capabilities"; readonly process: ProcessId; readonly address: number }
   /** Copies mapped bytes inside the region (mremap); not overlapping. */
   | { readonly op: "copy"; readonly process: ProcessId; readonly from: number; readonly to: number; readonly length: number }
   /** Writes bytes whatever the page's protection (loading, signal frames, set_tid words). `ifMapped`: a fault is ignored instead of refused. */
@@ -419,5 +427,7 @@ export interface LibosOptions {
   /** Most bytes of memory of all processes together. */
   readonly memoryBytes: number;
   readonly program: ProgramOptions;
+  /** As if an init stood above the first program: signals do to it what they do to any other, and it inherits no orphans. */
+  readonly init?: boolean;
   readonly strace: boolean;
 }

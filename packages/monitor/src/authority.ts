@@ -13,6 +13,9 @@ export const PCC_PERMS: number = Perm.Load | Perm.Execute | Perm.Global | Perm.C
 /** All that the monitor derives capabilities from. It is in no register of any hart. */
 const ROOT: Capability = c.root();
 
+/** What stands where there is no capability. */
+export const NOTHING: Capability = c.nullCapability();
+
 function exact(capability: Capability): Capability {
   if (!capability.tag) throw new MonitorError("invalid", `bounds are not representable: ${c.format(capability)}`);
   return capability;
@@ -93,10 +96,14 @@ export interface Opened {
 /** What one cVM holds by number. A number means nothing in another cVM's table. */
 export class CapabilityTable {
   readonly #entries: Map<number, Held> = new Map();
-  #next: number = 1;
+  /** Numbers that were given back. */
+  readonly #free: number[] = [];
+  readonly #changed: (handle: number) => void;
   readonly #limit: number;
 
-  constructor(limit: number = 4096) {
+  /** `changed`: what stands under a number is another. */
+  constructor(changed: (handle: number) => void = () => {}, limit: number = 4096) {
+    this.#changed = changed;
     this.#limit = limit;
   }
 
@@ -107,8 +114,9 @@ export class CapabilityTable {
   /** Handle > 0. @throws MonitorError `exhausted` */
   insert(capability: Capability | null, opened: Opened | null = null): number {
     if (this.#entries.size >= this.#limit) throw new MonitorError("exhausted", `a cVM holds at most ${this.#limit} capabilities`);
-    const handle = this.#next++;
+    const handle = this.#free.pop() ?? this.#entries.size + 1;
     this.#entries.set(handle, { capability, opened });
+    this.#changed(handle);
     return handle;
   }
 
@@ -125,11 +133,15 @@ export class CapabilityTable {
   }
 
   remove(handle: number): boolean {
-    return this.#entries.delete(handle);
+    if (!this.#entries.delete(handle)) return false;
+    this.#free.push(handle);
+    this.#changed(handle);
+    return true;
   }
 
   clear(): void {
     this.#entries.clear();
+    this.#free.length = 0;
   }
 }
 

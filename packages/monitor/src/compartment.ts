@@ -5,6 +5,7 @@ import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "
 import { Limits } from "./abi.ts";
 import type { Otypes } from "./authority.ts";
 import { CapabilityTable, rebaseRegisters, sealingAuthority, sealWith } from "./authority.ts";
+import type { Calls } from "./cp/calls.ts";
 import type { CompiledSyscall } from "./declarations.ts";
 
 import { Process, Thread, ThreadState } from "./process.ts";
@@ -17,6 +18,7 @@ export interface Host {
   readonly pages: UsedPages;
   readonly sharing: MemorySharing;
   readonly turns: Turns;
+  readonly calls: Calls;
   readonly regions: RegionAllocator;
   readonly otypes: Otypes;
   readonly scheduler: Scheduler;
@@ -120,6 +122,7 @@ export class Compartment {
     if (own !== null) return this.#addProcess(own);
     const host = this.#hostFor(bytes);
     if (host === undefined) return null;
+    this.host.calls.unfit(host);
     const process = this.#addProcess(host.region);
     this.host.turns.join(host, host.region.base, host.region.length, process, false);
     return process;
@@ -144,6 +147,7 @@ export class Compartment {
     const own = fits ? this.#allocate(length) : null;
     if (own === null) {
       if (!this.#admits(whole) || turns.full(charge)) return null;
+      this.host.calls.unfit(parent);
       const guest = this.#addProcess(parent.region);
       turns.join(parent, base, whole, guest, true);
       return guest;
@@ -195,6 +199,7 @@ export class Compartment {
   #moveTo(process: Process, host: Process): boolean {
     const { region } = process;
     if (this.host.turns.full(process.charged)) return false;
+    for (const each of [process, host]) this.host.calls.unfit(each);
     const left = this.host.turns.move(process, region, host, host.region);
     process.place(host.region);
     if (!left) this.#vacate(region, null);
@@ -235,6 +240,7 @@ export class Compartment {
 
   endThread(thread: Thread): void {
     if (thread.state === ThreadState.Dead) return;
+    this.host.calls.leave(thread);
     thread.state = ThreadState.Dead;
     thread.call = null;
     thread.saved = null;

@@ -23,6 +23,11 @@ export interface ExecutorEvents extends GateEvents {
   faulted(compartment: Compartment, report: FaultReport, signal: number): void;
 }
 
+/** Whether a thread's hart may do what another thread does. */
+function isAway(thread: Thread): boolean {
+  return thread.origin !== thread || thread.hart.scratchAddress !== 0;
+}
+
 /** Runs threads, and does what is due between two instructions: system calls, faults, interrupts. */
 export class Executor {
   readonly #clock: Clock;
@@ -30,6 +35,8 @@ export class Executor {
   readonly #operations: Operations;
   readonly #events: ExecutorEvents;
   readonly #disassemble: Disassemble | undefined;
+  /** The thread that runs. */
+  #runs: Thread | null = null;
 
   constructor(clock: Clock, gate: Gate, operations: Operations, events: ExecutorEvents, disassemble: Disassemble | undefined) {
     this.#clock = clock;
@@ -41,17 +48,23 @@ export class Executor {
 
   /** See {@link RunSlice}. A failure of the monitor itself ends the cVM, not the host. */
   run(thread: Thread, fuel: number, until: number): boolean {
-    const compartment = thread.process.owner;
+    this.#runs = thread;
     try {
-      return this.#run(compartment, thread, fuel, until);
+      const usedUp = this.#run(fuel, until);
+      const last = this.#runs;
+      if (last !== thread && last.state === ThreadState.Running) last.process.owner.makeRunnable(last);
+      return usedUp;
     } catch (error) {
-      this.#events.broken(compartment, `running it failed: ${error instanceof Error ? error.stack : String(error)}`);
+      this.#events.broken(this.#runs.process.owner, `running it failed: ${error instanceof Error ? error.stack : String(error)}`);
       return false;
     }
   }
 
-  #run(compartment: Compartment, thread: Thread, fuel: number, until: number): boolean {
-    const hart: HartPort = thread.hart;
+  /** A call of another cVM, or its return, goes on in the same slice: {@link Calls.settle}. */
+  #run(fuel: number, until: number): boolean {
+    let thread = this.#runs!;
+    let compartment = thread.process.owner;
+    const { calls: crossing } = compartment.host;
     let calls = 0;
     const { seat } = thread.process;
     if (seat !== null) {
@@ -67,11 +80,23 @@ export class Executor {
         if (thread.state !== ThreadState.Running) return false;
       }
       if (thread.interrupt) {
+        if (isAway(thread)) {
+          crossing.interrupt(thread);
+          if (thread.state !== ThreadState.Running) return false;
+        }
         this.#interrupt(compartment, thread);
         if (thread.state !== ThreadState.Running) return false;
       }
       thread.process.enter();
-      const exit = hart.run(fuel);
+      if (thread.origin !== thread) thread.origin.process.enter();
+      let exit = thread.hart.run(fuel);
+      while (exit === Exit.Fuel && crossing.crosses(thread.hart)) exit = thread.hart.run(1);
+      if (exit !== Exit.Fuel && isAway(thread)) {
+        if (exit === Exit.Trap && thread.hart.trapCause === Cause.StorePage && crossing.use(thread, thread.hart.trapValue) > 0) continue;
+        this.#runs = thread = crossing.settle(thread);
+        compartment = thread.process.owner;
+      }
+      const { hart } = thread;
       if (exit === Exit.Ecall) {
         this.#gate.call(compartment, thread);
         if (thread.state !== ThreadState.Running) return false;
@@ -80,9 +105,11 @@ export class Executor {
         const { trapCause: cause, trapValue: value } = hart;
         // The longest access may reach into the next page.
         const given = cause === Cause.StorePage ? thread.process.use(value, GRANULE_SIZE) : 0;
+        if (crossing.crosses(hart)) crossing.done(thread);
         if (given <= 0) this.fault(compartment, thread, given < 0 ? { cause: OUT_OF_MEMORY, value } : { cause, value });
         if (thread.state !== ThreadState.Running || this.#clock.now() >= until) return false;
-      } else if (exit !== Exit.Fuel || seat === null || this.#clock.now() >= until) return exit === Exit.Fuel && seat === null;
+      } else if (thread.origin !== thread && (this.#runs = crossing.rest(thread)) !== thread) return true;
+      else if (exit !== Exit.Fuel || seat === null || this.#clock.now() >= until) return exit === Exit.Fuel && seat === null;
     }
   }
 

@@ -7,6 +7,7 @@ import type { ArgumentDeclaration, LibraryOs, MessageIn, SyscallCall, SyscallOut
 import { Limits, PENDING } from "./abi.ts";
 import { Otypes } from "./authority.ts";
 import { Compartment } from "./compartment.ts";
+import { Calls } from "./cp/calls.ts";
 import { compileDeclarations } from "./declarations.ts";
 import { Gate } from "./gate.ts";
 import { GuestMemory } from "./guest-memory.ts";
@@ -39,13 +40,16 @@ beforeEach(() => {
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
   const pages = new UsedPages(machine);
   const sharing = new MemorySharing(machine, (at, bytes) => pages.write(at, bytes));
+  const regions = new RegionAllocator(machine.memoryBytes);
+  const otypes = new Otypes();
   const host = {
     machine,
     pages,
     sharing,
     turns: new Turns(machine, pages, sharing),
-    regions: new RegionAllocator(machine.memoryBytes),
-    otypes: new Otypes(),
+    calls: new Calls({ machine, regions, otypes }),
+    regions,
+    otypes,
     scheduler,
   };
   cvm = new Compartment("gate", host, { memory: REGION, addresses: 4 * REGION }, 1, Infinity);

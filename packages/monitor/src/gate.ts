@@ -1,16 +1,28 @@
+import type { HartPort } from "@cvm/cpu/abi";
 import type { MessageIn, MessageOut, OutValue, SyscallOutcome, SyscallReply, SyscallValue } from "./abi.ts";
 import { Limits, PENDING } from "./abi.ts";
 import { isBytes, isInteger, isRecord, messageOf } from "./check.ts";
 import type { Compartment } from "./compartment.ts";
+import type { Pair } from "./cp/calls.ts";
 import type { CompiledArgument, CompiledSyscall } from "./declarations.ts";
 import { Errno } from "./errors.ts";
 import { GuestMemory, vectorLength } from "./guest-memory.ts";
 import type { Operations } from "./operations.ts";
+import { copyBetween } from "./cp/copy.ts";
 import type { Thread } from "./process.ts";
 import { ThreadState } from "./process.ts";
 
 /** System call of the monitor itself: a0 becomes the capability with the number in a0 (see {@link Compartment.capability}), or -EBADF. */
 export const CALL_CAPABILITY = 0x4356;
+/**
+ * The same. Waits for calls of the CP_Call with the number in a0, each of which begins at a1: see {@link Calls.serve}. Comes back with a negative errno only: EINTR after a signal, ECANCELED when the object is
+ * gone, or why it could not.
+ */
+export const CALL_SERVE = 0x4358;
+/** In the place of a number for {@link CALL_CAPABILITY}: the gates of {@link Calls.gates}. */
+export const CALL_GATES = -2;
+/** The same: copies between two capabilities ({@link copyBetween}). */
+export const CALL_COPY = 0x4357;
 
 const A0 = 10;
 const A7 = 17;
@@ -48,21 +60,33 @@ export class Gate {
   /** A running thread stands at an ecall. Afterwards it runs on, waits, or is dead. */
   call(compartment: Compartment, thread: Thread): void {
     const { hart, process } = thread;
+    const { calls } = compartment.host;
     const memory = this.#memory;
     compartment.syscallCount++;
     memory.enter(thread);
     hart.pc += 4;
     // After a crossing the callee's calls are the callee's: they are not made in the name of the thread's own process.
     if (!memory.runsIn(process.region.base, process.region.length)) {
+      if (calls.crosses(hart)) return calls.done(thread);
       compartment.refuse(`thread ${thread.id} made a system call from code of another compartment`);
       hart.setInt(A0, -Errno.ENOSYS);
       return;
     }
     const number = hart.getInt(A7);
     if (number === CALL_CAPABILITY) {
-      const capability = compartment.capability(process, hart.getInt(A0));
-      if (capability === undefined) hart.setInt(A0, -Errno.EBADF);
-      else hart.setCapability(A0, capability);
+      const handle = hart.getInt(A0);
+      const capability = compartment.capability(process, handle);
+      if (capability !== undefined) hart.setCapability(A0, capability);
+      else givePair(hart, handle === CALL_GATES ? calls.gates(compartment) : calls.pair(compartment, handle));
+      return;
+    }
+    if (number === CALL_SERVE) {
+      const error = calls.serve(thread, hart.getInt(A0), hart.getInt(A0 + 1));
+      if (error !== 0) hart.setInt(A0, error);
+      return;
+    }
+    if (number === CALL_COPY) {
+      hart.setInt(A0, copyBetween(compartment.host.machine, thread));
       return;
     }
     const { call, libraryOs, syscalls } = compartment;
@@ -312,6 +336,13 @@ export class Gate {
       }
     }
   }
+}
+
+/** Two capabilities in ca0 and ca1, and in a2 and a3 the numbers under which the cVM's table has them. */
+function givePair(hart: HartPort, pair: Pair | number): void {
+  if (typeof pair === "number") return hart.setInt(A0, pair);
+  for (const [i, capability] of pair.capabilities.entries()) hart.setCapability(A0 + i, capability);
+  for (const [i, handle] of pair.handles.entries()) hart.setInt(A0 + 2 + i, handle);
 }
 
 /** A length as the guest gave it: 32-bit kinds as such, a negative 64-bit one as the huge number that it is. */

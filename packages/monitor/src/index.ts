@@ -1,5 +1,5 @@
 export * from "./abi.ts";
-export { CALL_CAPABILITY } from "./gate.ts";
+export { CALL_CAPABILITY, CALL_COPY, CALL_GATES, CALL_SERVE } from "./gate.ts";
 export type { Counters } from "./compartment.ts";
 export type { Cvm, CvmConfig, CvmEvents, CvmState, CvmStatus } from "./cvm.ts";
 export type { MonitorErrorCode } from "./errors.ts";

@@ -5,6 +5,7 @@ import { Otypes } from "./authority.ts";
 import { isInteger } from "./check.ts";
 import type { Host } from "./compartment.ts";
 import { Compartment } from "./compartment.ts";
+import { Calls } from "./cp/calls.ts";
 import { CpObjects } from "./cp/objects.ts";
 import type { CvmConfig, HeldCapability } from "./cvm.ts";
 import { Cvm } from "./cvm.ts";
@@ -81,13 +82,16 @@ export function createMonitor(machine: MachinePort, options: MonitorOptions = {}
   const scheduler = new Scheduler(clock, (thread, fuel, until) => executor.run(thread, fuel, until));
   const pages = new UsedPages(machine);
   const sharing = new MemorySharing(machine, (address, bytes) => pages.write(address, bytes));
+  const regions = new RegionAllocator(machine.memoryBytes);
+  const otypes = new Otypes();
   const host: Host = {
     machine,
     pages,
     sharing,
     turns: new Turns(machine, pages, sharing),
-    regions: new RegionAllocator(machine.memoryBytes),
-    otypes: new Otypes(),
+    calls: new Calls({ machine, regions, otypes }),
+    regions,
+    otypes,
     scheduler,
   };
   const network = new VirtualNetwork({ ...options.network, post: (deliver) => scheduler.post(deliver) });

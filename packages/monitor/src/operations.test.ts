@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { Otypes } from "./authority.ts";
 import type { Host } from "./compartment.ts";
 import { Compartment } from "./compartment.ts";
+import { Calls } from "./cp/calls.ts";
 import { Operations } from "./operations.ts";
 
 import type { Process } from "./process.ts";
@@ -25,13 +26,16 @@ beforeEach(() => {
   const scheduler = new Scheduler({ now: () => 0, soon: () => {}, after: () => () => {} }, () => false);
   const pages = new UsedPages(machine);
   const sharing = new MemorySharing(machine, (at, bytes) => pages.write(at, bytes));
+  const regions = new RegionAllocator(machine.memoryBytes);
+  const otypes = new Otypes();
   host = {
     machine,
     pages,
     sharing,
     turns: new Turns(machine, pages, sharing),
-    regions: new RegionAllocator(machine.memoryBytes),
-    otypes: new Otypes(),
+    calls: new Calls({ machine, regions, otypes }),
+    regions,
+    otypes,
     scheduler,
   };
   const budget = { memory: 256 << 10, addresses: 8 << 20 };

@@ -167,6 +167,13 @@ function checkOne(compartment: Compartment, overlay: Overlay, op: Readonly<Recor
         throw new Refusal(-Errno.ENOMEM, `a process shares at most ${SHARES_MOST} ranges`);
       return;
     }
+    case "capabilities": {
+      const process = processOf();
+      const start = range(process, op["address"], PAGE_SIZE, PAGE_SIZE);
+      if (!isMapped(compartment, overlay, process, start, PAGE_SIZE)) fail("not mapped");
+      overlay.charge += pages.unused(start, PAGE_SIZE);
+      return;
+    }
     case "copy": {
       const process = processOf();
       const from = range(process, op["from"], op["length"], 1);
@@ -248,7 +255,10 @@ function carryOut(compartment: Compartment, op: ProcessOp, { start, length }: Sp
   const { pages, sharing } = compartment.host;
   const process = "process" in op ? compartment.processes.get(op.process)! : null;
   process?.enter();
-  if (op.op === "map" || op.op === "unmap" || op.op === "zero") sharing.cut(process!.shared, start, start + length);
+  if (op.op === "map" || op.op === "unmap" || op.op === "zero") {
+    sharing.cut(process!.shared, start, start + length);
+    if (process!.table >= op.address && process!.table < op.address + length) process!.table = -1;
+  }
   // Not when it was said to be left out then, and not when an earlier operation took the pages away.
   if ((op.op === "write" || op.op === "copy" || op.op === "share") && !pages.mapped(start, length)) return;
   const before = pages.used(start, length);
@@ -274,8 +284,14 @@ function carryOut(compartment: Compartment, op: ProcessOp, { start, length }: Sp
       break;
     case "share":
       // What comes from other sharers is written without a look at the account: all of it counts from now on.
+      compartment.host.calls.unfit(process!);
       pages.use(start, length, false);
       sharing.add(process!.shared, start, length, op.object, op.offset / PAGE_SIZE);
+      break;
+    case "capabilities":
+      pages.use(start, length, false);
+      process!.table = op.address;
+      process!.showTable();
       break;
     case "registers": {
       const thread = compartment.threads.get(op.thread)!;
@@ -294,6 +310,7 @@ function carryOut(compartment: Compartment, op: ProcessOp, { start, length }: Sp
     }
     case "move": {
       const thread = compartment.threads.get(op.thread)!;
+      compartment.host.calls.leave(thread);
       thread.process.threads.delete(thread);
       thread.process = process!;
       process!.threads.add(thread);
@@ -311,7 +328,9 @@ function carryOut(compartment: Compartment, op: ProcessOp, { start, length }: Sp
       return;
     case "interrupt": {
       const thread = compartment.threads.get(op.thread)!;
-      if (thread.state !== ThreadState.Dead) thread.interrupt = true;
+      if (thread.state === ThreadState.Dead) return;
+      thread.interrupt = true;
+      if (thread.state === ThreadState.Away) compartment.host.calls.interrupt(thread);
     }
   }
   process?.charge(pages.used(start, length) - before);

@@ -1,9 +1,10 @@
 import type { Region, Seat, Sharer } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
-import { PAGE_SIZE } from "@cvm/cpu/abi";
+import { GRANULE_SIZE, PAGE_SIZE } from "@cvm/cpu/abi";
 import type { ProcessId, SyscallReply, ThreadId } from "./abi.ts";
-import { codeCapability, dataCapability, rebaseRegisters } from "./authority.ts";
+import { codeCapability, dataCapability, NOTHING, rebaseRegisters } from "./authority.ts";
 import type { Compartment } from "./compartment.ts";
+import type { Server } from "./cp/calls.ts";
 import type { CompiledSyscall, SavedOutput } from "./declarations.ts";
 
 /** What a thread is doing. */
@@ -21,6 +22,8 @@ export const ThreadState = {
   /** The library OS decides about a fault or an interrupt. */
   Stopped: 5,
   Dead: 6,
+  /** It waits for calls, or for one that it made to return: see cp/calls.ts. */
+  Away: 7,
 } as const;
 export type ThreadStateCode = (typeof ThreadState)[keyof typeof ThreadState];
 
@@ -29,6 +32,10 @@ export class Thread {
   readonly id: ThreadId;
   readonly hart: HartPort;
   process: Process;
+  /** Who began what its hart does: another one, when that called it or was called by it. */
+  origin: Thread;
+  /** When it serves calls of other cVMs. */
+  server: Server | null = null;
   state: ThreadStateCode = ThreadState.New;
   /** {@link LibraryOs.interrupted} was asked for. */
   interrupt: boolean = false;
@@ -51,11 +58,15 @@ export class Thread {
     this.id = id;
     this.process = process;
     this.hart = hart;
+    this.origin = this;
   }
 }
 
 /** Pages that are given at once, around the one that is needed: a fault costs as much as zeroing some of them. */
 const GIVEN_BYTES: number = 16 * PAGE_SIZE;
+
+/** Numbers that are shown in a page. */
+const TABLE_SHOWN: number = PAGE_SIZE / GRANULE_SIZE - 1;
 
 /** An address range and the capabilities that its code starts with. */
 export class Process {
@@ -69,6 +80,8 @@ export class Process {
   readonly threads: Set<Thread> = new Set();
   /** Its memory that others may show too. */
   readonly shared: Sharer;
+  /** Offset of the page that shows its cVM's capabilities; -1 without one. */
+  table: number = -1;
   /** When it uses its region by turns with others of its cVM. */
   seat: Seat | null = null;
 
@@ -114,10 +127,21 @@ export class Process {
     return needed;
   }
 
+  /** Writes the capability with a number, or none, where the process's code loads it from; all of them unless one is named. */
+  showTable(only?: number): void {
+    if (this.table < 0 || this.seat !== null) return;
+    const { capabilities, host } = this.owner;
+    const at = this.region.base + this.table;
+    for (let handle = only ?? 1; handle <= Math.min(only ?? TABLE_SHOWN, TABLE_SHOWN); handle++)
+      host.machine.storeCapability(at + GRANULE_SIZE * handle, capabilities.get(handle) ?? NOTHING);
+  }
+
   /** Puts it into another region, where its memory already is; offsets stay the same. */
   place(to: Region): void {
-    for (const { hart } of this.threads) rebaseRegisters(hart, this.region, to);
+    const from = this.region;
+    for (const { hart } of this.threads) rebaseRegisters(hart, from, to);
     this.region = to;
+    this.owner.host.calls.moved(this, from);
     this.ddc = dataCapability(to);
     this.pcc = codeCapability(to);
   }

@@ -56,6 +56,19 @@ export class Account {
     return null;
   }
 
+  /** Takes out one that waits. */
+  remove(thread: Thread): void {
+    let before: Thread | null = null;
+    for (let at = this.#head; at !== null; before = at, at = at.next) {
+      if (at !== thread) continue;
+      if (before === null) this.#head = thread.next;
+      else before.next = thread.next;
+      if (this.#tail === thread) this.#tail = before;
+      thread.next = null;
+      return;
+    }
+  }
+
   charge(ms: number): void {
     this.cpuMs += ms;
     this.virtual += ms / this.weight;

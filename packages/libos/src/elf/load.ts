@@ -57,7 +57,7 @@ function layOut({ elf, interpreter }: Program, room: Room): { base: number; stac
   const stackBase = roundUp(base + elf.highest) + room.heap + STACK_GAP;
   const stackTop = stackBase + STACK_BYTES;
   const more = interpreter === null ? 0 : roundUp(interpreter.elf.highest) + alignment(interpreter.elf);
-  return { base, stackBase, stackTop, bytes: stackTop + 2 * PAGE + more + room.maps };
+  return { base, stackBase, stackTop, bytes: stackTop + 3 * PAGE + more + room.maps };
 }
 
 /** Most that any region has: beyond it no program can stand. */
@@ -87,7 +87,9 @@ export function loadProgram(
 ): Uint8Array {
   const { elf } = program;
   const { base, stackBase, stackTop } = layOut(program, room);
-  const vdso = stackTop + PAGE;
+  // The vDSO knows where the two pages below it are.
+  const capabilities = stackTop;
+  const vdso = capabilities + 2 * PAGE;
   space.mmapBase = vdso + PAGE;
   space.brkEnd = stackBase - STACK_GAP;
   mapSegments(space, program.file, program.name, elf, base, ops);
@@ -105,13 +107,15 @@ export function loadProgram(
     entry = interpreterBase + interpreter.entry;
   }
 
-  space.vvar = stackTop;
+  space.vvar = vdso - PAGE;
   space.trampoline = vdso + SIGNAL_RETURN;
   const fail =
     space.map(vdso, PAGE, { prot: 5, name: "[vdso]" }, VDSO, ops) ||
     space.map(space.vvar, PAGE, { prot: 1, name: VVAR }, clocks, ops) ||
+    space.map(capabilities, PAGE, { prot: 1, name: "[cvm]" }, undefined, ops) ||
     space.map(stackBase, STACK_BYTES, { prot: 3, name: "[stack]" }, undefined, ops);
   if (fail < 0) throw new ExecError("no-memory", `${program.name}: no memory left for the stack`);
+  ops.push({ op: "capabilities", process: space.id, address: capabilities });
 
   // The uppermost page stays empty, and is used: accesses in a page whose neighbour may not be stored to are slower to check.
   const stack = buildStack(

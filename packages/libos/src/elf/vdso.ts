@@ -136,7 +136,7 @@ function build(): Uint8Array {
   return bytes;
 }
 
-/** Content of the [vdso] mapping. The page below it is [vvar]. */
+/** Content of the [vdso] mapping. The page below it is [vvar], the one below that shows the cVM's capabilities. */
 export const VDSO: Uint8Array = build();
 /** Where a signal handler returns to, in {@link VDSO}. */
 export const SIGNAL_RETURN: number = SYMBOLS.find(({ name }) => name === "__vdso_rt_sigreturn")!.offset;

@@ -1,4 +1,5 @@
 /** /cp: what cVMs of the host share by name, as files. /cp/file/NAME is a shared buffer. */
+import { readFileSync } from "node:fs";
 import { CpRight, type Awaitable, type CpAnswer, type CpEntry, type CpHandle, type CpKind, type HostCalls } from "@cvm/monitor/abi";
 import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
@@ -7,7 +8,7 @@ import { Poll, type OpenFile, type Stat } from "../kernel/types.ts";
 import { O, S } from "./constants.ts";
 import type { Dentry, DirectoryEntry } from "./node.ts";
 import { canRead, canWrite, EntryFile, seekTo, type IoctlResult } from "./open-file.ts";
-import { fixed, SyntheticDirectory, SyntheticFs, SyntheticInode } from "./synthetic.ts";
+import { fixed, SyntheticDirectory, SyntheticFs, SyntheticInode, SyntheticText } from "./synthetic.ts";
 
 /** ioctl requests on files of /cp; each answers with its result. */
 export const CpIoctl = {
@@ -42,6 +43,10 @@ export class CpObjectsSeen {
   }
 }
 
+/** A file of this package's folder include/, for programs. */
+const text = (fs: SyntheticFs, name: string): SyntheticText =>
+  new SyntheticText(fs, () => readFileSync(new URL(`../../include/${name}`, import.meta.url)));
+
 /** The file system of /cp. */
 export function makeCp(dev: number, seen: CpObjectsSeen): SyntheticFs {
   // First question, so that a later one finds an answer.
@@ -66,7 +71,7 @@ export function makeCp(dev: number, seen: CpObjectsSeen): SyntheticFs {
           seen.entries(kind).map((entry): DirectoryEntry => ({ name: entry.name, type: node(entry).type, ino: node(entry).number })),
       });
     };
-    return fixed(fs, { file: directory("file") });
+    return fixed(fs, { file: directory("file"), lib: fixed(fs, { "cvm.h": text(fs, "cvm.h"), "cvm.py": text(fs, "cvm.py") }) });
   });
 }
 

@@ -174,6 +174,7 @@ export class CpObjects {
     const { machine, pages, regions } = this.#host;
     if (this.get(object.kind, object.name) !== object) return 0;
     this.#objects.delete(`${object.kind} ${object.name}`);
+    this.#host.calls.revoke(object, null);
     for (const compartment of object.holders.keys()) this.#drop(object, compartment);
     for (const stream of object.streams.keys()) stream.abort(Errno.ECONNRESET);
     const { region } = object;
@@ -188,6 +189,7 @@ export class CpObjects {
   /** Takes the grants of one cVM away, and with them all that it has of the object. Others keep theirs. */
   revokeFrom(object: CpObject, cvm: string): number {
     object.grants.set(cvm, 0);
+    this.#host.calls.revoke(object, cvm);
     let copies = 0;
     for (const compartment of object.holders.keys()) {
       if (compartment.name !== cvm) continue;
@@ -204,5 +206,6 @@ export class CpObjects {
   /** The cVM is over: its numbers are gone. */
   forget(compartment: Compartment): void {
     for (const { holders } of this.#objects.values()) holders.delete(compartment);
+    this.#host.calls.forget(compartment);
   }
 }

@@ -1,0 +1,407 @@
+import type { Entry } from "@cvm/cpu";
+import { capability as c, Crossings, CROSSINGS_BYTES } from "@cvm/cpu";
+import type { Capability, HartPort } from "@cvm/cpu/abi";
+import { GRANULE_SIZE, OTYPE_UNSEALED, Perm, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
+import { CpRight, Limits } from "../abi.ts";
+import { NOTHING, rebase, rebaseRegisters, sealingAuthority } from "../authority.ts";
+import type { Compartment, Host } from "../compartment.ts";
+import { Errno } from "../errors.ts";
+import type { Process, Thread } from "../process.ts";
+import { ThreadState } from "../process.ts";
+import type { CpObject } from "./objects.ts";
+
+const [SP, GP, TP, A0, A1] = [2, 3, 4, 10, 11];
+const NO_REGISTERS: Uint8Array = new Uint8Array(REGISTER_FILE_BYTES);
+
+/** A pair of capabilities in a cVM's table. */
+export interface Pair {
+  readonly capabilities: readonly [Capability, Capability];
+  readonly handles: readonly [number, number];
+}
+/** One cVM's way to an object; `at`: its record. */
+interface Door extends Pair {
+  readonly at: number;
+}
+/** A CP_Call that somebody opened. */
+interface Site {
+  readonly at: number;
+  readonly doors: Map<Compartment, Door>;
+  readonly servers: Set<Server>;
+}
+
+/** A thread that waits for calls, or is in one. */
+export class Server {
+  readonly thread: Thread;
+  readonly slot: number;
+  /** Null when it serves no longer but is still in a call. */
+  site: Site | null;
+  /** What it goes on with when it serves no longer. */
+  readonly registers: Uint8Array;
+  data: Capability;
+  code: Capability;
+  /** Who waits for the call that it is in. Known after {@link Calls} looked. */
+  caller: Thread | null = null;
+  /** Its call has no caller any more. */
+  abandoned: boolean = false;
+
+  constructor(thread: Thread, slot: number, site: Site) {
+    const { hart } = thread;
+    this.thread = thread;
+    this.slot = slot;
+    this.site = site;
+    this.registers = hart.saveRegisters();
+    this.data = hart.ddc;
+    this.code = hart.pcc;
+  }
+}
+
+/**
+ * CP_Call: functions of one cVM that another one calls without a trap ({@link Crossings}). A call runs the callee's code on its caller's hart, so a hart may hold what another thread
+ * does. Where that matters, at system calls, faults and interrupts, it is brought to that thread ({@link Calls.settle}), and the one that it was on waits, in state Away. So at each time what
+ * a thread does is on exactly one hart: what it began by itself, or with a call to it.
+ */
+export class Calls {
+  readonly #host: Pick<Host, "machine" | "regions" | "otypes">;
+  #crossings: Crossings | null = null;
+  readonly #sites: Map<CpObject, Site> = new Map();
+  readonly #servers: Map<number, Server> = new Map();
+  /** cVMs that call or serve, with their gates and the doors that were closed. */
+  readonly #users: Map<Compartment, { readonly gates: Pair; readonly closed: number[] }> = new Map();
+
+  constructor(host: Pick<Host, "machine" | "regions" | "otypes">) {
+    this.#host = host;
+  }
+
+  // ------------------------------------------------------------------ serving and opening
+
+  #site(object: CpObject): Site | null {
+    const known = this.#sites.get(object);
+    if (known !== undefined) return known;
+    if (this.#crossings === null) {
+      const region = this.#host.regions.allocate(CROSSINGS_BYTES);
+      if (region === null) return null;
+      this.#crossings = new Crossings(this.#host.machine, region.base);
+    }
+    const at = this.#crossings.newSite();
+    if (at === 0) return null;
+    const site = { at, doors: new Map(), servers: new Set<Server>() };
+    this.#sites.set(object, site);
+    return site;
+  }
+  #user(compartment: Compartment): { readonly gates: Pair; readonly closed: number[] } {
+    let user = this.#users.get(compartment);
+    if (user === undefined) {
+      const { returnGate, bufferGate } = this.#crossings!;
+      user = { gates: hold(compartment, [returnGate, bufferGate]), closed: [] };
+      this.#users.set(compartment, user);
+    }
+    return user;
+  }
+  #opened(compartment: Compartment, handle: number, right: number): Site | number {
+    const opened = compartment.capabilities.opened(handle);
+    if (opened?.object.kind !== "call" || (opened.rights & right) === 0) return -Errno.EBADF;
+    try {
+      const site = this.#site(opened.object);
+      if (site !== null) this.#user(compartment);
+      return site ?? -Errno.ENOMEM;
+    } catch {
+      return -Errno.EMFILE;
+    }
+  }
+
+  /** The pair that calls an object opened with the right to call; negative errno. */
+  pair(compartment: Compartment, handle: number): Pair | number {
+    const site = this.#opened(compartment, handle, CpRight.Call);
+    if (typeof site === "number") return site;
+    const known = site.doors.get(compartment);
+    if (known !== undefined) return known;
+    const { closed } = this.#user(compartment);
+    if (closed.length >= Limits.cpDoors) return -Errno.EMFILE;
+    const at = this.#crossings!.newDoor(site.at);
+    if (at === 0) return -Errno.ENOMEM;
+    try {
+      const door = { at, ...hold(compartment, this.#crossings!.pair(at, sealingAuthority(this.#host.otypes.allocate()))) };
+      site.doors.set(compartment, door);
+      return door;
+    } catch {
+      this.#crossings!.freeDoor(at);
+      return -Errno.EMFILE;
+    }
+  }
+  /** The gates through which a callee returns and fetches its buffers: see {@link Crossings.returnGate}. For any cVM that called or served. */
+  gates(compartment: Compartment): Pair | number {
+    return this.#users.get(compartment)?.gates ?? -Errno.EBADF;
+  }
+
+  /**
+   * A thread of a running hart that stands behind its system call waits for calls, each of which begins at `entry` with the registers sp, gp and tp as they are. Returns at once,
+   * with a negative errno, only when it cannot: EBADF without the right to publish, EINVAL for an entry outside of its code, EBUSY when its memory is shared with others or it serves already, EAGAIN when it would be
+   * one too many.
+   */
+  serve(thread: Thread, handle: number, entry: number): number {
+    const { hart, process } = thread;
+    const { owner } = process;
+    const site = this.#opened(owner, handle, CpRight.Publish);
+    if (typeof site === "number") return site;
+    const code = c.setAddress(hart.pcc, BigInt.asUintN(64, hart.pcc.base + BigInt(Math.trunc(entry))));
+    if (entry % 2 !== 0 || !code.tag || code.address < code.base || code.address + 2n > code.top) return -Errno.EINVAL;
+    if (process.seat !== null || process.shared.pieces.length > 0 || thread.server !== null) return -Errno.EBUSY;
+    let count = 0;
+    for (const server of this.#servers.values()) if (server.thread.process.owner === owner) count++;
+    const start: Entry = { data: hart.ddc, code, stack: hart.getInt(SP), thread: hart.getInt(TP), globals: hart.getInt(GP) };
+    const slot = count < Limits.cpServers ? this.#crossings!.newSlot(site.at, start) : 0;
+    if (slot === 0) return -Errno.EAGAIN;
+    thread.server = new Server(thread, slot, site);
+    site.servers.add(thread.server);
+    this.#servers.set(slot, thread.server);
+    thread.state = ThreadState.Away;
+    return 0;
+  }
+
+  // ------------------------------------------------------------------ whose hart it is
+
+  /** The code that a hart runs is that of the crossing itself. */
+  crosses(hart: HartPort): boolean {
+    return this.#crossings?.runs(Number(hart.pcc.base)) === true;
+  }
+
+  /** Whose code a thread's hart runs, and who waits for that. */
+  #look(thread: Thread): Thread {
+    let slot = thread.hart.scratchAddress;
+    const who = slot === 0 ? thread.origin : this.#servers.get(slot)!.thread;
+    while (slot !== 0) {
+      const server = this.#servers.get(slot)!;
+      const around = this.#crossings!.around(slot);
+      server.caller = server.abandoned ? null : around === 0 ? thread.origin : this.#servers.get(around)!.thread;
+      slot = around;
+    }
+    return who;
+  }
+
+  /** Brings what a running or runnable thread's hart does to the thread that does it; that one has the state then. */
+  settle(thread: Thread): Thread {
+    const who = this.#look(thread);
+    if (who === thread) return thread;
+    if (thread.state === ThreadState.Runnable) thread.process.owner.account.remove(thread);
+    who.hart.copyFrom(thread.hart);
+    who.origin = thread.origin;
+    thread.origin = thread;
+    thread.hart.scratch = NOTHING;
+    if (thread.state === ThreadState.Runnable) who.process.owner.makeRunnable(who);
+    else who.state = thread.state;
+    thread.state = ThreadState.Away;
+    return who;
+  }
+
+  /** At the end of a time slice: what came back from a call goes on in its own cVM's time. */
+  rest(thread: Thread): Thread {
+    if (thread.origin === thread || this.#waits(thread) !== undefined) return thread;
+    return this.settle(thread);
+  }
+  /** The call that a thread waits for, by the last look. */
+  #waits(thread: Thread): Server | undefined {
+    for (const server of this.#servers.values()) if (server.caller === thread) return server;
+    return undefined;
+  }
+
+  /** Everything is where it belongs, and who waits for whom is known. */
+  #settleAll(): void {
+    for (const server of this.#servers.values()) server.caller = null;
+    const threads = [...this.#users.keys()].flatMap(({ threads: all }) => [...all.values()]);
+    for (const thread of threads) {
+      if (thread.state === ThreadState.Away || (thread.hart.scratchAddress === 0 && thread.origin === thread)) continue;
+      const who = this.settle(thread);
+      if (who.state === ThreadState.Running && who !== thread) who.process.owner.makeRunnable(who);
+    }
+  }
+
+  /** The processes that a hart's code may store to by capabilities: its own, and those of all who wait for it. */
+  use(thread: Thread, address: number): number {
+    let who: Thread | null = this.#look(thread);
+    while (who !== null) {
+      const given = who.process.use(address, GRANULE_SIZE);
+      if (given !== 0 || who.server === null) return given;
+      who = who.server.caller;
+    }
+    return 0;
+  }
+
+  // ------------------------------------------------------------------ the end of a call that does not return by itself
+
+  /** The caller goes on with an error, at once; the callee by itself, until it returns. */
+  #cancel(server: Server, error: number): void {
+    const caller = server.caller!;
+    const { hart, process } = caller;
+    const { code, data, stack, globals, thread, status, around } = this.#crossings!.continuation(server.slot);
+    let outer = around.tag ? this.#servers.get(Number(around.address))! : null;
+    caller.origin = caller;
+    for (; outer !== null && outer.caller !== null; outer = outer.caller.server) caller.origin = outer.caller;
+    this.#reset(hart, process);
+    hart.ddc = data;
+    const { base, length } = process.region;
+    const inside = code.tag && code.otype === OTYPE_UNSEALED && code.base >= BigInt(base) && code.top <= BigInt(base + length);
+    if (inside) {
+      hart.pcc = code;
+      hart.pc = Number(code.address - code.base);
+    }
+    hart.scratch = around;
+    hart.setInt(SP, stack);
+    hart.setInt(GP, globals);
+    hart.setInt(TP, thread);
+    hart.setInt(A0, error);
+    hart.fcsr = status;
+    this.#abandon(server);
+    process.owner.makeRunnable(caller);
+  }
+  /** Nobody waits for a call any more; what its caller lent is gone. */
+  #abandon(server: Server): void {
+    this.#crossings!.abandon(server.slot);
+    server.abandoned = true;
+    server.caller = null;
+    let holder = server.thread;
+    for (let next = this.#waits(holder); next !== undefined; next = this.#waits(holder)) {
+      this.#crossings!.dropBuffers(next.slot);
+      holder = next.thread;
+    }
+    holder.origin = server.thread;
+    for (let register = 1; register < 32; register++) {
+      const held = holder.hart.getCapability(register);
+      if (held.tag && (held.perms & Perm.Global) === 0) holder.hart.setCapability(register, c.clearTag(held));
+    }
+  }
+  /** No registers, at an address where there is no code. */
+  #reset(hart: HartPort, { ddc, pcc }: Process): void {
+    hart.loadRegisters(NO_REGISTERS);
+    hart.ddc = ddc;
+    hart.pcc = pcc;
+    hart.pc = 0;
+    hart.scratch = NOTHING;
+  }
+  /** It serves no longer. What it does now is left as it is. */
+  #free(server: Server): void {
+    this.#crossings!.withdraw(server.slot);
+    this.#crossings!.freeSlot(server.slot);
+    this.#servers.delete(server.slot);
+    server.site?.servers.delete(server);
+    server.thread.server = null;
+  }
+  /** One that waits for calls, or is done with an abandoned one, comes back from its system call. */
+  #dismiss({ thread, registers, data, code }: Server, error: number): void {
+    const { hart, server } = thread;
+    this.#free(server!);
+    this.#reset(hart, thread.process);
+    hart.ddc = data;
+    hart.pcc = code;
+    hart.loadRegisters(registers);
+    hart.setInt(A0, error);
+    thread.origin = thread;
+    if (thread.state === ThreadState.Away) thread.process.owner.makeRunnable(thread);
+  }
+  /** As far as it goes: its caller hears of it, and it serves no longer. */
+  #dissolve(server: Server, error: number): void {
+    if (server.caller !== null) this.#cancel(server, -Errno.ECANCELED);
+    if (!server.abandoned) return this.#dismiss(server, error);
+    server.site?.servers.delete(server);
+    server.site = null;
+  }
+
+  /** A thread stands behind an ecall, or at a trap, in the code of the crossing: it returned from a call that nobody waits for, or from none. */
+  done(thread: Thread): void {
+    const { hart, server, process } = thread;
+    const own = server?.abandoned === true && hart.scratchAddress === server.slot;
+    this.#reset(hart, process);
+    thread.origin = thread;
+    if (!own) return;
+    server.abandoned = false;
+    if (server.site === null) return this.#dismiss(server, -Errno.ECANCELED);
+    this.#crossings!.offer(server.slot);
+    thread.state = ThreadState.Away;
+  }
+
+  /** A thread that is Away, or in a call, is to be interrupted: it stops waiting for whatever it waits for. */
+  interrupt(thread: Thread): void {
+    this.#settleAll();
+    if (thread.state !== ThreadState.Away) return;
+    const called = this.#waits(thread);
+    if (called !== undefined) this.#cancel(called, -Errno.EINTR);
+    else this.#dismiss(thread.server!, -Errno.EINTR);
+  }
+
+  /** A thread ends, or becomes another program: its caller gets an error, and nobody waits for what it called. */
+  leave(thread: Thread): void {
+    if (thread.server === null && thread.origin === thread && thread.hart.scratchAddress === 0 && thread.state !== ThreadState.Away) return;
+    this.#settleAll();
+    const called = this.#waits(thread);
+    if (called !== undefined) this.#abandon(called);
+    const { server } = thread;
+    if (server !== null) {
+      if (server.caller !== null) this.#cancel(server, -Errno.ECANCELED);
+      this.#free(server);
+    }
+    thread.origin = thread;
+    thread.hart.scratch = NOTHING;
+  }
+
+  /** A process begins to share its memory with others: it cannot serve any more. */
+  unfit(process: Process): void {
+    if (![...process.threads].some(({ server }) => server !== null)) return;
+    this.#settleAll();
+    for (const { server } of process.threads) if (server !== null) this.#dissolve(server, -Errno.EBUSY);
+  }
+
+  /** A process has another region: what leads into the old one leads into the new one. */
+  moved({ region, threads }: Process, from: Process["region"]): void {
+    const move = (capability: Capability): Capability => rebase(capability, from, region);
+    for (const { server } of threads) {
+      if (server === null) continue;
+      server.data = move(server.data);
+      server.code = move(server.code);
+    }
+    for (const server of this.#servers.values()) this.#crossings!.change(server.slot, move);
+    for (const user of this.#users.keys())
+      for (const { hart } of user.threads.values()) if (hart.scratchAddress !== 0) rebaseRegisters(hart, from, region);
+  }
+
+  // ------------------------------------------------------------------ revocation
+
+  #close(site: Site, compartment: Compartment): void {
+    const door = site.doors.get(compartment);
+    if (door === undefined) return;
+    this.#crossings!.closeDoor(door.at);
+    site.doors.delete(compartment);
+    for (const handle of door.handles) compartment.capabilities.remove(handle);
+    this.#users.get(compartment)?.closed.push(door.at);
+  }
+
+  /** An object is taken from all, or what one cVM has of it. Calls in flight end with an error. */
+  revoke(object: CpObject, from: string | null): void {
+    const site = this.#sites.get(object);
+    if (site === undefined) return;
+    this.#settleAll();
+    for (const compartment of site.doors.keys()) if (from === null || compartment.name === from) this.#close(site, compartment);
+    for (const server of site.servers) {
+      if (from === null || server.thread.process.owner.name === from) this.#dissolve(server, -Errno.ECANCELED);
+      else if (server.caller?.process.owner.name === from) this.#cancel(server, -Errno.ECANCELED);
+    }
+    if (from !== null) return;
+    this.#sites.delete(object);
+    this.#crossings!.freeSite(site.at);
+  }
+
+  /** A cVM is over, all its threads with it: no copy of a pair of its is left. */
+  forget(compartment: Compartment): void {
+    for (const site of this.#sites.values()) this.#close(site, compartment);
+    for (const door of this.#users.get(compartment)?.closed ?? []) this.#crossings!.freeDoor(door);
+    this.#users.delete(compartment);
+  }
+}
+
+function hold(compartment: Compartment, capabilities: readonly [Capability, Capability]): Pair {
+  const first = compartment.capabilities.insert(capabilities[0]);
+  try {
+    return { capabilities, handles: [first, compartment.capabilities.insert(capabilities[1])] };
+  } catch (error) {
+    compartment.capabilities.remove(first);
+    throw error;
+  }
+}

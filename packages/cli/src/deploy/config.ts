@@ -89,6 +89,7 @@ function serviceDocument(service: Service, deployment: Deployment): Record<strin
     },
     stop_signal: service.stopSignal,
     stop_grace_period: service.stopSeconds === undefined ? undefined : milliseconds(service.stopSeconds * 1000),
+    init: service.init || undefined,
     tty: service.tty || undefined,
     stdin_open: service.stdin || undefined,
     attach: service.attach ? undefined : false,

@@ -46,6 +46,8 @@ export interface Service {
   readonly cpus: number;
   readonly stopSignal: number | undefined;
   readonly stopSeconds: number | undefined;
+  /** As if an init stood above its first program. */
+  readonly init: boolean;
   readonly tty: boolean;
   readonly stdin: boolean;
   /** Whether `cvm up` shows its output. */

@@ -59,6 +59,7 @@ export function configOf(deployment: Deployment, service: Service, number: numbe
     remove: false,
     strace: false,
     ...(restart === undefined ? {} : { restart }),
+    ...(service.init ? { init: true } : {}),
     ...(health === undefined ? {} : { health }),
     ...(stopSignal === undefined ? {} : { stopSignal }),
     ...(stopSeconds === undefined ? {} : { stopSeconds }),

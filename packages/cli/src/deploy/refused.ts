@@ -76,7 +76,6 @@ const SERVICE: Readonly<Record<string, string>> = {
   post_start: "hooks are not run",
   pre_stop: "hooks are not run",
   use_api_socket: "a cVM cannot start others by the host's socket",
-  init: "the first program of a cVM is its init",
   // Words of the CAP-VMs prototype.
   disk: "the files of a cVM come from image",
   args: "use command",

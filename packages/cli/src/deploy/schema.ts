@@ -154,6 +154,7 @@ const service = z.strictObject({
   tty: flag.optional(),
   stdin_open: flag.optional(),
   attach: flag.optional().describe("false: its output is not shown by cvm up"),
+  init: flag.optional().describe("signals end its first program as they end any other, and it inherits no orphans"),
   labels: pairs.optional(),
   profiles: z.array(names).optional(),
   extends: z.union([z.string(), z.strictObject({ service: z.string(), file: z.string().optional() })]).optional(),

@@ -185,6 +185,7 @@ export function readService(name: string, tree: Tree, place: Place, context: Ser
     cpus: (cpus === undefined ? undefined : attempt(problems, cpus.place, () => parseCpus(cpus.text))) ?? 0,
     stopSignal: stopSignal === undefined ? undefined : attempt(problems, placeOf(tree, ["stop_signal"]), () => parseSignal(stopSignal)),
     stopSeconds: grace === undefined ? undefined : durationMs(grace) / 1000,
+    init: flagOf(child(tree, "init")) === true,
     tty: flagOf(child(tree, "tty")) === true,
     stdin: flagOf(child(tree, "stdin_open")) === true,
     attach: flagOf(child(tree, "attach")) !== false,

@@ -64,6 +64,7 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
         volumes: config.volumes,
         memoryBytes: config.memoryBytes,
         program,
+        init: config.init === true,
         strace: config.strace,
       });
       const cvm = monitor.createCvm({

@@ -93,6 +93,8 @@ export interface CvmConfig extends Terminal {
   readonly strace: boolean;
   /** `no` unless given. */
   readonly restart?: RestartPolicy | undefined;
+  /** As if an init stood above its first program; see LibosOptions. */
+  readonly init?: boolean | undefined;
   readonly health?: HealthCheck | undefined;
   /** Asks it to end; SIGTERM unless given. */
   readonly stopSignal?: number | undefined;
@@ -179,6 +181,7 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
     restart: z
       .strictObject({ name: z.enum(["no", "on-failure", "always", "unless-stopped"]), most: z.number().int().min(0).max(1_000_000) })
       .optional(),
+    init: z.boolean().optional(),
     health: z
       .strictObject({
         argv: texts.min(1),

@@ -43,6 +43,12 @@ export function hasDeliverable(thread: LinuxThread): boolean {
   return set !== 0n && (set & ~thread.mask) !== 0n;
 }
 
+/** Whether it is the first process, which only gets signals that it has handlers for. */
+function isGuarded(process: LinuxProcess): boolean {
+  const { kernel } = process;
+  return process === kernel.init && kernel.options.init !== true;
+}
+
 /**
  * Queues a signal for a process or one of its threads and sees to its delivery. `outside`: it comes from outside of the cVM, so that SIGKILL
  * and SIGSTOP reach the first process too.
@@ -53,7 +59,7 @@ export function sendSignal(process: LinuxProcess, signal: number, info: SignalIn
   const action = process.actions[signal]!;
   const first = thread ?? process.threads.values().next().value;
   const masked = first !== undefined && (first.mask & bit(signal)) !== 0n;
-  const unwanted = process === kernel.init && action.handler === SIG_DFL && (IGNORED_BY_DEFAULT & bit(signal)) === 0n;
+  const unwanted = isGuarded(process) && action.handler === SIG_DFL && (IGNORED_BY_DEFAULT & bit(signal)) === 0n;
   if (unwanted && !masked && !(outside && (UNBLOCKABLE & bit(signal)) !== 0n)) return;
   if (signal === Sig.CONT) {
     discard(process, STOPS);
@@ -121,7 +127,7 @@ export function deliver(thread: LinuxThread, registers: Uint8Array): ProcessOp[]
     if (ignored(action, signal)) continue;
     if (action.handler === SIG_DFL) {
       // The first process gets no signal that it does not want: this one was blocked when it came.
-      if (process === process.kernel.init && (UNBLOCKABLE & bit(signal)) === 0n) continue;
+      if (isGuarded(process) && (UNBLOCKABLE & bit(signal)) === 0n) continue;
       if ((STOPS & bit(signal)) !== 0n) {
         // Nobody would continue an orphaned group.
         if (signal === Sig.STOP || !isOrphaned(process.kernel, process.pgid)) stop(process, signal, thread);

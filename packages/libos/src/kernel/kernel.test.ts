@@ -341,6 +341,20 @@ describe("signals", () => {
     expect(world.exits).toEqual([{ console: 0, code: 0, signal: Sig.KILL }]);
   });
 
+  test("with an init above it the first process ends by SIGTERM as any other, and inherits no orphans", async () => {
+    await start({ init: true });
+    const child = await fork();
+    const grandchild = await fork(child);
+    world.call(child, "exit_group", 0);
+    expect(world.result(grandchild, "getppid")).toBe(0);
+    world.call(grandchild, "exit_group", 0);
+    expect(world.result(1, "kill", grandchild, 0)).toBe(-E.SRCH);
+    world.os.signal(0, Sig.TERM);
+    world.interrupt();
+    await Promise.resolve();
+    expect(world.exits).toEqual([{ console: 0, code: 0, signal: Sig.TERM }]);
+  });
+
   test("stopping parks a running thread, SIGCONT lets it go on, and the parent hears of both", async () => {
     await start();
     const child = await fork();

@@ -331,13 +331,13 @@ export function endProcess(process: LinuxProcess, death: Death): ProcessOp[] {
   return ops;
 }
 
-/** Children go to the nearest subreaper or the first process; without one, ended ones are forgotten. */
+/** Children go to the nearest subreaper or the first process; without one, or where an init is meant to be above it, ended ones are forgotten. */
 function orphan(process: LinuxProcess): void {
   const { kernel } = process;
   if (process.children.size === 0) return;
   let heir = process.parent;
   while (heir !== null && (heir.ended || !heir.childSubreaper)) heir = heir.parent;
-  heir ??= kernel.init === null || kernel.init.ended ? null : kernel.init;
+  heir ??= kernel.options.init === true || kernel.init === null || kernel.init.ended ? null : kernel.init;
   for (const child of process.children) {
     for (const thread of child.threads)
       if (thread.parentDeathSignal !== 0) sendSignal(child, thread.parentDeathSignal, signalInfo({ code: Code.USER, pid: process.pid }));

@@ -46,7 +46,13 @@ export class World {
   /** `slow`: every answer of the host is a promise, as over a port. */
   constructor(
     files: Readonly<Record<string, Uint8Array | string>>,
-    options: { readonly argv: readonly string[]; readonly slow?: boolean; readonly strace?: boolean; readonly memoryBytes?: number },
+    options: {
+      readonly argv: readonly string[];
+      readonly slow?: boolean;
+      readonly strace?: boolean;
+      readonly memoryBytes?: number;
+      readonly init?: boolean;
+    },
   ) {
     this.#slow = options.slow === true;
     this.#limit = options.memoryBytes ?? WORLD_BYTES;
@@ -68,6 +74,7 @@ export class World {
       volumes: [],
       memoryBytes: options.memoryBytes ?? WORLD_BYTES,
       strace: options.strace === true,
+      init: options.init === true,
       program: { argv: options.argv, env: ["PATH=/bin", "HOME=/"], cwd: "/", user: { uid: 0, gid: 0 }, tty: false, stdin: false },
     };
     this.os = createLibraryOs(libos, this.#host());

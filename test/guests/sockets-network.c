@@ -170,6 +170,60 @@ static void options(void) {
   close(stream), close(datagram);
 }
 
+/* Lines of a file of /proc/net with this local address and state; -1 without the file. */
+static int listed(const char *path, const char *address, int port, int state) {
+  char line[512], wanted[128];
+  int count = 0;
+  FILE *file = fopen(path, "r");
+  if (!file) return -1;
+  snprintf(wanted, sizeof wanted, "%s:%04X", address, port);
+  while (fgets(line, sizeof line, file)) {
+    char local[128], remote[128];
+    unsigned got, number;
+    if (sscanf(line, " %u: %127s %127s %X", &number, local, remote, &got) != 4) continue;
+    if (strcmp(local, wanted) == 0 && got == (unsigned)state) count++;
+  }
+  fclose(file);
+  return count;
+}
+static int mentions(const char *path, const char *text) {
+  char line[512];
+  int found = 0;
+  FILE *file = fopen(path, "r");
+  while (file && fgets(line, sizeof line, file)) found |= strstr(line, text) != 0;
+  if (file) fclose(file);
+  return found;
+}
+
+static void tables(void) {
+  struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+  socklen_t size = sizeof name;
+  int server = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), datagram = socket(AF_INET6, SOCK_DGRAM, 0);
+  bind(server, (void *)&name, sizeof name);
+  listen(server, 4);
+  getsockname(server, (void *)&name, &size);
+  int port = ntohs(name.sin_port);
+  result("/proc/net/tcp: listening", listed("/proc/net/tcp", "0100007F", port, 10), 1);
+  connect(client, (void *)&name, sizeof name);
+  int accepted = accept(server, 0, 0);
+  result("established", listed("/proc/net/tcp", "0100007F", port, 1), 1);
+  shutdown(client, SHUT_WR);
+  char text[4];
+  result("end", read(accepted, text, 4), 0);
+  result("waits for close", listed("/proc/net/tcp", "0100007F", port, 8), 1);
+  close(accepted), close(client), close(server);
+  result("gone", listed("/proc/net/tcp", "0100007F", port, 10), 0);
+  bind(datagram, (void *)&any, sizeof any);
+  size = sizeof any;
+  getsockname(datagram, (void *)&any, &size);
+  result("/proc/net/udp6", listed("/proc/net/udp6", "00000000000000000000000000000000", ntohs(any.sin6_port), 7), 1);
+  close(datagram);
+  truth("/proc/net/dev", mentions("/proc/net/dev", " lo:"));
+  truth("/proc/net/if_inet6", mentions("/proc/net/if_inet6", "00000000000000000000000000000001 01 80 10 80       lo") || !has6);
+  truth("/proc/net/route", mentions("/proc/net/route", "Destination"));
+}
+
 int main(void) {
   guest_begin();
   interfaces();
@@ -181,5 +235,6 @@ int main(void) {
   datagrams();
   arrays();
   options();
+  tables();
   return guest_end();
 }

@@ -1,6 +1,8 @@
 /** /proc: proc(5), as far as programs read it. */
 import { E } from "../kernel/errno.ts";
 import type { CallContext, Kernel, Process } from "../kernel/types.ts";
+import type { CvmNetwork } from "../sockets/network.ts";
+import { netFiles } from "../sockets/proc-net.ts";
 import { S } from "./constants.ts";
 import type { DirectoryEntry, Inode } from "./node.ts";
 import { processDirectory } from "./proc-process.ts";
@@ -33,6 +35,12 @@ export function makeProc(dev: number, vfs: VirtualFiles): SyntheticFs {
         meminfo: text(meminfo),
         modules: text(() => ""),
         mounts: new SyntheticLink(fs, () => "self/mounts"),
+        net: fixed(
+          fs,
+          Object.fromEntries(
+            Object.entries(netFiles).map(([name, produce]) => [name, text(({ kernel }) => produce(kernel.network as CvmNetwork))]),
+          ),
+        ),
         stat: text(stat),
         sys: sysctl(fs, text),
         uptime: text(({ kernel }) => `${(kernel.monotonic() / 1000).toFixed(2)} ${(kernel.monotonic() / 1000).toFixed(2)}\n`),

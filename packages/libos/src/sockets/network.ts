@@ -19,6 +19,7 @@ import {
   sixOf,
 } from "./address.ts";
 import { EPHEMERAL, SO } from "./constants.ts";
+import type { SocketRow } from "./proc-net.ts";
 import { RelayLink } from "./relay-link.ts";
 import type { SocketFile } from "./socket.ts";
 import { TcpSocket } from "./tcp.ts";
@@ -36,6 +37,9 @@ export class PortTable<T extends PortHolder> {
   readonly #holders: Map<number, T[]> = new Map();
   #next: number = EPHEMERAL.first;
 
+  all(): readonly T[] {
+    return [...this.#holders.values()].flat();
+  }
   at(port: number): readonly T[] {
     return this.#holders.get(port) ?? [];
   }
@@ -102,6 +106,8 @@ export class CvmNetwork implements Network {
   readonly tcp: PortTable<TcpSocket> = new PortTable();
   readonly udp: PortTable<UdpSocket> = new PortTable();
   readonly udpLite: PortTable<UdpSocket> = new PortTable();
+  /** All sockets of TCP that are open. */
+  readonly streams: Set<TcpSocket> = new Set();
   readonly unix: UnixNames = new UnixNames();
   readonly #streams: Map<number, StreamOwner> = new Map();
   readonly #gates: Map<number, Gate> = new Map();
@@ -217,6 +223,13 @@ export class CvmNetwork implements Network {
   /** What a socket sent met an error. */
   datagramFailed(to: Address, toPort: number, port: number, error: number): void {
     for (const socket of this.udp.at(port)) socket.failed(to, toPort, error);
+  }
+  /** For /proc/net. */
+  streamRows(): readonly SocketRow[] {
+    return [...this.streams].filter((socket) => socket.localPort !== 0).map((socket) => socket.row());
+  }
+  datagramRows(): readonly SocketRow[] {
+    return this.udp.all().map((socket) => socket.row());
   }
   /** A datagram socket has an address: from outside it is found through the relay. */
   datagramsAt(bound: Address, onlySix: boolean): void {

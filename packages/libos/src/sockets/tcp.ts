@@ -22,6 +22,7 @@ import {
 import { ByteQueue } from "./byte-queue.ts";
 import { AF, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, SOMAXCONN } from "./constants.ts";
 import type { CvmNetwork } from "./network.ts";
+import type { SocketRow } from "./proc-net.ts";
 import type { SocketOptions } from "./options.ts";
 import { EMPTY, SocketFile, type Ancillary, type Received } from "./socket.ts";
 
@@ -76,6 +77,7 @@ export class TcpSocket extends SocketFile {
     super(domain, SOCK.STREAM, IPPROTO.TCP, flags, options);
     this.localHost = anyOf(domain);
     this.#network = network;
+    network.streams.add(this);
   }
   /** The server's end of a new connection. */
   static accepted(listener: TcpSocket, local: Address, remote: Address, remotePort: number): TcpSocket {
@@ -202,7 +204,10 @@ export class TcpSocket extends SocketFile {
     const offers = this.#offers;
     this.#accepted = [];
     this.#offers = [];
-    for (const socket of accepted) socket.#end(true);
+    for (const socket of accepted) {
+      socket.#end(true);
+      this.#network.streams.delete(socket);
+    }
     // Those that waited for room inside the cVM find the listener gone; the monitor refuses its own.
     for (const offer of offers) refusals.get(offer)?.();
   }
@@ -539,16 +544,31 @@ export class TcpSocket extends SocketFile {
     if (this.#state === State.LISTENING) this.#stopListening();
     else this.#end(false);
     this.#releasePort();
+    this.#network.streams.delete(this);
     this.#state = State.DEAD;
     this.waiters.notify();
   }
 
   protected override tcpInfo(): Uint8Array {
     const info = super.tcpInfo();
-    // tcpi_state: TCP_ESTABLISHED 1, TCP_SYN_SENT 2, TCP_CLOSE 7, TCP_CLOSE_WAIT 8, TCP_LISTEN 10.
-    const states = [7, 10, 2, this.#ended ? (this.#writeShut ? 7 : 8) : 1, 7];
-    info[0] = states[this.#state]!;
+    info[0] = this.#tcpState;
     return info;
+  }
+  /** TCP_ESTABLISHED 1, TCP_SYN_SENT 2, TCP_FIN_WAIT2 5, TCP_CLOSE 7, TCP_CLOSE_WAIT 8, TCP_LISTEN 10. */
+  get #tcpState(): number {
+    const open = this.#ended ? (this.#writeShut ? 7 : 8) : this.#writeShut ? 5 : 1;
+    return [7, 10, 2, open, 7][this.#state]!;
+  }
+  row(): SocketRow {
+    const remote = this.#state === State.CONNECTING || this.#state === State.CONNECTED;
+    return {
+      domain: this.domain,
+      local: [this.localHost, this.localPort],
+      remote: remote ? [this.#remoteHost, this.#remotePort] : [anyOf(this.domain), 0],
+      state: this.#tcpState,
+      received: this.#state === State.LISTENING ? this.waiting : this.#queue.length,
+      inode: this.number,
+    };
   }
 }
 

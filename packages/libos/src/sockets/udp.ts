@@ -22,6 +22,7 @@ import { AF, IP, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, UDPLITE } from "./cons
 import { answerNames, DNS_ADDRESS, DNS_PORT } from "./dns.ts";
 import { DATAGRAM_BYTES, FrameKind } from "./frames.ts";
 import type { CvmNetwork, PortTable } from "./network.ts";
+import type { SocketRow } from "./proc-net.ts";
 import { EMPTY, int32, SocketFile, type Ancillary, type ControlMessage, type Received } from "./socket.ts";
 
 /** What a datagram counts for besides its bytes. */
@@ -276,6 +277,17 @@ export class UdpSocket extends SocketFile {
       if (isSix(to) && on(IPV6.RECVTCLASS)) messages.push({ level: SOL.IPV6, type: IPV6.TCLASS, bytes: int32(trafficClass) });
     }
     return messages;
+  }
+  row(): SocketRow {
+    return {
+      domain: this.domain,
+      local: [this.localHost, this.localPort],
+      remote: this.#remote === null ? [anyOf(this.domain), 0] : [this.#remote.address, this.#remote.port],
+      // TCP_ESTABLISHED with a peer, TCP_CLOSE without.
+      state: this.#remote === null ? 7 : 1,
+      received: this.#size,
+      inode: this.number,
+    };
   }
   shutdown(how: number): number {
     if (how < SHUT.RD || how > SHUT.RDWR) return -E.INVAL;

@@ -120,6 +120,21 @@ describe("stream", () => {
     expect(got).toBe(sent);
   });
 
+  it("goes on with a blocking send when who waited took all that fits", () => {
+    const [left, right] = pair(STREAM);
+    const size = 1_000_000;
+    const receiving = box.start("recvfrom", right, size, size, 0, 0, 0);
+    const sending = box.start("sendto", left, new Uint8Array(size), size, 0, null, 0);
+    let got = receiving.result;
+    expect(got).toBeGreaterThan(0);
+    expect(got).toBeLessThan(size);
+    while (got < size) {
+      expect(box.poll(right) & Poll.IN).toBe(Poll.IN);
+      got += (box.read(right, size) as string).length;
+    }
+    expect(sending.result).toBe(size);
+  });
+
   it("shuts down both directions", () => {
     const [left, right] = pair(STREAM | NONBLOCK);
     box.write(left, "last");

@@ -46,6 +46,19 @@ describe("pipes", () => {
     expect(box.completed).toEqual([200_000]);
     expect(Buffer.concat(parts).equals(data)).toBe(true);
   });
+  it("goes on with a blocking write when who waited took all that fits", () => {
+    const [reader, writer] = pipe();
+    const data = Buffer.from(Array.from({ length: 200_000 }, (_, index) => index % 251));
+    expect(box.raw("read", [reader, 200_000, 200_000])).toBe(PENDING);
+    expect(box.raw("write", [writer, data, data.length])).toBe(PENDING);
+    const parts = [outputOf(box.completed[0]!)];
+    expect(parts[0]).toHaveLength(65_536);
+    expect(box.process.fds.get(reader)!.poll()).toBe(Poll.IN);
+    while (box.completed.length === 1) parts.push(box.bytes("read", reader, 200_000, 200_000));
+    parts.push(box.bytes("read", reader, 200_000, 200_000));
+    expect(box.completed[1]).toBe(200_000);
+    expect(Buffer.concat(parts).equals(data)).toBe(true);
+  });
   it("EPIPE and SIGPIPE without readers", () => {
     const [reader, writer] = pipe();
     box.call("close", reader);

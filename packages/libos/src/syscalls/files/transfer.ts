@@ -1,7 +1,7 @@
 /** Moving bytes: read and write in all forms, sendfile, splice, and making them reach the disk. */
 import { Limits, type Awaitable, type SyscallReply } from "@cvm/monitor/abi";
 import { O } from "../../files/constants.ts";
-import { canRead, canWrite } from "../../files/open-file.ts";
+import { beyondLimit, canRead, canWrite } from "../../files/open-file.ts";
 import { PipeFile } from "../../files/pipe.ts";
 import { TtyFile } from "../../files/tty.ts";
 import { mappersOf } from "../../kernel/address-space.ts";
@@ -95,12 +95,17 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
   let done = 0;
   const before = Math.max(0, first);
   const retry = (): number => {
-    const result = file.write(done === 0 ? rest : rest.subarray(done), null, own);
-    if (result === -E.AGAIN) return result;
-    if (result < 0) return before + done > 0 ? before + done : result;
-    done += result;
-    return done < rest.length ? -E.AGAIN : before + done;
+    do {
+      const result = file.write(done === 0 ? rest : rest.subarray(done), null, own);
+      if (result === -E.AGAIN) return result;
+      if (result < 0) return before + done > 0 ? before + done : result;
+      done += result;
+    } while (done < rest.length);
+    return before + done;
   };
+  // Who waited for bytes may have taken them while it was told: nobody would wake this call for the room that there is.
+  const second = first > 0 ? retry() : first;
+  if (second !== -E.AGAIN) return second;
   const partly = (otherwise: number) => (): number => (before + done > 0 ? before + done : otherwise);
   return context.kernel.block(
     context,
@@ -446,7 +451,10 @@ export const transferSyscalls: readonly Syscall[] = [
     handler(context, [number, length]) {
       const file = context.process.fds.get(num(number));
       if (file === undefined) return -E.BADF;
-      return num(length) < 0 || file.truncate === undefined ? -E.INVAL : file.truncate(num(length));
+      if (num(length) < 0 || file.truncate === undefined) return -E.INVAL;
+      if (canWrite(file.flags) && num(length) > (file.node?.size() ?? Infinity) && beyondLimit(context, num(length) - 1, 1) < 0)
+        return -E.FBIG;
+      return file.truncate(num(length));
     },
   },
 ];

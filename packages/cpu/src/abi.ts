@@ -207,6 +207,16 @@ export interface Authority {
   pccBase: number;
 }
 
+/** What {@link HartPort.readReach} fills in. Numbers are exact below 2^53. */
+export interface Reach {
+  /** It has its tag and is not sealed. */
+  usable: boolean;
+  perms: number;
+  address: number;
+  base: number;
+  top: number;
+}
+
 /** Number of bytes of {@link HartPort.saveRegisters}: pc, x1 … x31, f0 … f31 (8 bytes each, little endian), fcsr (8 bytes). */
 export const REGISTER_FILE_BYTES: number = 8 * (1 + 31 + 32 + 1);
 
@@ -249,6 +259,8 @@ export interface HartPort {
   scratch: Capability;
   /** Address of {@link scratch}; 0 without its tag. No BigInt is made. */
   readonly scratchAddress: number;
+  /** A capability register as numbers: what a call of the monitor asks of each operand. */
+  readReach(register: number, into: Reach): void;
   /** DDC and PCC as numbers, without allocation: what the gate asks at each system call. */
   readAuthority(into: Authority): void;
   /** Integer and float registers and pc as bytes (see {@link REGISTER_FILE_BYTES}); capability metadata is not in it. */

@@ -1,5 +1,5 @@
 /** A hart: a block of registers, and the loop that runs it. */
-import type { Authority, Capability, ExitCode, HartPort } from "../abi.ts";
+import type { Authority, Capability, ExitCode, HartPort, Reach } from "../abi.ts";
 import { Exit, REGISTER_FILE_BYTES } from "../abi.ts";
 import { fromRaw, toRaw } from "../capability/operations.ts";
 import { AGAIN, HOT, TRANSLATED } from "../interpreter/generate.ts";
@@ -30,6 +30,9 @@ import type { Machine } from "./machine.ts";
 const SLICE = 16_384;
 const TWO_32 = 4_294_967_296;
 const ECALL = 0x73;
+
+/** An intrinsic that tells something of a capability register. */
+type Inspect = (hart: number, register: number) => bigint;
 const SCRATCH: number = SCRS + Scr.SscratchC * SCR_BYTES;
 
 export class Hart implements HartPort {
@@ -256,6 +259,16 @@ export class Hart implements HartPort {
     return this.#view.getUint8(at + Cap.tag) === 0 ? 0 : this.#unsigned(at + Cap.address);
   }
 
+  readReach(register: number, into: Reach): void {
+    const at = this.#x(register);
+    const { cgettag, cgetsealed, cgetperm, cgetbase, cgettop } = this.#machine.intrinsics as Readonly<Record<string, Inspect>>;
+    const { base } = this;
+    into.usable = cgettag!(base, register) === 1n && cgetsealed!(base, register) === 0n;
+    into.perms = Number(cgetperm!(base, register));
+    into.address = this.#unsigned(at);
+    into.base = Number(BigInt.asUintN(64, cgetbase!(base, register)));
+    into.top = Number(BigInt.asUintN(64, cgettop!(base, register)));
+  }
   readAuthority(into: Authority): void {
     const { base } = this;
     into.ddcAddress = this.#view.getInt32(base + State.ddcAddress + 4, true) * TWO_32 + this.#view.getUint32(base + State.ddcAddress, true);

@@ -1,5 +1,5 @@
-import type { Capability, MachinePort } from "@cvm/cpu/abi";
-import { OTYPE_UNSEALED, Perm, Prot } from "@cvm/cpu/abi";
+import type { HartPort, MachinePort, Reach } from "@cvm/cpu/abi";
+import { Perm, Prot } from "@cvm/cpu/abi";
 import { Errno } from "../errors.ts";
 import type { Thread } from "../process.ts";
 
@@ -9,11 +9,17 @@ const A2 = 12;
 /** Bytes of one copy: it must not hold others up. */
 const MOST = 1_048_576;
 
-/** Where the next `length` bytes of a capability are, or a negative errno: EBADF for none or a sealed one, EACCES without the permission, EFAULT outside of its bounds. */
-function place({ tag, otype, perms, address, base, top }: Capability, perm: number, length: number): number {
-  if (!tag || otype !== OTYPE_UNSEALED) return -Errno.EBADF;
-  if ((perms & perm) === 0) return -Errno.EACCES;
-  return address >= base && address + BigInt(length) <= top ? Number(address) : -Errno.EFAULT;
+const reach: Reach = { usable: false, perms: 0, address: 0, base: 0, top: 0 };
+
+/**
+ * Where the next `length` bytes of a capability are, or a negative errno: EBADF for none or a sealed one, EACCES without the permission, EFAULT outside of its
+ * bounds.
+ */
+function place(hart: HartPort, register: number, perm: number, length: number): number {
+  hart.readReach(register, reach);
+  if (!reach.usable) return -Errno.EBADF;
+  if ((reach.perms & perm) === 0) return -Errno.EACCES;
+  return reach.address >= reach.base && reach.address + length <= reach.top ? reach.address : -Errno.EFAULT;
 }
 
 /**
@@ -23,9 +29,9 @@ function place({ tag, otype, perms, address, base, top }: Capability, perm: numb
 export function copyBetween(machine: MachinePort, { hart, process }: Thread): number {
   const length = Math.min(hart.getInt(A2), MOST);
   if (length < 0) return -Errno.EINVAL;
-  const to = place(hart.getCapability(A0), Perm.Store, length);
+  const to = place(hart, A0, Perm.Store, length);
   if (to < 0) return to;
-  const from = place(hart.getCapability(A1), Perm.Load, length);
+  const from = place(hart, A1, Perm.Load, length);
   if (from < 0 || length === 0) return from < 0 ? from : 0;
   if (Math.abs(from - to) < length) return -Errno.EINVAL;
   if (!machine.allows(to, length, Prot.Write) && process.use(to, length) < 0) return -Errno.ENOMEM;

@@ -157,6 +157,7 @@ export class HostInode extends Inode implements Content {
       atime,
       mtime,
       ctime: host.ctimeNs > changed ? host.ctimeNs : changed,
+      btime: host.birthtimeNs,
     };
   }
   /** The host cannot give back what is punched out of the middle of a file: it is not counted. */

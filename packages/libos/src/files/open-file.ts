@@ -84,6 +84,16 @@ export function seekTo(position: number, offset: number, whence: number, size: n
   return target < 0 || target > Limit.fileSize ? -E.INVAL : target;
 }
 
+const SIGXFSZ = 25;
+/** How many of `length` bytes at a position a process may write; none at all is -EFBIG and SIGXFSZ (RLIMIT_FSIZE, setrlimit(2)). */
+export function beyondLimit({ kernel, process, thread }: CallContext, position: number, length: number): number {
+  const limit = process.fileLimit?.() ?? Infinity;
+  if (position + length <= limit) return length;
+  if (position < limit) return limit - position;
+  kernel.signal(process, SIGXFSZ, undefined, thread);
+  return -E.FBIG;
+}
+
 const PAGE = 4096;
 /** Whether the seals of a file keep it from becoming `length` bytes long. */
 export function sealed(content: Content, length: number): boolean {
@@ -165,9 +175,11 @@ export class RegularFile extends EntryFile {
     const position = (this.flags & O.APPEND) !== 0 ? this.content.size() : (offset ?? this.#position);
     if (bytes.length === 0) return 0;
     if (position + bytes.length > Limit.fileSize) return -E.FBIG;
+    const most = beyondLimit(context, position, bytes.length);
+    if (most < 0) return most;
     const { seals } = this;
     if ((seals & (Seal.WRITE | Seal.FUTURE_WRITE)) !== 0) return -E.PERM;
-    let data = bytes;
+    let data = most < bytes.length ? bytes.subarray(0, most) : bytes;
     if ((seals & Seal.GROW) !== 0 && position + bytes.length > this.content.size()) {
       // What lies in whole pages before the end is written.
       const whole = Math.floor(this.content.size() / PAGE) * PAGE;

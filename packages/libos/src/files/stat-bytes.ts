@@ -41,11 +41,12 @@ export function statBytes(stat: Stat): Uint8Array {
 const major = (dev: number): number => (dev >>> 8) & 0xfff;
 const minor = (dev: number): number => (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 
-/** struct statx, 256 bytes, with STATX_BASIC_STATS and the mount. */
+/** struct statx, 256 bytes, with STATX_BASIC_STATS, the mount, and STATX_BTIME where it is known. */
 export function statxBytes(stat: Stat): Uint8Array {
   const bytes = new Uint8Array(256);
   const view = new DataView(bytes.buffer);
-  view.setUint32(0, 0x17ff, true);
+  view.setUint32(0, stat.btime === undefined ? 0x17ff : 0x1fff, true);
+  if (stat.btime !== undefined) time(view, 80, stat.btime);
   view.setUint32(4, stat.blksize, true);
   view.setUint32(16, stat.nlink, true);
   view.setUint32(20, stat.uid, true);

@@ -75,6 +75,7 @@ export class TmpInode extends Inode implements Content {
   #atime: bigint;
   #mtime: bigint;
   #ctime: bigint;
+  readonly #btime: bigint;
   #xattrs: Map<string, Uint8Array> | null = null;
   /** Directories: what is in them. */
   readonly #children: Map<string, TmpInode> | null;
@@ -90,7 +91,7 @@ export class TmpInode extends Inode implements Content {
     this.#gid = node.gid;
     this.#rdev = node.rdev;
     this.#target = node.target ?? "";
-    this.#atime = this.#mtime = this.#ctime = nowNanoseconds();
+    this.#atime = this.#mtime = this.#ctime = this.#btime = nowNanoseconds();
     this.links = this.isDirectory ? 2 : 1;
     this.#children = this.isDirectory ? new Map() : null;
   }
@@ -115,6 +116,7 @@ export class TmpInode extends Inode implements Content {
       atime: this.#atime,
       mtime: this.#mtime,
       ctime: this.#ctime,
+      btime: this.#btime,
     };
   }
   override lookup(_directory: Dentry, name: string): Inode | number {

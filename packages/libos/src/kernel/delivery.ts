@@ -33,6 +33,8 @@ const Frame = {
 } as const;
 const SS_DISABLE = 2;
 const SS_ONSTACK = 1;
+/** The alternate stack is given up while a handler runs on it. */
+export const SS_AUTODISARM: number = 1 << 31;
 
 const ignored = (action: SignalAction, signal: number): boolean =>
   action.handler === SIG_IGN || (action.handler === SIG_DFL && (IGNORED_BY_DEFAULT & bit(signal)) !== 0n);
@@ -156,7 +158,7 @@ function rewind(thread: LinuxThread, registers: Registers): void {
 
 /** Whether an address is on the alternate stack. */
 export const onAlternateStack = (thread: LinuxThread, sp: number): boolean =>
-  sp > thread.stack.address && sp <= thread.stack.address + thread.stack.size;
+  (thread.stack.flags & SS_AUTODISARM) === 0 && sp > thread.stack.address && sp <= thread.stack.address + thread.stack.size;
 
 /** Writes the frame and points the registers at the handler. False when the stack cannot take it. */
 function pushFrame(
@@ -179,7 +181,7 @@ function pushFrame(
   const view = new DataView(bytes.buffer);
   encodeSignalInfo(signal, info, bytes);
   view.setBigUint64(Frame.stack, BigInt(stack.address), true);
-  view.setInt32(Frame.stack + 8, alternate ? (onIt ? SS_ONSTACK : 0) : SS_DISABLE, true);
+  view.setInt32(Frame.stack + 8, alternate ? (stack.flags & SS_AUTODISARM) | (onIt ? SS_ONSTACK : 0) : SS_DISABLE, true);
   view.setBigUint64(Frame.stack + 16, BigInt(stack.size), true);
   view.setBigUint64(Frame.mask, thread.savedMask ?? thread.mask, true);
   bytes.set(registers.bytes.subarray(0, 256), Frame.registers);
@@ -187,6 +189,7 @@ function pushFrame(
   view.setUint32(Frame.fcsr, registers.view.getUint32(FCSR, true), true);
   ops.push({ op: "write", process: process.space, address, bytes });
 
+  if ((stack.flags & SS_AUTODISARM) !== 0) thread.stack = { address: 0, size: 0, flags: SS_DISABLE };
   thread.savedMask = null;
   thread.mask = (thread.mask | action.mask | ((action.flags & SA.NODEFER) !== 0 ? 0n : bit(signal))) & ~UNBLOCKABLE;
   if ((action.flags & SA.RESETHAND) !== 0) process.actions[signal] = DEFAULT_ACTION;
@@ -205,11 +208,11 @@ export function popFrame(thread: LinuxThread, current: Uint8Array, frame: Uint8A
   thread.mask = view.getBigUint64(Frame.mask, true) & ~UNBLOCKABLE;
   if (hasDeliverable(thread)) thread.attention = true;
   const flags = view.getInt32(Frame.stack + 8, true);
-  if ((flags & ~(SS_ONSTACK | SS_DISABLE)) === 0) {
+  if ((flags & ~(SS_ONSTACK | SS_DISABLE | SS_AUTODISARM)) === 0) {
     thread.stack = {
       address: Number(view.getBigUint64(Frame.stack, true)),
       size: Number(view.getBigUint64(Frame.stack + 16, true)),
-      flags: flags & SS_DISABLE,
+      flags: flags & (SS_DISABLE | SS_AUTODISARM),
     };
   }
   const bytes = Uint8Array.from(current);

@@ -165,10 +165,7 @@ function replace(
     timer.cancel?.();
     process.timers.delete(id);
   }
-  if (process.fds.users > 1) {
-    process.fds.users--;
-    process.fds = process.fds.copy();
-  }
+  process.ownDescriptors();
   process.fds.exec();
   const main = becomeMain(thread);
   if (main === thread) ops.push({ op: "move", thread: thread.id, process: memory.id, registers });

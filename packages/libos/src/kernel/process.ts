@@ -151,6 +151,15 @@ export class LinuxProcess implements Process {
     for (const thread of this.threads) total += thread.cpu();
     return total;
   }
+  /** Descriptors that it shares with another process become its own. */
+  ownDescriptors(): void {
+    if (this.fds.users === 1) return;
+    this.fds.users--;
+    this.fds = this.fds.copy();
+  }
+  fileLimit(): number {
+    return this.limits[Rlimit.FSIZE]!.soft;
+  }
   limit(resource: number): Limit {
     return this.limits[resource]!;
   }

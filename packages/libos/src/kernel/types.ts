@@ -132,6 +132,8 @@ export interface Process {
   /** Console of its controlling program (0: the cVM's first). */
   readonly console: number;
   readonly startedAt: number;
+  /** Most bytes of a file that it may write: RLIMIT_FSIZE. */
+  fileLimit?(): number;
   /** Text of /proc/PID/maps. */
   maps(): string;
   /** Bytes mapped and bytes of address range, for /proc/PID/stat and statm. */
@@ -191,6 +193,8 @@ export interface Stat {
   atime: bigint;
   mtime: bigint;
   ctime: bigint;
+  /** Birth, where it is known. */
+  btime?: bigint;
 }
 
 /** poll(2) events. */

@@ -358,7 +358,7 @@ export const processSyscalls: readonly Syscall[] = [
       maybeInput("new_limit", 16),
       maybeOutput("old_limit", 16),
     ],
-    partial("enforced: NOFILE, DATA, AS, STACK at start"),
+    partial("enforced: NOFILE, FSIZE, DATA, AS, STACK at start"),
     (context, [pid, resource, bytes, old]) => {
       if ((resource as number) >= RLIMITS) return -E.INVAL;
       const target = findProcess(context, pid as number);

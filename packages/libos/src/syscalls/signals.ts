@@ -1,6 +1,6 @@
 /** Signals: signal(7). */
 import type { SyscallOutcome, SyscallReply } from "@cvm/monitor/abi";
-import { FRAME_BYTES, hasDeliverable, onAlternateStack, popFrame, sendSignal } from "../kernel/delivery.ts";
+import { FRAME_BYTES, hasDeliverable, onAlternateStack, popFrame, sendSignal, SS_AUTODISARM } from "../kernel/delivery.ts";
 import { E } from "../kernel/errno.ts";
 import { endProcess } from "../kernel/lifecycle.ts";
 import { PidFile } from "../kernel/pidfd.ts";
@@ -50,7 +50,6 @@ const INFO_BYTES = 128;
 const STACK_BYTES = 24;
 const SS_ONSTACK = 1;
 const SS_DISABLE = 2;
-const SS_AUTODISARM = 0x80000000;
 const MINSIGSTKSZ = 2048;
 const how = { SIG_BLOCK: 0, SIG_UNBLOCK: 1, SIG_SETMASK: 2 } as const;
 const valid = (number: number): boolean => number >= 1 && number <= SIGNALS;
@@ -148,7 +147,11 @@ function putStack(context: LinuxContext, sp: number): Uint8Array {
   const bytes = new Uint8Array(STACK_BYTES);
   const view = viewOf(bytes);
   writeU64(view, 0, stack.address);
-  view.setInt32(8, (stack.flags & SS_DISABLE) !== 0 ? SS_DISABLE : onAlternateStack(context.thread, sp) ? SS_ONSTACK : 0, true);
+  view.setInt32(
+    8,
+    (stack.flags & SS_DISABLE) !== 0 ? SS_DISABLE : (stack.flags & SS_AUTODISARM) | (onAlternateStack(context.thread, sp) ? SS_ONSTACK : 0),
+    true,
+  );
   writeU64(view, 16, stack.size);
   return bytes;
 }
@@ -172,21 +175,22 @@ export const signalSyscalls: readonly Syscall[] = [
     132,
     "sigaltstack",
     [maybeInput("ss", STACK_BYTES), maybeOutput("old_ss", STACK_BYTES)],
-    partial("no SS_AUTODISARM"),
+    FULL,
     (context, [bytes, old]) => {
       const { thread } = context;
       const sp = new Registers(context.registers!).get(X.SP);
       const before = old === null ? null : putStack(context, sp);
       if (bytes !== null) {
         const view = viewOf(bytes as Uint8Array);
-        const flags = view.getInt32(8, true) & ~SS_AUTODISARM;
+        const given = view.getInt32(8, true);
+        const flags = given & ~SS_AUTODISARM;
         if ((thread.stack.flags & SS_DISABLE) === 0 && onAlternateStack(thread, sp)) return -E.PERM;
-        if ((flags & ~(SS_ONSTACK | SS_DISABLE)) !== 0) return -E.INVAL;
+        if ((flags & ~(SS_ONSTACK | SS_DISABLE)) !== 0 || flags === (SS_ONSTACK | SS_DISABLE)) return -E.INVAL;
         if ((flags & SS_DISABLE) !== 0) thread.stack = { address: 0, size: 0, flags: SS_DISABLE };
         else {
           const size = readU64(view, 16);
           if (size < MINSIGSTKSZ) return -E.NOMEM;
-          thread.stack = { address: readU64(view, 0), size, flags: 0 };
+          thread.stack = { address: readU64(view, 0), size, flags: given & SS_AUTODISARM };
         }
       }
       return before === null ? 0 : { result: 0, out: [{ arg: 1, value: before }] };

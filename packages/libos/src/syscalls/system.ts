@@ -435,6 +435,8 @@ export const systemSyscalls: readonly Syscall[] = [
     (type as number) < 0 || (type as number) > 10 ? -E.INVAL : 0,
   ),
   refused(142, "reboot", E.PERM, "end the first process instead"),
+  refused(262, "fanotify_init", E.NOSYS, "inotify is there"),
+  refused(263, "fanotify_mark", E.NOSYS, "inotify is there"),
   refused(277, "seccomp", E.INVAL, "no filters; compartments are the confinement"),
   refused(280, "bpf", E.PERM, "no BPF"),
   refused(241, "perf_event_open", E.PERM, "no performance counters"),

@@ -2,7 +2,7 @@
 import { encodeText } from "@cvm/monitor/abi";
 import { Access, AT, O, S, Seal } from "../../files/constants.ts";
 import { nowNanoseconds, permission, type Dentry } from "../../files/node.ts";
-import { canWrite, sealed } from "../../files/open-file.ts";
+import { beyondLimit, canWrite, sealed } from "../../files/open-file.ts";
 import { statBytes, statfsBytes, statxBytes } from "../../files/stat-bytes.ts";
 import { E } from "../../kernel/errno.ts";
 import type { CallContext, OpenFile, Stat, Syscall, SyscallOutcome } from "../../kernel/types.ts";
@@ -141,6 +141,7 @@ function truncate(context: CallContext, name: string, length: number): number {
   const denied = permission(inode.ownership(), Access.WRITE, context.process.credentials);
   if (denied < 0) return denied;
   if (sealed(content, length)) return -E.PERM;
+  if (length > content.size() && beyondLimit(context, length - 1, 1) < 0) return -E.FBIG;
   const failed = content.acquire(entry, true, length === 0);
   if (failed < 0) return failed;
   const result = content.resize(length);
@@ -157,6 +158,7 @@ function allocate(context: CallContext, number: number, mode: number, offset: nu
   const content = entryOf(file)?.inode.content() ?? null;
   if (content === null) return -E.NODEV;
   if ((mode & 2) !== 0 && (mode & 1) === 0) return -E.OPNOTSUPP;
+  if ((mode & 1) === 0 && offset + length > content.size() && beyondLimit(context, offset + length - 1, 1) < 0) return -E.FBIG;
   const seals = content.seals ?? 0;
   if ((mode & 0x12) !== 0 && (seals & (Seal.WRITE | Seal.FUTURE_WRITE)) !== 0) return -E.PERM;
   if ((mode & 1) === 0 && (seals & Seal.GROW) !== 0 && offset + length > content.size()) return -E.PERM;
@@ -291,7 +293,7 @@ export const attributeSyscalls: readonly Syscall[] = [
     number: 291,
     name: "statx",
     arguments: [fd("dirfd"), path("path", true), int("flags", AT_FLAGS), uint("mask", "hex"), output("statxbuf", 256)],
-    support: partial("no birth time"),
+    support: partial("birth times are those of the host's files"),
     handler(context, [directory, name, flags, mask]) {
       if ((num(flags) & ~0x7900) !== 0 || (num(flags) & 0x6000) === 0x6000 || num(mask) >= 0x80000000) return -E.INVAL;
       const target = targetOf(context, num(directory), name as string | null, num(flags));

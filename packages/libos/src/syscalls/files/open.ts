@@ -4,6 +4,7 @@ import { release, RegularFile, retain } from "../../files/open-file.ts";
 import { makePipe, PipeFile } from "../../files/pipe.ts";
 import { TmpFs } from "../../files/tmpfs.ts";
 import { E } from "../../kernel/errno.ts";
+import type { LinuxContext } from "../../kernel/process.ts";
 import type { CallContext, Kernel, OpenFile, Syscall, SyscallOutcome, Thread } from "../../kernel/types.ts";
 import { baseOf, bytes, entryOf, fd, filesOf, FULL, input, int, num, output, partial, path, text, uint, ulong } from "./common.ts";
 
@@ -164,13 +165,14 @@ export const openSyscalls: readonly Syscall[] = [
     number: 436,
     name: "close_range",
     arguments: [uint("first"), uint("last"), uint("flags")],
-    support: partial("CLOSE_RANGE_UNSHARE gives EINVAL"),
+    support: FULL,
     handler(context, [first, last, flags]) {
-      if (num(first) > num(last) || (num(flags) & ~4) !== 0) return -E.INVAL;
+      if (num(first) > num(last) || (num(flags) & ~6) !== 0) return -E.INVAL;
+      if ((num(flags) & 2) !== 0) (context as LinuxContext).process.ownDescriptors();
       const { fds } = context.process;
       for (const number of fds.list())
         if (number >= num(first) && number <= num(last)) {
-          if (num(flags) === 4) fds.setCloseOnExec(number, true);
+          if ((num(flags) & 4) !== 0) fds.setCloseOnExec(number, true);
           else close(context, number);
         }
       return 0;

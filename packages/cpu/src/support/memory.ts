@@ -65,6 +65,12 @@ function address(f: Form, slow: Label, { at, from }: Authority, offset: Value, s
 function readable(f: Form, slow: Label, at: Value): void {
   f.leave(slow, f.load32(at.shr(PAGE_SHIFT), PAGE_FAST, 1).and(Fast.LoadSlow));
 }
+/** The same for a granule, which does not reach into the next page. */
+function granuleReadable(f: Form, slow: Label, at: Value): void {
+  f.if(f.load32(at.shr(PAGE_SHIFT), PAGE_FAST, 1).and(Fast.LoadSlow), () =>
+    f.leave(slow, f.load32(at.shr(PAGE_SHIFT), PAGE_OWN, 1).and(Own.NoRead)),
+  );
+}
 /** Clears the tags that a store touches; leaves to `slow` when a page may not be written or has predecoded code. */
 function writable(f: Form, slow: Label, at: Value, size: number): void {
   f.if(f.load32(at.shr(PAGE_SHIFT), PAGE_FAST, 1).and(Fast.StoreSlow), () => {
@@ -179,7 +185,7 @@ const loadCapability: FastForm = {
     f.orSlow((slow) => {
       const authority = authorityOf(f, slow, number);
       const at = address(f, slow, authority, offset, GRANULE_SIZE, permBit(Perm.Load), true);
-      readable(f, slow, at);
+      granuleReadable(f, slow, at);
       f.if(reserve, () => f.setState("reservation", at.extend()));
       f.if(cd.eqz(), () => f.return());
       const tag = loadTag(f, authority, at);

@@ -1,7 +1,7 @@
 /** WebAssembly forms of the intrinsics that read and derive capabilities in registers. */
 import { OTYPE_MAX, Perm } from "../abi.ts";
 import { BOUNDS_MASK, NULL_HI } from "../capability/encoding.ts";
-import { Cap, F } from "../machine/layout.ts";
+import { Cap, F, X } from "../machine/layout.ts";
 import type { Label } from "../wasm/code.ts";
 import type { Value } from "../wasm/function.ts";
 import { LAST_TAG, OTYPE_MASK, permBit, SENTRY, type FastForm, type Form } from "./form.ts";
@@ -374,6 +374,18 @@ const twoOperands: Readonly<Record<string, FastForm>> = {
 };
 
 /** The immediate of CClear: bits 9:8 choose eight registers, bits 7:0 say which of them. */
+/** `body` for each of the low eight bits that are set, all of them at once where they are. */
+function eachOf(f: Form, mask: Value, body: (bit: number) => void): void {
+  f.if(
+    mask.and(0xff).eq(0xff),
+    () => {
+      for (let i = 0; i < 8; i += 1) body(i);
+    },
+    () => {
+      for (let i = 0; i < 8; i += 1) f.if(mask.and(1 << i), () => body(i));
+    },
+  );
+}
 const clear: Readonly<Record<string, FastForm>> = {
   cclear: {
     emit: (f) => {
@@ -383,7 +395,8 @@ const clear: Readonly<Record<string, FastForm>> = {
         // Bit 0 of the first eight is DDC.
         f.leave(slow, first.eqz().and(mask));
         f.setState("capRegs", f.state("capRegs").and(mask.and(0xff).shl(first).not()));
-        for (let i = 0; i < 8; i += 1) f.if(mask.and(1 << i), () => f.setX(f.let(first.add(i)), f.i64(0)));
+        const at = f.let(f.hart.add(first.shl(3)));
+        eachOf(f, mask, (i) => f.store(at, X + 8 * i, f.i64(0)));
         f.return();
       });
     },
@@ -393,7 +406,7 @@ const clear: Readonly<Record<string, FastForm>> = {
     emit: (f) => {
       const mask = f.params[1]!;
       const first = f.let(f.hart.add(mask.shr(8).shl(6)));
-      for (let i = 0; i < 8; i += 1) f.if(mask.and(1 << i), () => f.store(first, F + 8 * i, f.i64(0)));
+      eachOf(f, mask, (i) => f.store(first, F + 8 * i, f.i64(0)));
     },
   },
 };

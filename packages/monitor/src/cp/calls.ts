@@ -29,6 +29,13 @@ interface Site {
   readonly servers: Set<Server>;
 }
 
+/** A cVM that calls or serves. `doors`: how many it had, `closed`: those that lead nowhere now. */
+interface User {
+  readonly gates: Pair;
+  doors: number;
+  readonly closed: number[];
+}
+
 /** A thread that waits for calls, or is in one. */
 export class Server {
   readonly thread: Thread;
@@ -65,8 +72,7 @@ export class Calls {
   #crossings: Crossings | null = null;
   readonly #sites: Map<CpObject, Site> = new Map();
   readonly #servers: Map<number, Server> = new Map();
-  /** cVMs that call or serve, with their gates and the doors that were closed. */
-  readonly #users: Map<Compartment, { readonly gates: Pair; readonly closed: number[] }> = new Map();
+  readonly #users: Map<Compartment, User> = new Map();
 
   constructor(host: Pick<Host, "machine" | "regions" | "otypes">) {
     this.#host = host;
@@ -74,39 +80,31 @@ export class Calls {
 
   // ------------------------------------------------------------------ serving and opening
 
-  #site(object: CpObject): Site | null {
-    const known = this.#sites.get(object);
+  /** Takes a cVM in; negative errno. */
+  #user(compartment: Compartment): User | number {
+    const known = this.#users.get(compartment);
     if (known !== undefined) return known;
-    if (this.#crossings === null) {
-      const region = this.#host.regions.allocate(CROSSINGS_BYTES);
-      if (region === null) return null;
-      this.#crossings = new Crossings(this.#host.machine, region.base);
-    }
-    const at = this.#crossings.newSite();
-    if (at === 0) return null;
-    const site = { at, doors: new Map(), servers: new Set<Server>() };
-    this.#sites.set(object, site);
-    return site;
-  }
-  #user(compartment: Compartment): { readonly gates: Pair; readonly closed: number[] } {
-    let user = this.#users.get(compartment);
-    if (user === undefined) {
-      const { returnGate, bufferGate } = this.#crossings!;
-      user = { gates: hold(compartment, [returnGate, bufferGate]), closed: [] };
-      this.#users.set(compartment, user);
-    }
+    const region = this.#crossings === null ? this.#host.regions.allocate(CROSSINGS_BYTES) : null;
+    if (region !== null) this.#crossings = new Crossings(this.#host.machine, region.base);
+    if (this.#crossings === null) return -Errno.ENOMEM;
+    const gates = hold(compartment, [this.#crossings.returnGate, this.#crossings.bufferGate]);
+    if (gates === null) return -Errno.EMFILE;
+    const user = { gates, doors: 0, closed: [] };
+    this.#users.set(compartment, user);
     return user;
   }
   #opened(compartment: Compartment, handle: number, right: number): Site | number {
     const opened = compartment.capabilities.opened(handle);
     if (opened?.object.kind !== "call" || (opened.rights & right) === 0) return -Errno.EBADF;
-    try {
-      const site = this.#site(opened.object);
-      if (site !== null) this.#user(compartment);
-      return site ?? -Errno.ENOMEM;
-    } catch {
-      return -Errno.EMFILE;
-    }
+    const user = this.#user(compartment);
+    if (typeof user === "number") return user;
+    const known = this.#sites.get(opened.object);
+    if (known !== undefined) return known;
+    const at = this.#crossings!.newSite();
+    if (at === 0) return -Errno.ENOMEM;
+    const site: Site = { at, doors: new Map(), servers: new Set() };
+    this.#sites.set(opened.object, site);
+    return site;
   }
 
   /** The pair that calls an object opened with the right to call; negative errno. */
@@ -115,22 +113,24 @@ export class Calls {
     if (typeof site === "number") return site;
     const known = site.doors.get(compartment);
     if (known !== undefined) return known;
-    const { closed } = this.#user(compartment);
-    if (closed.length >= Limits.cpDoors) return -Errno.EMFILE;
+    const user = this.#users.get(compartment)!;
+    if (user.doors >= Limits.cpDoors) return -Errno.EMFILE;
     const at = this.#crossings!.newDoor(site.at);
     if (at === 0) return -Errno.ENOMEM;
-    try {
-      const door = { at, ...hold(compartment, this.#crossings!.pair(at, sealingAuthority(this.#host.otypes.allocate()))) };
-      site.doors.set(compartment, door);
-      return door;
-    } catch {
+    const pair = hold(compartment, this.#crossings!.pair(at, sealingAuthority(this.#host.otypes.allocate())));
+    if (pair === null) {
       this.#crossings!.freeDoor(at);
       return -Errno.EMFILE;
     }
+    const door = { at, ...pair };
+    site.doors.set(compartment, door);
+    user.doors++;
+    return door;
   }
-  /** The gates through which a callee returns and fetches its buffers: see {@link Crossings.returnGate}. For any cVM that called or served. */
+  /** The gates through which a callee returns and fetches its buffers, see {@link Crossings.returnGate}; negative errno. */
   gates(compartment: Compartment): Pair | number {
-    return this.#users.get(compartment)?.gates ?? -Errno.EBADF;
+    const user = this.#user(compartment);
+    return typeof user === "number" ? user : user.gates;
   }
 
   /**
@@ -396,12 +396,14 @@ export class Calls {
   }
 }
 
-function hold(compartment: Compartment, capabilities: readonly [Capability, Capability]): Pair {
-  const first = compartment.capabilities.insert(capabilities[0]);
+/** Puts two capabilities into a cVM's table; null when there is no room. */
+function hold({ capabilities: table }: Compartment, capabilities: readonly [Capability, Capability]): Pair | null {
+  const handles: number[] = [];
   try {
-    return { capabilities, handles: [first, compartment.capabilities.insert(capabilities[1])] };
-  } catch (error) {
-    compartment.capabilities.remove(first);
-    throw error;
+    for (const capability of capabilities) handles.push(table.insert(capability));
+    return { capabilities, handles: [handles[0]!, handles[1]!] };
+  } catch {
+    for (const handle of handles) table.remove(handle);
+    return null;
   }
 }

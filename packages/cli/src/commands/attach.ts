@@ -100,5 +100,8 @@ export function follow(host: HostConnection, options: AttachOptions, giveUp?: Ab
 
 /** This terminal's size, when there is one. */
 export function terminalSize(): { columns?: number; rows?: number } {
-  return process.stdout.isTTY ? { columns: process.stdout.columns, rows: process.stdout.rows } : {};
+  // One that nobody gave a size (a program on the other side) says 0.
+  return process.stdout.isTTY && process.stdout.columns > 0 && process.stdout.rows > 0
+    ? { columns: process.stdout.columns, rows: process.stdout.rows }
+    : {};
 }

@@ -2,7 +2,7 @@
 import { decodeText } from "@cvm/monitor/abi";
 import { E } from "../kernel/errno.ts";
 import type { CallContext, Kernel, OpenFile, Process, Thread } from "../kernel/types.ts";
-import { S } from "./constants.ts";
+import { makedev, S } from "./constants.ts";
 import type { Dentry, DirectoryEntry, Inode } from "./node.ts";
 import { BaseFile } from "./open-file.ts";
 import { mountInfoText, mountsText } from "./proc.ts";
@@ -100,7 +100,7 @@ function entry(
     );
   switch (name) {
     case "stat":
-      return text(() => statText(kernel, process, thread));
+      return text(() => statText(kernel, process, thread, vfs));
     case "status":
       return text(() => statusText(process, thread));
     case "statm":
@@ -263,9 +263,9 @@ const pages = (bytes: number): number => Math.ceil(bytes / 4096);
 const kib = (bytes: number): string => `${String(Math.ceil(bytes / 1024)).padStart(8)} kB`;
 const stateNames = { R: "running", S: "sleeping", Z: "zombie", T: "stopped" } as const;
 
-function statText(kernel: Kernel, process: Process, thread: Thread | undefined): string {
+function statText(kernel: Kernel, process: Process, thread: Thread | undefined, vfs: VirtualFiles): string {
   const { resident, virtual } = process.ended ? { resident: 0, virtual: 0 } : process.memoryUse();
-  const tty = 0;
+  const terminal = process.ended ? null : (vfs.terminals.ofSession(process)?.tty ?? null);
   const start = Math.floor((process.startedAt * TICKS) / 1000);
   const fields = [
     thread?.id ?? process.pid,
@@ -274,8 +274,8 @@ function statText(kernel: Kernel, process: Process, thread: Thread | undefined):
     process.parent?.pid ?? 0,
     process.pgid,
     process.sid,
-    tty,
-    -1,
+    terminal === null ? 0 : makedev(136, terminal.number),
+    terminal === null ? -1 : terminal.foreground,
     0,
     0,
     0,

@@ -1,6 +1,6 @@
 /** Terminals: the line discipline of termios(3), console terminals and pseudo-terminal pairs. */
 import { E } from "../kernel/errno.ts";
-import { Poll, type CallContext, type Kernel, type Stat } from "../kernel/types.ts";
+import { Poll, type CallContext, type Kernel, type Process, type Stat } from "../kernel/types.ts";
 import { WaitQueue } from "../kernel/wait.ts";
 import { makedev, O, S } from "./constants.ts";
 import type { Dentry } from "./node.ts";
@@ -208,7 +208,7 @@ export class Tty {
     this.foreground = 0;
   }
   /** Whether it is the controlling terminal of a process. */
-  controls({ process }: CallContext): boolean {
+  controls({ process }: { readonly process: Process }): boolean {
     return this.session !== 0 && this.session === process.sid && !this.#without.has(process);
   }
   /** For a process of the background: its group gets `signal`. 0, -EIO or -EINTR ({@link Kernel.stopBackground}). */
@@ -638,7 +638,10 @@ export class Terminals {
   }
   /** The controlling terminal of a process. */
   controlling(context: CallContext): Terminal | null {
-    for (const terminal of this.pts.values()) if (terminal.tty.controls(context)) return terminal;
+    return this.ofSession(context.process);
+  }
+  ofSession(process: Process): Terminal | null {
+    for (const terminal of this.pts.values()) if (terminal.tty.controls({ process })) return terminal;
     return null;
   }
   /** Groups that were in the foreground of terminals that hung up, by session: they are told when the leader ends. */

@@ -12,7 +12,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: "unit",
-          include: ["packages/*/src/**/*.test.ts", "scripts/**/*.test.ts", "bench/*.test.ts", "suites/*.test.ts"],
+          include: ["packages/*/src/**/*.test.ts", "scripts/**/*.test.ts", "bench/*.test.ts", "suites/**/*.test.ts"],
           exclude: ["packages/cpu/src/**"],
           testTimeout: 20_000,
         },

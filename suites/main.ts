@@ -4,6 +4,7 @@ import { parseSettings, USAGE, UsageError, type Settings } from "./arguments.ts"
 import { runCrash } from "./crash/crash.ts";
 import { cvm } from "./machine.ts";
 import { HOME } from "./places.ts";
+import { runPrograms } from "./programs/programs.ts";
 import { runPython } from "./python.ts";
 import { runRedis } from "./redis.ts";
 import { tableOf } from "./report.ts";
@@ -27,6 +28,7 @@ async function runAll({ modules, ...settings }: Settings): Promise<ModuleResult[
   const all = { modules, ...settings };
   if (modules.python !== undefined) await runPython(modules.python, all, say, keep);
   if (modules.redis !== undefined) await runRedis(modules.redis, all, say, keep);
+  if (modules.programs !== undefined) await runPrograms(modules.programs, settings.small, say, keep);
   if (modules.crash !== undefined) await runCrash(all, say, keep);
   return results;
 }

@@ -210,27 +210,26 @@ export async function runCrash(
     }
   }
 
-  let done = 0;
-  let early = 0;
+  const killed = { all: 0, early: 0 };
   /** Whether there was one with --rm. */
   let removed = false;
   const kill = async (): Promise<void> => {
     await killHost(pid);
-    done++;
+    killed.all++;
   };
-  while (done < kills && !tallies.failed) {
+  while (killed.all < kills && !tallies.failed) {
     const writing = loads.map((load) => load.write());
     await sleep(SHORTEST_LOAD_MS + random() * (LONGEST_LOAD_MS - SHORTEST_LOAD_MS));
     await kill();
     await Promise.all(writing);
     const ended = Object.fromEntries([...Object.keys(SERVERS), PLAIN].map((name) => [name, "exited"] as const));
     tallies.count("ps -a without a host", await checkListed("after the kill", ended));
-    if (done % UNPACK_EVERY === 0) rmSync(join(HOME, "layers"), { recursive: true, force: true });
+    if (killed.all % UNPACK_EVERY === 0) rmSync(join(HOME, "layers"), { recursive: true, force: true });
     pid = await startHost();
-    while (done < kills && random() < EARLY) {
+    while (killed.all < kills && random() < EARLY) {
       await sleep(random() * LONGEST_EARLY_MS);
       await kill();
-      early++;
+      killed.early++;
       pid = await startHost();
     }
     await Promise.all(
@@ -245,11 +244,11 @@ export async function runCrash(
     );
     const now = { ...running, [PLAIN]: "exited", ...(removed ? { [REMOVED]: undefined } : {}) } as const;
     tallies.count("restart policies, and ps -a with the next host", await checkListed("with the next host", now));
-    if (done % 3 === 0) await cvmOk(["start", PLAIN]);
-    removed = done % 10 === 0;
+    if (killed.all % 3 === 0) await cvmOk(["start", PLAIN]);
+    removed = killed.all % 10 === 0;
     if (removed) await cvmOk(["run", "-d", "--rm", "--name", REMOVED, REDIS_IMAGE, "redis-server", "--save", ""]);
-    if (done % 10 === 0 || done === kills)
-      say(`crash: ${done} kills, ${early} of them early, ${tallies.writes} acknowledged writes were there`);
+    if (killed.all % 10 === 0 || killed.all === kills)
+      say(`crash: ${killed.all} kills, ${killed.early} of them early, ${tallies.writes} acknowledged writes were there`);
   }
   const afterwards = imagesNow();
   tallies.count("images and their unpacked layers", [
@@ -261,7 +260,7 @@ export async function runCrash(
     await cvmOk(["stop", ...Object.keys(SERVERS)]);
     tallies.count("databases as this machine's own programs see them", await checkHere(bind, say));
   }
-  for (const result of tallies.results(done)) tell(result);
+  for (const result of tallies.results(killed.all)) tell(result);
   // What failed stays for whoever looks into it.
   if (tallies.failed) say(`crash: volumes are left in ${join(HOME, "volumes")} and ${bind}, cVMs in ${HOME}`);
   else await clean(bind);

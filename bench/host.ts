@@ -18,6 +18,7 @@ const COLD_HOME = `${HOME}-cold`;
 
 /** Images that are made of Debian packages. */
 const PACKAGES = {
+  busybox: ["busybox-static"],
   base: ["coreutils", "dash"],
   python: ["python3"],
   redis: ["redis-server", "redis-tools"],

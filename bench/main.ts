@@ -9,6 +9,7 @@ import { parseSettings, USAGE, UsageError, type Settings } from "./arguments.ts"
 import { checkNames, checksTable, measureChecks, type ChecksResult } from "./checks.ts";
 import { calls, cpu } from "./kernels.ts";
 import { inOneLine, measureAll } from "./measure.ts";
+import { memory } from "./memory.ts";
 import { takeLock } from "./lock.ts";
 import { nginx } from "./nginx.ts";
 import { HOME, ROOT } from "./places.ts";
@@ -19,7 +20,7 @@ import { sqlite } from "./sqlite.ts";
 import { start } from "./start.ts";
 import { peer, type Context, type Suite } from "./suite.ts";
 
-const SUITES: readonly Suite[] = [cpu, calls, redis, nginx, python, sqlite, start];
+const SUITES: readonly Suite[] = [cpu, calls, redis, nginx, python, sqlite, start, memory];
 /** Fewer rounds than this are not worth a line in docs/performance.md. */
 const ROUNDS_TO_KEEP = 5;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseRedis, parseResult, parseTimes, scoreOf } from "./results.ts";
+import { parseForks, parseRedis, parseResult, parseTimes, scoreOf } from "./results.ts";
 
 describe("result lines", () => {
   test("after what the program says before", () => {
@@ -51,4 +51,10 @@ test("redis-benchmark's table", () => {
   expect(parseRedis(text, "SET")).toBe(78186.09);
   expect(parseRedis(text, "GET")).toBe(91000);
   expect(() => parseRedis(text, "LPUSH")).toThrow("said nothing of LPUSH");
+});
+
+test("times of forks", () => {
+  expect(parseForks("forks small=0.000200000 large=0.012000000 mib=64\n")).toEqual({ small: 0.0002, large: 0.012, mib: 64 });
+  expect(() => parseForks("fork: Out of memory\n")).toThrow('no times of forks in "fork: Out of memory"');
+  expect(() => parseForks("forks small=0 large=0.01 mib=64\n")).toThrow("no times of forks");
 });

@@ -42,6 +42,23 @@ export function scoreOf(output: string, seconds: number): Score {
   return { value: 1 / seconds, unit: "runs/s" };
 }
 
+/** What forks.c says: seconds of a fork. */
+export interface Forks {
+  readonly small: number;
+  /** With so many MiB more in use. */
+  readonly large: number;
+  readonly mib: number;
+}
+
+/** @throws Error when the output has no such line */
+export function parseForks(output: string): Forks {
+  const match = /^forks small=(\S+) large=(\S+) mib=(\d+)$/mu.exec(output);
+  const [small, large, mib] = (match?.slice(1) ?? []).map(Number);
+  if (small === undefined || large === undefined || mib === undefined || !(small > 0 && large > 0 && mib > 0))
+    throw new Error(`no times of forks in "${output.trim().slice(-200)}"`);
+  return { small, large, mib };
+}
+
 /** What timed.c says of a run, in seconds. */
 export interface Times {
   readonly wall: number;

@@ -3,6 +3,7 @@ import { parseSettings, type Settings } from "./arguments.ts";
 import { checkNames, checksTable, costOf, VARIANTS, type ChecksRow } from "./checks.ts";
 import { calls, cpu } from "./kernels.ts";
 import { python } from "./python.ts";
+import { memory } from "./memory.ts";
 import { nginx } from "./nginx.ts";
 import { redis } from "./redis.ts";
 import { sqlite } from "./sqlite.ts";
@@ -10,7 +11,7 @@ import { start } from "./start.ts";
 import { TARGETS, targetOf } from "./targets.ts";
 
 const settings = parseSettings([]) as Settings;
-const suites = [cpu, calls, redis, nginx, python, sqlite, start];
+const suites = [cpu, calls, redis, nginx, python, sqlite, start, memory];
 
 test("each figure to reach is of a work that is measured, or of a program that joins by --add", () => {
   const added = ["coremark", "dhrystone"];

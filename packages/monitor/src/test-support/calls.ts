@@ -9,7 +9,7 @@ import { CALL_CAPABILITY, CALL_GATES, CALL_SERVE } from "../gate.ts";
 import type { Monitor } from "../monitor.ts";
 import { createMonitor } from "../monitor.ts";
 import type { Heard, Toy, ToyCall, ToyConfig } from "./toy.ts";
-import { DATA, toyCvm } from "./toy.ts";
+import { DATA, registers as registerFile, STACK, toyCvm } from "./toy.ts";
 
 /** Where programs map the page that shows the table of capabilities. */
 export const TABLE = 0x60000;
@@ -31,6 +31,10 @@ export const exit = (code?: number): string => ecall(93, code);
 export const tell = (value?: number): string => ecall(501, value);
 /** Waits until the test answers. */
 export const wait: string = ecall(503);
+/** Shows the test the registers. */
+export const registers: string = ecall(504);
+/** Starts another thread at a label. */
+export const spawn = (label: string): string => `la a0, ${label}\n${ecall(505)}`;
 let labels = 0;
 
 /** Puts the stack in order: 0(sp) … 24(sp) are addresses in the table: of the pair, of the gates. */
@@ -81,37 +85,42 @@ export interface Started {
 }
 export type End = readonly [console: number, code: number, signal: number];
 
+let slow = 0;
+/** The interpreter, with functions in TypeScript that count how often generated code calls one. */
+const counting = new Interpreter(
+  allClauses,
+  Object.fromEntries(
+    Object.entries(standardInterpreter().intrinsics).map(([name, intrinsic]) => [
+      name,
+      {
+        ...intrinsic,
+        make: (context: Parameters<typeof intrinsic.make>[0]) => {
+          const form = intrinsic.make(context);
+          return (hart: number, ...args: never[]) => {
+            slow++;
+            return form(hart, ...args);
+          };
+        },
+      },
+    ]),
+  ),
+);
+
 /** A host on which cVMs call each other. Objects "one", "two" and "three" may be opened with any right. */
 export class CallHost {
   readonly monitor: Monitor;
   readonly told: Told[] = [];
-  /** Functions in TypeScript that generated code called, by name. */
-  readonly slow = new Map<string, number>();
   /** System calls 504: registers as they are. */
-  readonly registers: { readonly who: string; readonly bytes: Uint8Array }[] = [];
+  readonly registers: { readonly who: string; readonly thread: number; readonly bytes: Uint8Array }[] = [];
   readonly #waiting: ((who: string) => void)[] = [];
 
   constructor(engine: EngineName = "interpreter") {
-    const counted = new Interpreter(
-      allClauses,
-      Object.fromEntries(
-        Object.entries(standardInterpreter().intrinsics).map(([name, intrinsic]) => [
-          name,
-          {
-            ...intrinsic,
-            make: (context: Parameters<typeof intrinsic.make>[0]) => {
-              const form = intrinsic.make(context) as (...args: unknown[]) => unknown;
-              return (...args: unknown[]) => {
-                this.slow.set(name, (this.slow.get(name) ?? 0) + 1);
-                return form(...args);
-              };
-            },
-          },
-        ]),
-      ),
-    );
-    this.monitor = createMonitor(createMachine({ memoryBytes: 16 << 20, engine }, counted));
+    this.monitor = createMonitor(createMachine({ memoryBytes: 16 << 20, engine }, counting));
     for (const name of NAMES) this.declare(name);
+  }
+  /** How often generated code called a function in TypeScript, on any host. */
+  slow(): number {
+    return slow;
   }
   declare(name: string, ...grants: { cvm: string; rights: number }[]): void {
     this.monitor.objects.declare({ kind: "call", name, grants: grants.length > 0 ? grants : [{ cvm: "*", rights: Call | Publish }] });
@@ -168,10 +177,19 @@ export class CallHost {
         name: "registers",
         number: 504,
         registers: true,
-        handler: ({ registers }) => {
-          this.registers.push({ who: name, bytes: registers!.slice() });
+        handler: ({ registers: bytes, thread }) => {
+          this.registers.push({ who: name, thread, bytes: bytes!.slice() });
           return 0;
         },
+      },
+      {
+        name: "spawn",
+        number: 505,
+        args: [{ name: "pc", kind: "ulong" }],
+        handler: ({ process, args: [pc] }) => ({
+          result: 0,
+          ops: [{ op: "thread", process, thread: 2, registers: registerFile(pc as number, { 2: STACK - 0x2000 }) }],
+        }),
       },
       ...(config.calls ?? []),
     ];

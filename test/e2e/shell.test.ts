@@ -12,20 +12,7 @@ function converse(
   steps: readonly (readonly [shown: RegExp, typed: string])[],
 ): Promise<{ readonly shown: string; readonly code: number | null }> {
   return new Promise((resolve, reject) => {
-    const args = [
-      "run",
-      "--rm",
-      "-i",
-      "-e",
-      "PS1=bash-\S+# ",
-      "-e",
-      "SHELL=/bin/bash",
-      "shell",
-      "script",
-      "-qec",
-      "bash --norc -i",
-      "/dev/null",
-    ];
+    const args = ["run", "--rm", "-i", "-e", "SHELL=/bin/bash", "shell", "script", "-qec", "bash --norc -i", "/dev/null"];
     const child = spawn(command, args, { env: { ...process.env, CVM_HOME: TEST_HOME } });
     const timer = setTimeout(() => child.kill("SIGTERM"), 60_000);
     let shown = "";

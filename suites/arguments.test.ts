@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { parseSettings, UsageError } from "./arguments.ts";
-import { PROGRAMS, PYTHON_MODULES, PYTHON_SMALL, REDIS_SMALL } from "./modules.ts";
+import { PROGRAMS, PROGRAMS_SMALL, PYTHON_MODULES, PYTHON_SMALL, REDIS_SMALL } from "./modules.ts";
 
 test("everything, unless suites or modules are named", () => {
   expect(parseSettings([])!.modules).toEqual({ python: PYTHON_MODULES, redis: [], programs: PROGRAMS, crash: [] });
-  expect(parseSettings(["--small"])!.modules).toEqual({ python: PYTHON_SMALL, redis: REDIS_SMALL, programs: PROGRAMS, crash: [] });
+  expect(parseSettings(["--small"])!.modules).toEqual({ python: PYTHON_SMALL, redis: REDIS_SMALL, programs: PROGRAMS_SMALL, crash: [] });
   expect(parseSettings(["redis"])!.modules).toEqual({ redis: [] });
   expect(parseSettings(["--", "test_json", "test_asyncio.test_events"])!.modules).toEqual({
     python: ["test_json", "test_asyncio.test_events"],

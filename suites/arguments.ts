@@ -1,6 +1,6 @@
 /** The command line of `pnpm suites`. */
 import { parseArgs } from "node:util";
-import { KILLS, KILLS_SMALL, PROGRAMS, PYTHON_MODULES, PYTHON_SMALL, REDIS_SMALL } from "./modules.ts";
+import { KILLS, KILLS_SMALL, PROGRAMS, PROGRAMS_SMALL, PYTHON_MODULES, PYTHON_SMALL, REDIS_SMALL } from "./modules.ts";
 import { SUITES, type SuiteName } from "./result.ts";
 
 export interface Settings {
@@ -78,7 +78,7 @@ function modulesOf(words: readonly string[], small: boolean): Settings["modules"
   const all: Readonly<Record<SuiteName, readonly string[]>> = {
     python: small ? PYTHON_SMALL : PYTHON_MODULES,
     redis: small ? REDIS_SMALL : [],
-    programs: PROGRAMS,
+    programs: small ? PROGRAMS_SMALL : PROGRAMS,
     crash: [],
   };
   const suites = new Set<SuiteName>();

@@ -3,6 +3,7 @@ import { createWriteStream, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { spawn } from "node:child_process";
 import { COMMAND, HOME, OUTPUT } from "./places.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 export interface Ended {
   readonly status: number;
@@ -79,5 +80,8 @@ export async function ensureImage(tag: string, packages: readonly string[], say:
   const images = JSON.parse(await cvmOk(["images", "--format", "json"])) as { reference: string }[];
   if (images.some(({ reference }) => reference === `${tag}:latest`)) return;
   say(`making the image ${tag}`);
-  await cvmOk(["image", "debian", "-t", tag, ...packages]);
+  const { status, output } = await cvm(["image", "debian", "-t", tag, ...packages]);
+  if (status === 0) return;
+  const why = `the image ${tag} cannot be made: ${output.trim().slice(-500)}`;
+  throw output.includes("[unavailable]") ? new UnavailableError(why) : new Error(why);
 }

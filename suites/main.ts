@@ -9,6 +9,10 @@ import { runPython } from "./python.ts";
 import { runRedis } from "./redis.ts";
 import { tableOf } from "./report.ts";
 import { isGood, type ModuleResult } from "./result.ts";
+import { UnavailableError } from "./unavailable.ts";
+
+/** Exit status when something that a suite needs cannot be had here. */
+const UNAVAILABLE = 69;
 
 function say(text: string): void {
   process.stderr.write(`suites: ${text}\n`);
@@ -59,6 +63,7 @@ async function main(args: readonly string[]): Promise<number> {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  process.stderr.write(`suites: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+  const left = error instanceof UnavailableError;
+  process.stderr.write(`suites: ${left ? "LEFT OUT: " : ""}${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = left ? UNAVAILABLE : 1;
 }

@@ -56,6 +56,9 @@ export const REDIS_SMALL: readonly string[] = ["unit/keyspace", "unit/pubsub", "
 export const PROGRAMS = ["pipelines", "speedtest1", "esbuild", "node", "nginx"] as const;
 export type ProgramName = (typeof PROGRAMS)[number];
 
+/** Those without a long build; tests of their own run esbuild and node. */
+export const PROGRAMS_SMALL: readonly ProgramName[] = ["pipelines", "nginx"];
+
 /** Kills of the host, unless said otherwise. */
 export const KILLS = 150;
 export const KILLS_SMALL = 10;

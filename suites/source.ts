@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { privateApt, runApt, sourceLines } from "../packages/cli/src/images/apt.ts";
 import { run } from "./machine.ts";
 import { HOME, SOURCES } from "./places.ts";
+import { UnavailableError } from "./unavailable.ts";
 
 /**
  * Downloads and unpacks a source package unless it is there. Signatures are checked by apt against Debian's keys; Debian's own
@@ -29,7 +30,7 @@ export async function ensureSource(name: string, say: (text: string) => void): P
   }
   const archive = readdirSync(unpacked).find((file) => /\.orig\.tar\.\w+$/u.test(file));
   if (archive === undefined)
-    throw new Error(
+    throw new UnavailableError(
       `the source package ${name} could not be downloaded: ${problems.join("; ") || "no Debian mirror, or no keys of Debian, on this machine"}`,
     );
   const { status, output } = await run("tar", ["-xf", archive, "--strip-components=1"], { timeout: 120, cwd: unpacked });

@@ -26,6 +26,8 @@ export const PACKAGES: readonly string[] = [
   "xz-utils",
 ];
 const TIMEOUT = 600;
+/** Of the pipelines, one of so many is in the small set. */
+const SMALL_PART = 3;
 const ENVIRONMENT = { LC_ALL: "C", TZ: "UTC", PATH: "/usr/local/bin:/usr/bin:/bin" };
 /** Runs all scripts, each in a folder of its own, and keeps what they print and how they end. */
 const DRIVER = `cd "$1" || exit 1
@@ -84,16 +86,18 @@ function difference(here: string, there: string): string {
   return `line ${line + 1}: ${JSON.stringify((theirs[line] ?? "").slice(0, 100))}, not ${JSON.stringify((ours[line] ?? "").slice(0, 100))}`;
 }
 
-export async function runPipelines(say: (text: string) => void): Promise<Counts> {
+export async function runPipelines(small: boolean, say: (text: string) => void): Promise<Counts> {
   await ensureImage(IMAGE, PACKAGES, say);
-  const pipelines = parsePipelines(readFileSync(join(import.meta.dirname, "pipelines.txt"), "utf8"));
+  const all = parsePipelines(readFileSync(join(import.meta.dirname, "pipelines.txt"), "utf8"));
+  const pipelines = small ? all.filter((_, index) => index % SMALL_PART === 0) : all;
   const [here, there] = [join(OUTPUT, "pipelines-here"), join(OUTPUT, "pipelines-cvm")] as const;
   prepare(here, pipelines);
   prepare(there, pipelines);
   await run("bash", ["driver", "."], { timeout: TIMEOUT, cwd: here, env: ENVIRONMENT });
   const environment = Object.entries(ENVIRONMENT).flatMap(([name, value]) => ["-e", `${name}=${value}`]);
   // The folders of the scripts are in the cVM's own layer: results come back by the volume.
-  const command = `mkdir /scratch && cp /data/* /scratch && bash /data/driver /scratch; cp /scratch/*.out /scratch/*.err /scratch/*.status /data`;
+  // The link is made by mawk's own script, which does not run when an image is made.
+  const command = `ln -sf mawk /usr/bin/awk; mkdir /scratch && cp /data/* /scratch && bash /data/driver /scratch; cp /scratch/*.out /scratch/*.err /scratch/*.status /data`;
   const ended = await cvm(["run", "--rm", "-m", "512m", ...environment, "-v", `${there}:/data`, IMAGE, "bash", "-c", command], {
     timeout: TIMEOUT,
     keep: "pipelines.txt",

@@ -10,7 +10,7 @@ import { runSpeedtest } from "./speedtest.ts";
 type Say = (text: string) => void;
 
 const RUN: Readonly<Record<ProgramName, (small: boolean, say: Say) => Promise<Counts>>> = {
-  pipelines: (_small, say) => runPipelines(say),
+  pipelines: runPipelines,
   speedtest1: runSpeedtest,
   esbuild: runEsbuild,
   node: runNode,

@@ -8,7 +8,7 @@ export { describeFault, type Disassemble, type FaultDescription, type Trap } fro
 export { dumpGeneralRegisters, dumpRegisters } from "./machine/dump.ts";
 export { Crossings, CROSSINGS_BYTES, type Continuation, type Entry } from "./machine/crossings.ts";
 export { PageUse } from "./machine/page-use.ts";
-export { Turns, type PageStates, type Seat, type Tenant } from "./machine/turns.ts";
+export { SEAT_RESERVE, Turns, type PageStates, type Seat, type Tenant } from "./machine/turns.ts";
 export { RegionAllocator, regionShape, type Region } from "./machine/regions.ts";
 export { UsedPages } from "./machine/used-pages.ts";
 export { MemorySharing, type SharedObject, type SharedPiece, type Sharer } from "./machine/sharing.ts";

@@ -1,3 +1,4 @@
+import { SEAT_RESERVE } from "@cvm/cpu";
 import type { Authority, MachinePort } from "@cvm/cpu/abi";
 import { PAGE_SIZE, Prot } from "@cvm/cpu/abi";
 import { Limits } from "./abi.ts";
@@ -48,7 +49,7 @@ export class GuestMemory {
       return -1;
     if (this.#machine.allows(start, length, write ? Prot.Write : Prot.Read)) return start;
     if (!write || this.entered === null) return -1;
-    const given = this.entered.process.use(start, length);
+    const given = this.entered.process.use(start, length, SEAT_RESERVE);
     if (given < 0) this.entered.starved = true;
     return given > 0 && this.#machine.allows(start, length, Prot.Write) ? start : -1;
   }

@@ -492,6 +492,9 @@ describe("where there is no room for a region of each, processes take turns in o
     // A store that needs more than is left is refused, and nobody else's page changes.
     process.charge(mine.budget.memory - mine.charged);
     expect(children[0]!.use(children[0]!.region.base + PAGE_SIZE, 1)).toBe(-1);
+    // But an answer of a system call has room that was paid for ahead.
+    children[0]!.enter();
+    expect(children[0]!.use(children[0]!.region.base + PAGE_SIZE, 1, PAGE_SIZE)).toBe(PAGE_SIZE);
     expect(first(process)).toBe(1);
   });
 });

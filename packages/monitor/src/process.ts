@@ -107,15 +107,15 @@ export class Process {
 
   /**
    * Lets its code store to the pages of a range, and of what is around it, that it may write and did not use before. How many bytes of
-   * them the range has, and all were given; -1: the cVM has no memory left.
+   * them the range has, and all were given; -1: the cVM has no memory left. `reserve`: bytes that it has paid for ahead if it takes turns.
    */
-  use(start: number, length: number): number {
+  use(start: number, length: number, reserve: number = 0): number {
     const { base, length: size } = this.region;
     const { host, budget, charged } = this.owner;
     if (start < base || start + length > base + size) return 0;
     const needed = host.pages.fresh(start, length);
     if (needed === 0) return 0;
-    if (charged + needed > budget.memory || (this.seat !== null && host.turns.full(needed))) return -1;
+    if (charged + needed > budget.memory + (this.seat === null ? 0 : reserve) || (this.seat !== null && host.turns.full(needed))) return -1;
     // Where several take turns, what is stored to is no longer kept once for all of them.
     const unit = this.seat === null ? GIVEN_BYTES : PAGE_SIZE;
     const from = Math.max(base, start - (start % unit));

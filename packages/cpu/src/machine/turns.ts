@@ -51,6 +51,8 @@ const CHUNK = 256;
 
 /** Bytes that a seat takes for each page. */
 const SEAT_BYTES = 5;
+/** Bytes that each tenant pays for ahead: what trusted code must still be able to write for it when all memory is used. */
+export const SEAT_RESERVE: number = 4 * PAGE_SIZE;
 
 /**
  * Lets processes use one range of addresses by turns, where there is no room for a range of each: as only one of them runs at a time, what the
@@ -79,7 +81,7 @@ export class Turns {
 
   /** Bytes of memory that one seat in a range counts as. */
   seatBytes(length: number): number {
-    return Math.ceil((length / PAGE_SIZE) * SEAT_BYTES);
+    return SEAT_RESERVE + Math.ceil((length / PAGE_SIZE) * SEAT_BYTES);
   }
 
   /** Comes before a tenant's code runs, and before its memory is read or written by trusted code. */

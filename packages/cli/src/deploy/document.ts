@@ -10,6 +10,8 @@ export interface Scalar {
   readonly kind: "scalar";
   readonly place: Place;
   readonly value: string | number | boolean | null;
+  /** As it was written, when that is not how the value is printed: `1.10`. */
+  readonly source?: string;
 }
 export interface List {
   readonly kind: "list";
@@ -97,7 +99,10 @@ class Reader {
     if (isMap(node)) return this.#map(node.items, place);
     const value = isScalar(node) ? node.value : null;
     if (value === null || typeof value === "string" || typeof value === "boolean") return scalar(place, value);
-    if (typeof value === "number" && Number.isFinite(value)) return scalar(place, value);
+    if (typeof value === "number" && Number.isFinite(value)) {
+      const source = isScalar(node) ? node.source : undefined;
+      return source === undefined || source === String(value) ? scalar(place, value) : { ...scalar(place, value), source };
+    }
     return this.#wrong(place, "a value that is neither text, number, boolean nor null");
   }
 
@@ -112,7 +117,7 @@ class Reader {
         continue;
       }
       const tree = this.read(pair.value, at);
-      if (key !== "<<") own.set(String(key), { place: at, tree });
+      if (key !== "<<") own.set((isScalar(pair.key) ? pair.key.source : undefined) ?? String(key), { place: at, tree });
       else {
         // Of several, the first that has a key gives it.
         for (const source of tree.kind === "list" ? tree.items : [tree]) {
@@ -162,6 +167,11 @@ export function itemsOf(tree: Tree | undefined): readonly Tree[] {
 /** A scalar as text. */
 export function textOf(tree: Tree | undefined): string | undefined {
   return tree?.kind === "scalar" && tree.value !== null ? String(tree.value) : undefined;
+}
+
+/** A scalar as its author wrote it. */
+export function writtenOf(tree: Tree | undefined): string | undefined {
+  return tree?.kind === "scalar" ? (tree.source ?? textOf(tree)) : undefined;
 }
 
 /** A boolean, or what an interpolated text says. */

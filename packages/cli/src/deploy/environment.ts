@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { messageOf } from "../errors.ts";
-import { child, entriesOf, flagOf, itemsOf, textOf } from "./document.ts";
+import { child, entriesOf, flagOf, itemsOf, textOf, writtenOf } from "./document.ts";
 import type { Tree } from "./document.ts";
 import { parseVariables } from "./interpolate.ts";
 import type { Variables } from "./interpolate.ts";
@@ -17,7 +17,7 @@ export interface Pair {
 
 /** A mapping of pairs, or a list of `NAME=value`. */
 export function pairsOf(tree: Tree | undefined, separator: RegExp = /=/u): Pair[] {
-  if (tree?.kind === "map") return entriesOf(tree).map(([name, { place, tree: value }]) => ({ name, value: textOf(value), place }));
+  if (tree?.kind === "map") return entriesOf(tree).map(([name, { place, tree: value }]) => ({ name, value: writtenOf(value), place }));
   return itemsOf(tree).map((item) => {
     const text = textOf(item) ?? "";
     const cut = text.search(separator);

@@ -33,6 +33,10 @@ function asMapping(tree: Tree, path: string): Tree {
     const word = text(item);
     // extra_hosts may have a colon between the two.
     const cut = PAIRS.has(path) ? word.search(path === "extra_hosts" ? /[:=]/u : /=/u) : -1;
+    if (path === "depends_on") {
+      const condition = { place: item.place, tree: scalar(item.place, "service_started") };
+      return [word, { place: item.place, tree: mapping(item.place, [["condition", condition]]) }];
+    }
     return cut < 0
       ? [word, { place: item.place, tree: scalar(item.place, null) }]
       : [word.slice(0, cut), { place: item.place, tree: scalar(item.place, word.slice(cut + 1)) }];

@@ -2,7 +2,7 @@
 import { parseCpus, parseMemory, parseRestart, parseSignal } from "../commands/parse.ts";
 import type { HealthCheck, RestartPolicy } from "../host/protocol.ts";
 import type { Dependency, NamedVolume, Service } from "./deployment.ts";
-import { child, entriesOf, flagOf, itemsOf, placeOf, textOf } from "./document.ts";
+import { child, entriesOf, flagOf, itemsOf, placeOf, textOf, writtenOf } from "./document.ts";
 import type { Tree } from "./document.ts";
 import { labelsOf, readEnvironment } from "./environment.ts";
 import type { Variables } from "./interpolate.ts";
@@ -40,7 +40,7 @@ function attempt<T>(problems: Problems, place: Place, action: () => T): T | unde
 /** Words of a command: of a list, or of a line that is split as a shell does. */
 function wordsOf(tree: Tree | undefined, problems: Problems): readonly string[] | undefined {
   if (tree === undefined) return undefined;
-  if (tree.kind === "list") return tree.items.map((item) => textOf(item) ?? "");
+  if (tree.kind === "list") return tree.items.map((item) => writtenOf(item) ?? "");
   return attempt(problems, tree.place, () => splitWords(textOf(tree) ?? ""));
 }
 

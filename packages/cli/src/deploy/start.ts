@@ -14,7 +14,7 @@ export function refuseUnavailable(deployment: Deployment): void {
   if (features.length > 0)
     throw new CliError(
       "unavailable",
-      `the file is right, but this version's monitor does not have: ${features.join("; ")}. cvm config checks such a file; to start its services, leave that out of x-cvm`,
+      `the file is right, but this version cannot give services yet: ${features.join("; ")}. cvm config checks such a file; to start its services, leave that out of x-cvm`,
     );
 }
 

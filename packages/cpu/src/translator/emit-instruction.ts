@@ -1,23 +1,10 @@
 /** Writes instructions of a region from their meaning: operands are locals and constants, accesses have the checks that were planned. */
-import { PAGE_SIZE } from "../abi.ts";
 import { plainCsrs } from "../isa/csr.ts";
 import type { Expr, RegField, Stmt } from "../isa/ir.ts";
-import {
-  ACTIVE_HART,
-  Fast,
-  GUEST,
-  Own,
-  OWN_STORE_SLOW,
-  PAGE_FAST,
-  PAGE_OWN,
-  State,
-  stateType,
-  TAGS,
-  TRANSLATION,
-  type StateField,
-} from "../machine/layout.ts";
+import { ACTIVE_HART, State, stateType, type StateField } from "../machine/layout.ts";
 import type { Code, Label } from "../wasm/code.ts";
 import type { Check, CheckOptions } from "./checks.ts";
+import { AccessEmitter } from "./emit-access.ts";
 import { constant, isBoolean, registerOf } from "./fold.ts";
 import { isNarrow } from "./narrow.ts";
 import type { Instructions } from "./instructions.ts";
@@ -51,7 +38,6 @@ export interface Surroundings {
   readonly checks: CheckOptions & { readonly bounds: boolean; readonly pages: boolean };
 }
 
-const GRANULE_SHIFT = 4;
 const COMPARISONS: ReadonlySet<string> = new Set(
   ["eq", "ne", "lt_s", "lt_u", "gt_s", "gt_u", "le_s", "le_u", "ge_s", "ge_u"].map((name) => `i64.${name}`),
 );
@@ -70,13 +56,11 @@ export class InstructionEmitter {
   #narrowResult = false;
   /** The i32 local of the instruction's {@link Shape.narrowLoad}. */
   #loaded = -1;
-  /** Locals for the time of one instruction: an i32 and an i64. */
-  readonly address: number;
+  /** A local (i64) for the time of one instruction. */
   readonly wide: number;
-  /** Locals that hold the absolute address of offset 0, the limit of offsets, and the floating-point flags; -1 if they are not needed or known. */
-  readonly #base: number;
-  readonly #limit: number;
+  /** A local that holds the floating-point flags; -1 if they are not needed. */
   readonly #flags: number;
+  readonly #access: AccessEmitter;
   /** The instruction that is emitted, and what stands for its locals. */
   readonly bindings: {
     readonly code: Instructions;
@@ -104,12 +88,9 @@ export class InstructionEmitter {
         flags ||= shape.readsFlags;
       }
     }
-    const anywhere = memory && surroundings.place === undefined;
-    this.#base = anywhere ? c.local("i32") : -1;
-    this.#limit = anywhere ? c.local("i64") : -1;
     this.#flags = flags ? c.local("i32") : -1;
-    this.address = c.local("i32");
     this.wide = c.local("i64");
+    this.#access = new AccessEmitter(c, code, surroundings, this, this.wide, memory);
     for (let register = 1; register < 32; register++) {
       if (((usedX >>> register) & 1) === 0) continue;
       this.x[register] = c.local("i64");
@@ -121,16 +102,16 @@ export class InstructionEmitter {
 
   /** What stays the same while the function runs. */
   start(): void {
-    const c = this.#c;
-    if (this.#base >= 0) {
-      c.i32(0);
-      c.memory("i32.load", TRANSLATION.dataBase);
-      c.set(this.#base);
-      c.i32(0);
-      c.memory("i64.load", TRANSLATION.dataLimit);
-      c.set(this.#limit);
-    }
+    this.#access.start();
     this.loadFlags();
+  }
+  /** A local (i32) for the time of one instruction. */
+  get scratch(): number {
+    return this.#access.at;
+  }
+  /** See {@link AccessOwner.index}. */
+  get index(): number {
+    return this.bindings.index;
   }
   /** Reads the floating-point flags again, after something else may have changed them. */
   loadFlags(): void {
@@ -161,7 +142,7 @@ export class InstructionEmitter {
     this.#c.op("i64.extend_i32_s");
   }
   /** Pushes the low half of a register. */
-  #pushLow(register: number): void {
+  pushLow(register: number): void {
     if (((this.narrow >>> register) & 1) !== 0) return this.#c.get(this.n[register]!);
     this.#c.get(this.x[register]!);
     this.#c.op("i32.wrap_i64");
@@ -197,7 +178,7 @@ export class InstructionEmitter {
     const shape = this.#code.shape(index);
     if (shape.pure && this.#code.rd[index] === 0) return;
     this.begin(index);
-    if (check !== undefined) this.#check(check);
+    if (check !== undefined) this.#access.check(check);
     if (shape.result === undefined) this.widen(this.#code.defX[index]!);
     this.#narrowResult = narrow;
     for (const s of shape.statements) this.statement(s, shape);
@@ -216,7 +197,7 @@ export class InstructionEmitter {
     const e = this.#resolve(value);
     const known = constant(b, e);
     if (known !== undefined) return c.i32(Number(known));
-    if (e.k === "x") return this.#pushLow(this.#register(e.field));
+    if (e.k === "x") return this.pushLow(this.#register(e.field));
     if (e.k === "local" && this.#loaded >= 0 && e.id === this.#code.shape(b.index).narrowLoad) return c.get(this.#loaded);
     if (e.k === "unary" && (e.op === "i64.extend_i32_s" || e.op === "i64.extend_i32_u")) return this.expr(e.a);
     if (e.k === "unary" && e.op === "i64.extend32_s") return this.#pushWord(e.a);
@@ -417,27 +398,27 @@ export class InstructionEmitter {
         this.expr(s.value);
         return c.memory(`${stateType(s.field)!}.store`, ACTIVE_HART + State[s.field as StateField]);
       case "load":
-        if (shape?.access === undefined) this.#checkedAlone(s.address, s.size, s.aligned, s.forStore);
-        else this.#accessAddress(shape.access.imm);
+        if (shape?.access === undefined) this.#access.checkedAlone(s.address, s.size, s.aligned, s.forStore);
+        else this.#access.address(shape.access.imm);
         if (shape !== undefined && shape.narrowLoad === s.id) {
-          c.memory(s.size === 4 ? "i32.load" : `i32.load${s.size * 8}_u`, this.#offset(shape));
+          c.memory(s.size === 4 ? "i32.load" : `i32.load${s.size * 8}_u`, this.#access.offset(shape));
           if (s.signed && s.size < 4) c.op(`i32.extend${s.size * 8}_s`);
           this.#loaded = c.local("i32");
           return c.set(this.#loaded);
         }
-        c.memory(s.size === 8 ? "i64.load" : `i64.load${s.size * 8}_u`, this.#offset(shape));
+        c.memory(s.size === 8 ? "i64.load" : `i64.load${s.size * 8}_u`, this.#access.offset(shape));
         // V8 13 loads twice where an extension takes the load in.
         if (s.signed && s.size < 8) c.op(`i64.extend${s.size * 8}_s`);
         return c.set(this.#local(s.id));
       case "store":
-        if (shape?.access === undefined) this.#checkedAlone(s.address, s.size, s.aligned, true);
-        else this.#accessAddress(shape.access.imm);
+        if (shape?.access === undefined) this.#access.checkedAlone(s.address, s.size, s.aligned, true);
+        else this.#access.address(shape.access.imm);
         if (s.size < 8 && this.#isNarrow(s.value)) {
           this.#pushNarrow(s.value);
-          return c.memory(s.size === 4 ? "i32.store" : `i32.store${s.size * 8}`, this.#offset(shape));
+          return c.memory(s.size === 4 ? "i32.store" : `i32.store${s.size * 8}`, this.#access.offset(shape));
         }
         this.expr(s.value);
-        return c.memory(s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`, this.#offset(shape));
+        return c.memory(s.size === 8 ? "i64.store" : `i64.store${s.size * 8}`, this.#access.offset(shape));
       case "if": {
         const known = constant(b, s.cond);
         if (known !== undefined) return this.#list(known === 0 ? s.else : s.then, shape);
@@ -494,165 +475,5 @@ export class InstructionEmitter {
     this.#c.i32(plain.mask);
     this.#c.op("i32.and");
     return this.#setFlags(plain.field);
-  }
-
-  // ---- memory
-  #offset(shape: Shape | undefined): number {
-    const access = shape?.access;
-    if (access === undefined) return GUEST;
-    const imm = access.imm ? this.#code.imm[this.bindings.index]! : 0;
-    const { place } = this.#s;
-    if (place !== undefined) return GUEST + place.dataBase + imm;
-    return imm >= 0 ? GUEST + imm : GUEST;
-  }
-  /** Pushes what {@link #offset} is added to: rs1, which is known to be inside DDC, as an absolute address, with a negative immediate. */
-  #accessAddress(imm: boolean): void {
-    const c = this.#c;
-    this.#pushLow(this.#register("rs1"));
-    if (this.#s.place !== undefined) return;
-    const offset = imm ? this.#code.imm[this.bindings.index]! : 0;
-    if (offset < 0) {
-      c.i32(offset);
-      c.op("i32.add");
-    }
-    this.#addBase();
-  }
-  /** Makes the offset on the stack an absolute address. */
-  #addBase(): void {
-    const { place } = this.#s;
-    if (place === undefined) this.#c.get(this.#base);
-    else this.#c.i32(place.dataBase | 0);
-    this.#c.op("i32.add");
-  }
-  #pushLimit(): void {
-    const { place } = this.#s;
-    if (place === undefined) this.#c.get(this.#limit);
-    else this.#c.i64(place.dataLimit);
-  }
-  /** Where loads do not look at pages, the first one must be outside of what is compared: it is never mapped. */
-  get #bias(): number {
-    return this.#s.checks.loads ? 0 : PAGE_SIZE;
-  }
-  /** Pushes the sum of a register and a constant. */
-  #sum(register: number, amount: number): void {
-    const c = this.#c;
-    this.pushX(register);
-    if (amount === 0) return;
-    c.i64(amount);
-    c.op("i64.add");
-  }
-  #check({ bounds, pages, exact }: Check): void {
-    const c = this.#c;
-    const register = this.#register("rs1");
-    const testBounds = bounds !== undefined && this.#s.checks.bounds;
-    const testPages = pages !== undefined && this.#s.checks.pages;
-    if (testBounds) {
-      this.leaveIf(() => {
-        this.#sum(register, bounds - this.#bias);
-        this.#pushLimit();
-        c.op("i64.ge_u");
-      });
-    }
-    if (testPages && exact) this.#exactPage(register, pages.from, pages.to - pages.from, pages.store);
-    else if (testPages) {
-      this.leaveIf(() => {
-        this.#pushLow(register);
-        if (this.#base >= 0) this.#addBase();
-        if (pages.from !== 0) {
-          c.i32(pages.from);
-          c.op("i32.add");
-        }
-        this.#pageState(pages.store, (this.#s.place?.dataBase ?? 0) / PAGE_SIZE);
-      });
-    }
-  }
-  /** The access of `length` bytes at a register + `from`, of at most 8. What its page's neighbour is like matters only if it gets there. */
-  #exactPage(register: number, from: number, length: number, store: boolean): void {
-    const c = this.#c;
-    this.#pushLow(register);
-    this.#addBase();
-    c.i32(from);
-    c.op("i32.add");
-    c.set(this.address);
-    this.#exactState(length, store);
-  }
-  /** The same for an access at #address. */
-  #exactState(length: number, store: boolean): void {
-    const c = this.#c;
-    c.get(this.address);
-    this.#pageState(store);
-    c.if();
-    this.leaveIf(() => {
-      c.get(this.address);
-      c.i32(PAGE_SIZE - 1);
-      c.op("i32.and");
-      c.i32(PAGE_SIZE - length);
-      c.op("i32.gt_u");
-      c.get(this.address);
-      c.i32(12);
-      c.op("i32.shr_u");
-      c.memory("i32.load8_u", PAGE_OWN);
-      c.i32((store ? OWN_STORE_SLOW & ~Own.Tags : 0) | (this.#s.checks.loads ? Own.NoRead : 0));
-      c.op("i32.and");
-      c.op("i32.or");
-    });
-    if (store) {
-      for (const last of length > 1 ? [0, length - 1] : [0]) {
-        c.get(this.address);
-        c.i32(last);
-        c.op("i32.add");
-        c.i32(GRANULE_SHIFT);
-        c.op("i32.shr_u");
-        c.i32(0);
-        c.memory("i32.store8", TAGS);
-      }
-    }
-    c.end();
-  }
-  /** Pushes what is not 0 if the page of the address on the stack, or the next one, does not allow the access. Pages count from `firstPage`. */
-  #pageState(store: boolean, firstPage = 0): void {
-    const c = this.#c;
-    c.i32(12);
-    c.op("i32.shr_u");
-    c.memory("i64.load8_u", PAGE_FAST + firstPage);
-    const bits = (store ? Fast.StoreSlow : 0) | (this.#s.checks.loads ? Fast.LoadSlow : 0);
-    c.i64(bits);
-    c.op("i64.and");
-    c.op("i64.eqz");
-    c.op("i32.eqz");
-  }
-  /** Pushes the absolute address of an access that is checked by itself. */
-  #checkedAlone(address: Expr, size: number, aligned: boolean, store: boolean): void {
-    const c = this.#c;
-    this.expr(address);
-    c.set(this.wide);
-    this.leaveIf(() => {
-      c.get(this.wide);
-      if (this.#bias !== 0) {
-        c.i64(-this.#bias);
-        c.op("i64.add");
-      }
-      this.#pushLimit();
-      c.op("i64.ge_u");
-    });
-    c.get(this.wide);
-    c.op("i32.wrap_i64");
-    this.#addBase();
-    c.set(this.address);
-    if (aligned && size > 1) {
-      this.leaveIf(() => {
-        c.get(this.address);
-        c.i32(size - 1);
-        c.op("i32.and");
-      });
-    }
-    if (this.#s.checks.exact.has(this.#code.pc[this.bindings.index]!)) this.#exactState(size, store);
-    else if (store || this.#s.checks.loads) {
-      this.leaveIf(() => {
-        c.get(this.address);
-        this.#pageState(store);
-      });
-    }
-    c.get(this.address);
   }
 }

@@ -312,7 +312,7 @@ class RegionEmitter {
     const { place } = this.#s;
     const known = place !== undefined && pc >= 0 && pc < place.codeSpan ? place.slotAddress(pc) : undefined;
     if (known !== undefined) pushSlotAt(c, known);
-    else pushSlot(c, this.#i.address, () => (pc < 0 ? c.get(this.#next) : c.i32(pc | 0)), place?.codeBase);
+    else pushSlot(c, this.#i.scratch, () => (pc < 0 ? c.get(this.#next) : c.i32(pc | 0)), place?.codeBase);
   }
   /** Goes on at a known pc outside of the region. Registers are written back. */
   #tailCall(pc: number): void {

@@ -6,7 +6,7 @@ export { PrivilegedHart, type TrapTaken } from "./machine/privileged.ts";
 export { capCheckName, capRegisterName, trapName } from "./machine/causes.ts";
 export { describeFault, type Disassemble, type FaultDescription, type Trap } from "./machine/fault.ts";
 export { dumpGeneralRegisters, dumpRegisters } from "./machine/dump.ts";
-export { Crossings, CROSSINGS_BYTES, type Continuation, type Entry } from "./machine/crossings.ts";
+export { Crossings, CROSSINGS_BYTES } from "./machine/crossings.ts";
 export { PageUse } from "./machine/page-use.ts";
 export { SEAT_RESERVE, Turns, type PageStates, type Seat, type Tenant } from "./machine/turns.ts";
 export { RegionAllocator, regionShape, type Region } from "./machine/regions.ts";

@@ -1,10 +1,10 @@
 import type { MemorySharing, Region, RegionAllocator, SharedObject, Turns, UsedPages } from "@cvm/cpu";
-import { regionShape } from "@cvm/cpu";
+import { Crossings, regionShape } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "./abi.ts";
 import { Limits } from "./abi.ts";
 import type { Otypes } from "./authority.ts";
-import { CapabilityTable, rebaseRegisters, sealingAuthority, sealWith } from "./authority.ts";
+import { CapabilityTable, NOTHING, rebaseRegisters, sealingAuthority, sealWith } from "./authority.ts";
 import type { Calls } from "./cp/calls.ts";
 import type { CompiledSyscall } from "./declarations.ts";
 
@@ -191,6 +191,7 @@ export class Compartment {
       sharing.move(shared, to.base - region.base);
     }
     if (!turns.leave(process)) this.#vacate(region, to);
+    if (to.base !== region.base) process.showTable();
     process.charge(pages.used(to.base, to.length) - process.charged);
     return true;
   }
@@ -278,7 +279,10 @@ export class Compartment {
 
   /** Gives `hart` the registers of `parent`, capabilities into the parent's region moved to the child's. */
   copyRegisters(parent: Thread, process: Process, hart: HartPort): void {
+    this.host.calls.home(parent);
     hart.copyFrom(parent.hart);
+    hart.scratch = NOTHING;
+    Crossings.dropBuffersOf(hart);
     rebaseRegisters(hart, parent.process.region, process.region);
   }
 }

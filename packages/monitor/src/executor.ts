@@ -5,6 +5,7 @@ import type { Awaitable, Fault } from "./abi.ts";
 import { OUT_OF_MEMORY } from "./abi.ts";
 import { isInteger, isPromise, isRecord, messageOf } from "./check.ts";
 import type { Compartment } from "./compartment.ts";
+import { isAway } from "./cp/calls.ts";
 import { Errno } from "./errors.ts";
 import type { FaultReport } from "./faults.ts";
 import { reportFault } from "./faults.ts";
@@ -21,11 +22,6 @@ const SIGSEGV = 11;
 export interface ExecutorEvents extends GateEvents {
   /** A fault ended a process; its library OS says by which signal. */
   faulted(compartment: Compartment, report: FaultReport, signal: number): void;
-}
-
-/** Whether a thread's hart may do what another thread does. */
-function isAway(thread: Thread): boolean {
-  return thread.origin !== thread || thread.hart.scratchAddress !== 0;
 }
 
 /** Runs threads, and does what is due between two instructions: system calls, faults, interrupts. */
@@ -105,7 +101,7 @@ export class Executor {
         const { trapCause: cause, trapValue: value } = hart;
         // The longest access may reach into the next page.
         const given = cause === Cause.StorePage ? thread.process.use(value, GRANULE_SIZE) : 0;
-        if (crossing.crosses(hart)) crossing.done(thread);
+        if (crossing.crosses(hart)) crossing.lost(thread);
         if (given <= 0) this.fault(compartment, thread, given < 0 ? { cause: OUT_OF_MEMORY, value } : { cause, value });
         if (thread.state !== ThreadState.Running || this.#clock.now() >= until) return false;
       } else if (thread.origin !== thread && (this.#runs = crossing.rest(thread)) !== thread) return true;

@@ -295,6 +295,7 @@ function carryOut(compartment: Compartment, op: ProcessOp, { start, length }: Sp
       break;
     case "registers": {
       const thread = compartment.threads.get(op.thread)!;
+      compartment.host.calls.home(thread);
       thread.hart.loadRegisters(op.registers);
       thread.replaced = true;
       break;

@@ -9,10 +9,11 @@
  *
  * Interrupts, fuel and traps come between two jumps only, and the code here has none but the last one of each way: each way is done as a whole.
  */
-import type { Capability, MachinePort } from "../abi.ts";
+import type { Capability, HartPort, MachinePort } from "../abi.ts";
 import { PAGE_SIZE, Perm, Prot } from "../abi.ts";
 import { Assembler, assembleInto } from "../assembler/index.ts";
 import * as c from "../capability/index.ts";
+import type { Region } from "./regions.ts";
 
 /** Bytes of the region: a page of code, capabilities of slots, numbers of slots, sites and doors. Only the capabilities' pages have tags. */
 export const CROSSINGS_BYTES = 0x4_0000;
@@ -178,28 +179,7 @@ out:
   jalr.cap cnull, cra
 `;
 
-/** What a caller goes on with. */
-export interface Continuation {
-  readonly data: Capability;
-  readonly code: Capability;
-  readonly stack: number;
-  readonly thread: number;
-  readonly globals: number;
-  readonly status: number;
-  /** The call around it, untagged when there is none. */
-  readonly around: Capability;
-}
-
-/** What a callee starts with. */
-export interface Entry {
-  readonly data: Capability;
-  /** Its address is that of the first instruction. */
-  readonly code: Capability;
-  readonly stack: number;
-  readonly thread: number;
-  readonly globals: number;
-}
-
+const [SP, GP, TP, A0] = [2, 3, 4, 10];
 const NULL: Capability = c.nullCapability();
 
 export class Crossings {
@@ -280,13 +260,13 @@ export class Crossings {
     return [c.seal(this.#callGate, authority), c.seal(this.#to(door), authority)];
   }
 
-  /** A slot of a site that no call uses; 0 when there is no room. */
-  newSlot(site: number, entry: Entry): number {
+  /** A slot of a site that no call uses: calls begin at `code` with DDC, sp, tp and gp as the hart has them. 0 when there is no room. */
+  newSlot(site: number, code: Capability, hart: HartPort): number {
     const slot = this.#slots.pop() ?? 0;
     if (slot === 0) return 0;
-    this.#set(slot, 0, site, entry.stack, entry.thread, entry.globals, 0, 0, 0, 0, 0, 0, 0);
-    this.#setCap(slot, Cap.data, entry.data);
-    this.#setCap(slot, Cap.entry, entry.code);
+    this.#set(slot, 0, site, hart.getInt(SP), hart.getInt(TP), hart.getInt(GP), 0, 0, 0, 0, 0, 0, 0);
+    this.#setCap(slot, Cap.data, hart.ddc);
+    this.#setCap(slot, Cap.entry, code);
     this.offer(slot);
     return slot;
   }
@@ -310,25 +290,34 @@ export class Crossings {
     this.#slots.push(slot);
   }
 
-  isActive(slot: number): boolean {
-    return this.#number(slot + Slot.active) !== 0;
-  }
   /** The call around the one that a slot is in: its slot, 0 for none. */
   around(slot: number): number {
     return this.#number(slot + Slot.around);
   }
-  /** What the caller of an active slot goes on with. */
-  continuation(slot: number): Continuation {
-    const around = this.around(slot);
-    return {
-      data: this.#cap(slot, Cap.callerData),
-      code: this.#cap(slot, Cap.callerCode),
-      stack: this.#number(slot + Slot.callerStack),
-      thread: this.#number(slot + Slot.callerThread),
-      globals: this.#number(slot + Slot.callerGlobals),
-      status: this.#number(slot + Slot.callerStatus),
-      around: around === 0 ? NULL : this.#to(around),
-    };
+  /**
+   * Lets the caller of the call that a slot is in go on, on a hart of its own, with a result. Where it wanted to go on must lie in the range that is its own; otherwise the hart's PCC and
+   * pc stay as they are.
+   */
+  resume(slot: number, hart: HartPort, { base, length }: Region, result: number): void {
+    const code = this.#cap(slot, Cap.callerCode);
+    if (code.tag && !c.isSealed(code) && code.base >= BigInt(base) && code.top <= BigInt(base + length)) {
+      hart.pcc = code;
+      hart.pc = Number(code.address - code.base);
+    }
+    hart.ddc = this.#cap(slot, Cap.callerData);
+    hart.scratch = this.around(slot) === 0 ? NULL : this.#to(this.around(slot));
+    hart.setInt(SP, this.#number(slot + Slot.callerStack));
+    hart.setInt(TP, this.#number(slot + Slot.callerThread));
+    hart.setInt(GP, this.#number(slot + Slot.callerGlobals));
+    hart.setInt(A0, result);
+    hart.fcsr = this.#number(slot + Slot.callerStatus);
+  }
+  /** A hart has no buffers of callers in registers any more: no capability that is not global. */
+  static dropBuffersOf(hart: HartPort): void {
+    for (let register = 1; register < 32; register++) {
+      const held = hart.getCapability(register);
+      if (held.tag && (held.perms & Perm.Global) === 0) hart.setCapability(register, c.clearTag(held));
+    }
   }
   /** Nobody waits for the call any more: it has no caller. When it returns, its hart comes back with an ecall in the code here. */
   abandon(slot: number): void {

@@ -1,5 +1,5 @@
 /** CP_Call: what a call does, whose the callee's system calls, faults and interrupts are, and how it ends otherwise than by returning. */
-import { Cause, Perm } from "@cvm/cpu/abi";
+import { assembleText } from "@cvm/cpu";
 import { afterEach, describe, expect, test } from "vitest";
 import { CALL_CAPABILITY } from "../gate.ts";
 import {
@@ -20,7 +20,7 @@ import {
   tell,
   wait,
 } from "../test-support/calls.ts";
-import { registerOf, STACK } from "../test-support/toy.ts";
+import { CODE, registerOf, registers as registerFile, STACK } from "../test-support/toy.ts";
 
 const hosts: CallHost[] = [];
 function hostOf(...args: ConstructorParameters<typeof CallHost>): CallHost {
@@ -158,7 +158,7 @@ test("registers tell neither side about the other, rounding and flags included",
     ${tell()}`),
   );
   await caller.heard.ended;
-  const [inside, behind] = host.registers as [{ bytes: Uint8Array; who: string }, { bytes: Uint8Array; who: string }];
+  const [inside, behind] = [host.registers[0]!, host.registers[1]!];
   expect([inside.who, behind.who, callee.cvm.inspect().faults]).toEqual(["callee", "caller", 0]);
   const x = (bytes: Uint8Array): number[] => range(1, 32).map((register) => registerOf(bytes, register));
   const floats = (bytes: Uint8Array): number[] => range(32, 65).map((register) => registerOf(bytes, register));
@@ -489,5 +489,144 @@ describe("a server", () => {
     const { heard } = await host.start("callee", `li a1, 0\n${rights}\nli a7, 500\necall\n${serve(entry)}${tell()}${exit(0)}\nentry: nop`);
     await heard.ended;
     expect(host.values("callee")).toEqual([error]);
+  });
+});
+
+describe("memory and programs", () => {
+  const grow = (started: { toy: () => { host: { grow: (process: number, bytes: number) => unknown }; process: number } }): unknown =>
+    started.toy().host.grow(started.toy().process, 3 << 20);
+
+  test("a server whose region moves is called where it is now", async () => {
+    const host = hostOf();
+    const callee = await host.startServer(
+      "callee",
+      server("cspecialrw c5, ddc, c0\ncgetbase a0, c5\ncspecialrw c5, pcc, c0\ncgetbase a1, c5\nsub a1, a1, a0"),
+    );
+    const caller = await host.start("caller", client(`${told()}${wait}${call()}sd a1, 40(sp)\n${tell()}ld a0, 40(sp)\n${tell()}`));
+    await host.until(() => host.waiting === 1);
+    expect(grow(callee)).toBeGreaterThan(2 << 20);
+    host.answer();
+    await caller.heard.ended;
+    const [before, after, apart] = host.values("caller");
+    expect([before === after, apart, callee.cvm.inspect().faults]).toEqual([false, 0, 0]);
+  });
+
+  test.each([
+    ["while the callee waits", wait],
+    ["while the callee computes on the caller's hart", `spin: li t0, ${DATA}\nlbu t0, 0(t0)\nbeqz t0, spin\n`],
+  ])("what a caller lent moves with it, and it goes on where it is: %s", async (_what, body) => {
+    const host = hostOf();
+    const callee = await host.startServer(
+      "callee",
+      server(`${body}li t0, 9\nsb.cap t0, (c14)\n${getBuffers}lbu.cap a0, (c14)\ncgetbase a1, c14`),
+    );
+    const caller = await host.start(
+      "caller",
+      client(`${buffer("c14", DATA, 16)}${call()}${tell()}li t0, ${DATA}\nlbu a0, 0(t0)\n${tell()}`),
+    );
+    if (body === wait) await host.until(() => host.waiting === 1);
+    else await host.turns();
+    expect(grow(caller)).toBeGreaterThan(2 << 20);
+    callee.toy().host.operate([{ op: "write", process: callee.toy().process, address: DATA, bytes: new Uint8Array([1]) }]);
+    host.answer();
+    await caller.heard.ended;
+    expect([host.values("caller"), callee.cvm.inspect().faults, caller.cvm.inspect().faults]).toEqual([[9, 9], 0, 0]);
+  });
+
+  test("a callee that moves in the middle of a call goes on", async () => {
+    const host = hostOf();
+    const callee = await host.startServer("callee", server(`${wait}li t0, ${DATA}\nli t1, 4\nsb t1, 0(t0)\nlbu a0, 0(t0)`));
+    const caller = await host.start("caller", client(told() + told()));
+    await host.until(() => host.waiting === 1);
+    expect(grow(callee)).toBeGreaterThan(2 << 20);
+    host.answer();
+    await host.until(() => host.waiting === 1);
+    host.answer();
+    await caller.heard.ended;
+    expect(host.values("caller")).toEqual([4, 4]);
+  });
+
+  test.each([
+    ["that begins to share memory", (process: number) => [{ op: "share", process, address: FRESH, length: 4096, object: 1, offset: 0 }]],
+  ])("a process %s serves no longer", async (_what, ops) => {
+    const host = hostOf();
+    const callee = await host.startServer("callee", server(wait));
+    const caller = await host.start("caller", client(told() + told()));
+    await host.until(() => host.waiting === 1);
+    callee.toy().host.operate(ops(callee.toy().process) as never);
+    await caller.heard.ended;
+    expect(host.values("caller")).toEqual([-125, -11]);
+    host.answer();
+    await callee.heard.ended;
+    expect(host.values("callee")).toEqual([-125]);
+    // Nor does it begin to.
+    const other = await host.start("other", `${open(0, Publish)}${wait}li a0, 1\n${serve("entry")}${tell()}entry: ${exit()}`);
+    await host.until(() => host.waiting === 1);
+    other.toy().host.operate(ops(other.toy().process) as never);
+    host.answer();
+    await other.heard.ended;
+    expect(host.values("other")).toEqual([-16]);
+  });
+
+  test("a callee that becomes another program leaves its call, and its caller hears of it", async () => {
+    const host = hostOf();
+    const callee = await host.startServer("callee", server("li a7, 520\necall"), {
+      calls: [
+        {
+          name: "execve",
+          number: 520,
+          handler: ({ thread }, toy) => {
+            const process = toy.host.createProcess(1 << 20) as number;
+            const bytes = assembleText(`${tell(12)}${exit(3)}`, { origin: CODE });
+            return {
+              result: 0,
+              ops: [
+                { op: "map", process, address: CODE, length: 4096, prot: 5, bytes },
+                { op: "move", thread, process, registers: registerFile(CODE) },
+                { op: "endProcess", process: toy.process },
+              ],
+            };
+          },
+        },
+      ],
+    });
+    const caller = await host.start("caller", client(told() + told()));
+    await caller.heard.ended;
+    await callee.heard.ended;
+    expect([host.values("caller"), host.values("callee, process 2"), callee.heard.exits]).toEqual([[-125, -11], [12], [[0, 3, 0]]]);
+  });
+
+  test("a callee that forks in a call has a child that is in none", async () => {
+    const host = hostOf();
+    const gate = `li a0, -2\nli a7, ${CALL_CAPABILITY}\necall\njalr.cap c0, c10\n`;
+    const callee = await host.startServer(
+      "callee",
+      server(`cgettag s1, c14\nli a7, 520\necall\nbnez a0, parent\ncgettag a0, c14\n${tell()}${gate}parent: cgettag a0, c14`),
+      {
+        calls: [
+          {
+            name: "fork",
+            number: 520,
+            handler: ({ thread }, toy) => {
+              const child = toy.host.fork(thread, 7, 1 << 20) as number;
+              toy.host.start(7);
+              return child;
+            },
+          },
+        ],
+        setUp: (toy) => {
+          toy.fault = (fault) => {
+            toy.faults.push(fault);
+            return { ops: null, signal: 11 };
+          };
+        },
+      },
+    );
+    const caller = await host.start("caller", client(`${buffer("c14", DATA, 16)}${told()}`));
+    await caller.heard.ended;
+    await host.until(() => callee.toy().faults.length > 0);
+    // The child's return is its own fault; the buffer is not its.
+    expect([host.values("caller"), host.values("callee, process 2"), callee.toy().faults[0]!.thread]).toEqual([[1], [0], 7]);
+    expect(callee.cvm.inspect()).toMatchObject({ processes: 1, threads: 1 });
   });
 });

@@ -1,7 +1,6 @@
-import type { Entry } from "@cvm/cpu";
 import { capability as c, Crossings, CROSSINGS_BYTES } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
-import { GRANULE_SIZE, OTYPE_UNSEALED, Perm, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
+import { GRANULE_SIZE, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
 import { CpRight, Limits } from "../abi.ts";
 import { NOTHING, rebase, rebaseRegisters, sealingAuthority } from "../authority.ts";
 import type { Compartment, Host } from "../compartment.ts";
@@ -10,7 +9,7 @@ import type { Process, Thread } from "../process.ts";
 import { ThreadState } from "../process.ts";
 import type { CpObject } from "./objects.ts";
 
-const [SP, GP, TP, A0, A1] = [2, 3, 4, 10, 11];
+const A0 = 10;
 const NO_REGISTERS: Uint8Array = new Uint8Array(REGISTER_FILE_BYTES);
 
 /** A pair of capabilities in a cVM's table. */
@@ -146,10 +145,8 @@ export class Calls {
     const code = c.setAddress(hart.pcc, BigInt.asUintN(64, hart.pcc.base + BigInt(Math.trunc(entry))));
     if (entry % 2 !== 0 || !code.tag || code.address < code.base || code.address + 2n > code.top) return -Errno.EINVAL;
     if (process.seat !== null || process.shared.pieces.length > 0 || thread.server !== null) return -Errno.EBUSY;
-    let count = 0;
-    for (const server of this.#servers.values()) if (server.thread.process.owner === owner) count++;
-    const start: Entry = { data: hart.ddc, code, stack: hart.getInt(SP), thread: hart.getInt(TP), globals: hart.getInt(GP) };
-    const slot = count < Limits.cpServers ? this.#crossings!.newSlot(site.at, start) : 0;
+    const own = [...this.#servers.values()].filter((server) => server.thread.process.owner === owner);
+    const slot = own.length < Limits.cpServers ? this.#crossings!.newSlot(site.at, code, hart) : 0;
     if (slot === 0) return -Errno.EAGAIN;
     thread.server = new Server(thread, slot, site);
     site.servers.add(thread.server);
@@ -165,63 +162,61 @@ export class Calls {
     return this.#crossings?.runs(Number(hart.pcc.base)) === true;
   }
 
-  /** Whose code a thread's hart runs, and who waits for that. */
-  #look(thread: Thread): Thread {
-    let slot = thread.hart.scratchAddress;
-    const who = slot === 0 ? thread.origin : this.#servers.get(slot)!.thread;
-    while (slot !== 0) {
-      const server = this.#servers.get(slot)!;
-      const around = this.#crossings!.around(slot);
-      server.caller = server.abandoned ? null : around === 0 ? thread.origin : this.#servers.get(around)!.thread;
-      slot = around;
-    }
-    return who;
+  /** The calls that a thread's hart is in, the innermost first. Notes who waits for each. */
+  #chain(thread: Thread): Server[] {
+    const chain: Server[] = [];
+    for (let slot = thread.hart.scratchAddress; slot !== 0; slot = this.#crossings!.around(slot)) chain.push(this.#servers.get(slot)!);
+    for (const [i, server] of chain.entries()) server.caller = server.abandoned ? null : (chain[i + 1]?.thread ?? thread.origin);
+    return chain;
   }
 
   /** Brings what a running or runnable thread's hart does to the thread that does it; that one has the state then. */
   settle(thread: Thread): Thread {
-    const who = this.#look(thread);
+    const who = this.#chain(thread)[0]?.thread ?? thread.origin;
     if (who === thread) return thread;
-    if (thread.state === ThreadState.Runnable) thread.process.owner.account.remove(thread);
     who.hart.copyFrom(thread.hart);
     who.origin = thread.origin;
-    thread.origin = thread;
-    thread.hart.scratch = NOTHING;
-    if (thread.state === ThreadState.Runnable) who.process.owner.makeRunnable(who);
-    else who.state = thread.state;
+    who.state = thread.state;
+    this.#reset(thread);
     thread.state = ThreadState.Away;
+    if (who.state !== ThreadState.Runnable) return who;
+    thread.process.owner.account.remove(thread);
+    who.process.owner.makeRunnable(who);
     return who;
   }
 
   /** At the end of a time slice: what came back from a call goes on in its own cVM's time. */
   rest(thread: Thread): Thread {
-    if (thread.origin === thread || this.#waits(thread) !== undefined) return thread;
-    return this.settle(thread);
+    return this.#chain(thread).some(({ caller }) => caller === thread) ? thread : this.settle(thread);
   }
-  /** The call that a thread waits for, by the last look. */
-  #waits(thread: Thread): Server | undefined {
-    for (const server of this.#servers.values()) if (server.caller === thread) return server;
-    return undefined;
+  /** The call that a thread waits for, if everything is settled. */
+  #called(thread: Thread): Server | undefined {
+    return [...this.#servers.values()].find(({ caller }) => caller === thread);
   }
 
   /** Everything is where it belongs, and who waits for whom is known. */
   #settleAll(): void {
     for (const server of this.#servers.values()) server.caller = null;
-    const threads = [...this.#users.keys()].flatMap(({ threads: all }) => [...all.values()]);
+    const threads = [...this.#users.keys()].flatMap((compartment) => [...compartment.threads.values()]);
     for (const thread of threads) {
-      if (thread.state === ThreadState.Away || (thread.hart.scratchAddress === 0 && thread.origin === thread)) continue;
+      if (thread.state === ThreadState.Away || !isAway(thread)) continue;
       const who = this.settle(thread);
-      if (who.state === ThreadState.Running && who !== thread) who.process.owner.makeRunnable(who);
+      if (who !== thread && who.state === ThreadState.Running) who.process.owner.makeRunnable(who);
     }
+  }
+
+  /** Before something is done to a thread's registers: they are its own, or nobody's. */
+  home(thread: Thread): void {
+    if (isAway(thread)) this.#settleAll();
   }
 
   /** The processes that a hart's code may store to by capabilities: its own, and those of all who wait for it. */
   use(thread: Thread, address: number): number {
-    let who: Thread | null = this.#look(thread);
-    while (who !== null) {
-      const given = who.process.use(address, GRANULE_SIZE);
-      if (given !== 0 || who.server === null) return given;
-      who = who.server.caller;
+    const chain = this.#chain(thread);
+    const processes = [chain[0]?.thread ?? thread.origin, ...chain.map(({ caller }) => caller)].map((each) => each?.process);
+    for (const process of processes) {
+      const given = process?.use(address, GRANULE_SIZE) ?? 0;
+      if (given !== 0) return given;
     }
     return 0;
   }
@@ -231,27 +226,12 @@ export class Calls {
   /** The caller goes on with an error, at once; the callee by itself, until it returns. */
   #cancel(server: Server, error: number): void {
     const caller = server.caller!;
-    const { hart, process } = caller;
-    const { code, data, stack, globals, thread, status, around } = this.#crossings!.continuation(server.slot);
-    let outer = around.tag ? this.#servers.get(Number(around.address))! : null;
-    caller.origin = caller;
+    let outer = caller.server;
+    this.#reset(caller);
     for (; outer !== null && outer.caller !== null; outer = outer.caller.server) caller.origin = outer.caller;
-    this.#reset(hart, process);
-    hart.ddc = data;
-    const { base, length } = process.region;
-    const inside = code.tag && code.otype === OTYPE_UNSEALED && code.base >= BigInt(base) && code.top <= BigInt(base + length);
-    if (inside) {
-      hart.pcc = code;
-      hart.pc = Number(code.address - code.base);
-    }
-    hart.scratch = around;
-    hart.setInt(SP, stack);
-    hart.setInt(GP, globals);
-    hart.setInt(TP, thread);
-    hart.setInt(A0, error);
-    hart.fcsr = status;
+    this.#crossings!.resume(server.slot, caller.hart, caller.process.region, error);
     this.#abandon(server);
-    process.owner.makeRunnable(caller);
+    caller.process.owner.makeRunnable(caller);
   }
   /** Nobody waits for a call any more; what its caller lent is gone. */
   #abandon(server: Server): void {
@@ -259,23 +239,26 @@ export class Calls {
     server.abandoned = true;
     server.caller = null;
     let holder = server.thread;
-    for (let next = this.#waits(holder); next !== undefined; next = this.#waits(holder)) {
+    for (let next = this.#called(holder); next !== undefined; next = this.#called(holder)) {
       this.#crossings!.dropBuffers(next.slot);
       holder = next.thread;
     }
     holder.origin = server.thread;
-    for (let register = 1; register < 32; register++) {
-      const held = holder.hart.getCapability(register);
-      if (held.tag && (held.perms & Perm.Global) === 0) holder.hart.setCapability(register, c.clearTag(held));
-    }
+    Crossings.dropBuffersOf(holder.hart);
   }
-  /** No registers, at an address where there is no code. */
-  #reset(hart: HartPort, { ddc, pcc }: Process): void {
+  /** A thread's hart does nothing for anybody, and stands where there is no code. */
+  #reset(thread: Thread): void {
+    const { hart, process } = thread;
     hart.loadRegisters(NO_REGISTERS);
-    hart.ddc = ddc;
-    hart.pcc = pcc;
-    hart.pc = 0;
+    hart.ddc = process.ddc;
     hart.scratch = NOTHING;
+    thread.origin = thread;
+    this.lost(thread);
+  }
+  /** An exception in the code of the crossing is one of who wanted to go on at a place that is none. */
+  lost({ hart, process }: Thread): void {
+    hart.pcc = process.pcc;
+    hart.pc = 0;
   }
   /** It serves no longer. What it does now is left as it is. */
   #free(server: Server): void {
@@ -286,15 +269,15 @@ export class Calls {
     server.thread.server = null;
   }
   /** One that waits for calls, or is done with an abandoned one, comes back from its system call. */
-  #dismiss({ thread, registers, data, code }: Server, error: number): void {
-    const { hart, server } = thread;
-    this.#free(server!);
-    this.#reset(hart, thread.process);
+  #dismiss(server: Server, error: number): void {
+    const { thread, registers, data, code } = server;
+    const { hart } = thread;
+    this.#free(server);
+    this.#reset(thread);
     hart.ddc = data;
     hart.pcc = code;
     hart.loadRegisters(registers);
     hart.setInt(A0, error);
-    thread.origin = thread;
     if (thread.state === ThreadState.Away) thread.process.owner.makeRunnable(thread);
   }
   /** As far as it goes: its caller hears of it, and it serves no longer. */
@@ -305,15 +288,13 @@ export class Calls {
     server.site = null;
   }
 
-  /** A thread stands behind an ecall, or at a trap, in the code of the crossing: it returned from a call that nobody waits for, or from none. */
+  /** A thread stands behind an ecall in the code of the crossing: it returned from a call that nobody waits for, or from none. */
   done(thread: Thread): void {
-    const { hart, server, process } = thread;
-    const own = server?.abandoned === true && hart.scratchAddress === server.slot;
-    this.#reset(hart, process);
-    thread.origin = thread;
-    if (!own) return;
+    const { server } = thread;
+    if (server?.abandoned !== true || thread.hart.scratchAddress !== server.slot) return this.lost(thread);
     server.abandoned = false;
     if (server.site === null) return this.#dismiss(server, -Errno.ECANCELED);
+    this.#reset(thread);
     this.#crossings!.offer(server.slot);
     thread.state = ThreadState.Away;
   }
@@ -322,24 +303,24 @@ export class Calls {
   interrupt(thread: Thread): void {
     this.#settleAll();
     if (thread.state !== ThreadState.Away) return;
-    const called = this.#waits(thread);
+    const called = this.#called(thread);
     if (called !== undefined) this.#cancel(called, -Errno.EINTR);
     else this.#dismiss(thread.server!, -Errno.EINTR);
   }
 
   /** A thread ends, or becomes another program: its caller gets an error, and nobody waits for what it called. */
   leave(thread: Thread): void {
-    if (thread.server === null && thread.origin === thread && thread.hart.scratchAddress === 0 && thread.state !== ThreadState.Away) return;
-    this.#settleAll();
-    const called = this.#waits(thread);
-    if (called !== undefined) this.#abandon(called);
     const { server } = thread;
+    if (server === null && !isAway(thread) && thread.state !== ThreadState.Away) return;
+    this.#settleAll();
+    const called = this.#called(thread);
+    if (called !== undefined) this.#abandon(called);
     if (server !== null) {
       if (server.caller !== null) this.#cancel(server, -Errno.ECANCELED);
       this.#free(server);
     }
-    thread.origin = thread;
-    thread.hart.scratch = NOTHING;
+    this.#reset(thread);
+    if (thread.state === ThreadState.Away) thread.process.owner.makeRunnable(thread);
   }
 
   /** A process begins to share its memory with others: it cannot serve any more. */
@@ -359,7 +340,7 @@ export class Calls {
     }
     for (const server of this.#servers.values()) this.#crossings!.change(server.slot, move);
     for (const user of this.#users.keys())
-      for (const { hart } of user.threads.values()) if (hart.scratchAddress !== 0) rebaseRegisters(hart, from, region);
+      for (const thread of user.threads.values()) if (isAway(thread)) rebaseRegisters(thread.hart, from, region);
   }
 
   // ------------------------------------------------------------------ revocation
@@ -394,6 +375,11 @@ export class Calls {
     for (const door of this.#users.get(compartment)?.closed ?? []) this.#crossings!.freeDoor(door);
     this.#users.delete(compartment);
   }
+}
+
+/** Whether a thread's hart may do what another thread does. */
+export function isAway(thread: Thread): boolean {
+  return thread.origin !== thread || thread.hart.scratchAddress !== 0;
 }
 
 /** Puts two capabilities into a cVM's table; null when there is no room. */

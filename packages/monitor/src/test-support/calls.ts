@@ -15,7 +15,8 @@ import { DATA, registers as registerFile, STACK, toyCvm } from "./toy.ts";
 export const TABLE = 0x60000;
 /** A page that is mapped and was never stored to. */
 export const FRESH = 0x50000;
-export const { Call, Publish } = CpRight;
+export const Call: number = CpRight.Call;
+export const Publish: number = CpRight.Publish;
 const NAMES = ["one", "two", "three"];
 
 /** What a cVM told, in order. */
@@ -112,6 +113,7 @@ export class CallHost {
   readonly told: Told[] = [];
   /** System calls 504: registers as they are. */
   readonly registers: { readonly who: string; readonly thread: number; readonly bytes: Uint8Array }[] = [];
+  #spawned = 2;
   readonly #waiting: ((who: string) => void)[] = [];
 
   constructor(engine: EngineName = "interpreter") {
@@ -188,7 +190,7 @@ export class CallHost {
         args: [{ name: "pc", kind: "ulong" }],
         handler: ({ process, args: [pc] }) => ({
           result: 0,
-          ops: [{ op: "thread", process, thread: 2, registers: registerFile(pc as number, { 2: STACK - 0x2000 }) }],
+          ops: [{ op: "thread", process, thread: this.#spawned++, registers: registerFile(pc as number, { 2: STACK - 0x2000 }) }],
         }),
       },
       ...(config.calls ?? []),

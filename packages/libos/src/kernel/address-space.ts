@@ -87,8 +87,7 @@ export function mappersOf(inode: object): ReadonlySet<AddressSpace> {
 /** Whether somebody has a shared mapping of a file that may write to it. */
 export function mappedForWriting(inode: object): boolean {
   const number = objectsOfInodes.get(inode);
-  for (const space of mappersOf(inode))
-    if (space.mappings.some((mapping) => mapping.object === number && mapping.writable)) return true;
+  for (const space of mappersOf(inode)) if (space.mappings.some((mapping) => mapping.object === number && mapping.writable)) return true;
   return false;
 }
 
@@ -108,7 +107,9 @@ export class AddressSpace {
   brkEnd = 0;
   /** Mappings are placed from this address on, upwards. */
   mmapBase: number = LOWEST;
-  /** The same for large reservations, once there was one. */
+  /** From there up to this address nothing is free: a program with many mappings finds a place without a look at each. */
+  #full = 0;
+  /** Where large reservations are placed, once there was one. */
   #far = 0;
   /** Address of the code that a signal handler returns to. */
   trampoline = 0;
@@ -167,10 +168,11 @@ export class AddressSpace {
   place(length: number, reserve = false): number {
     const apart = reserve && length >= LARGE_RESERVATION;
     if (apart && this.#far === 0) this.#far = Math.max(this.mmapBase, this.#mappings.at(-1)?.end ?? 0) + roomFor(this.account.limit);
-    let at = apart ? this.#far : this.mmapBase;
+    let at = apart ? this.#far : Math.max(this.mmapBase, this.#full);
     for (let index = this.#first(at); index < this.#mappings.length; index++) {
       const mapping = this.#mappings[index]!;
       if (mapping.start - at >= length) break;
+      if (!apart && mapping.start <= at && at === Math.max(this.mmapBase, this.#full)) this.#full = mapping.end;
       at = mapping.end;
     }
     return at + length <= ADDRESSES ? at : -E.NOMEM;
@@ -279,6 +281,7 @@ export class AddressSpace {
 
   /** Removes all mappings of a page-aligned range. Shared file mappings must have been written back ({@link writeBack}). */
   unmap(start: number, length: number, ops: ProcessOp[]): void {
+    this.#full = Math.min(this.#full, start);
     for (const mapping of this.#extract(start, start + length)) {
       if (mapping.populated) ops.push({ op: "unmap", process: this.id, address: mapping.start, length: mapping.end - mapping.start });
     }

@@ -6,21 +6,7 @@
 import { PAGE_SIZE } from "../abi.ts";
 import type { Interpreter } from "../interpreter/interpreter.ts";
 import { createDecoded, type Decoder } from "../isa/decode.ts";
-import { MARK } from "../interpreter/handlers.ts";
-import {
-  GUEST,
-  HEAT,
-  HEAT_ENTRIES,
-  Own,
-  PAGE_RECORDS,
-  PAGE_SLOTS,
-  Record,
-  SLOT_BLOCK_BYTES,
-  SLOT_BLOCKS,
-  SLOT_POOL,
-  State,
-  TRANSLATION,
-} from "../machine/layout.ts";
+import { GUEST, HEAT, HEAT_ENTRIES, Own, State, TRANSLATION } from "../machine/layout.ts";
 import type { Pages } from "../machine/pages.ts";
 import { optimised } from "../wasm/eager.ts";
 import { engine, type WasmMemory, type WasmModule, type WasmTable } from "../wasm/engine.ts";
@@ -29,6 +15,8 @@ import { entryModule, type EntryExports } from "./entry.ts";
 import { Instructions } from "./instructions.ts";
 import type { Place } from "./emit-instruction.ts";
 import { SLACK } from "./checks.ts";
+import { Links, type Linkable } from "./links.ts";
+import { SlotPool } from "./slot-pool.ts";
 import { targetsOf } from "./slots.ts";
 import { NOT_TRANSLATED, TO_INTERPRETER, UNUSABLE } from "./results.ts";
 import { Kind, shapesOf } from "./shapes.ts";
@@ -83,16 +71,8 @@ export interface TranslatorStats {
   flushes: number;
 }
 
-/** A unit as it is linked into the process whose code starts at `base`. */
-interface Link {
-  readonly unit: Loaded;
-  readonly base: number;
-}
-/** A unit of this machine: its functions are in the table. */
-interface Loaded extends Unit {
-  readonly slots: readonly number[];
-  /** Where it is linked, by base. */
-  readonly links: Map<number, Link>;
+/** A unit of this machine. */
+interface Loaded extends Linkable {
   /** Fuel that was used before each time that it was found running. */
   fuel: number;
 }
@@ -164,8 +144,8 @@ export class Translator {
   readonly #bytes: Uint8Array;
   readonly #memory: WasmMemory;
   readonly #pages: Pages;
-  readonly #records: Int32Array;
-  readonly #pageSlots: Int32Array;
+  readonly #pool: SlotPool;
+  readonly #links: Links;
   readonly #options: TranslatorOptions;
   readonly #intrinsics: Readonly<Record<string, unknown>>;
   readonly #decoder: Decoder;
@@ -174,13 +154,10 @@ export class Translator {
   readonly #entry: EntryExports;
   readonly #freeSlots: number[] = [];
   #nextSlot = 1;
-  #nextBlock = 1;
   /** Units by the pcs where they can be entered. */
   readonly #units: Map<number, Loaded[]> = new Map();
   readonly #all: Set<Loaded> = new Set();
   readonly #stored: Units | undefined;
-  /** Links by absolute page. */
-  readonly #links: Map<number, Link[]> = new Map();
   readonly #contexts: Map<number, Context> = new Map();
   #context: Context = { base: 0, span: 0, dataBase: 0, dataLength: 0, varies: false };
   readonly #leastSample: number;
@@ -191,6 +168,7 @@ export class Translator {
   /** How often code left at a pc, and where accesses are checked exactly since. */
   readonly #leaves: Map<number, number> = new Map();
   readonly #exact: Set<number> = new Set();
+  #exactSorted: Float64Array = new Float64Array(0);
   /** Milliseconds that translating may take, and when they were counted. */
   #allowance = MOST_SAVED;
   #allowedAt: number = performance.now();
@@ -211,8 +189,8 @@ export class Translator {
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#pages = pages;
-    this.#records = new Int32Array(buffer, PAGE_RECORDS, pages.count + 1);
-    this.#pageSlots = new Int32Array(buffer, PAGE_SLOTS, pages.count + 1);
+    this.#pool = new SlotPool(buffer, pages.count);
+    this.#links = new Links(pages, this.#pool, this.stats);
     this.#sample = this.#toSample = this.#leastSample = Math.min(SAMPLE, options.specialiseAfter || SAMPLE);
     this.#options = { ...options, checks: { ...options.checks, exact: this.#exact } };
     this.#intrinsics = intrinsics;
@@ -308,7 +286,7 @@ export class Translator {
   #visited(pc: number, weight: number): boolean {
     const { base, span } = this.#context;
     if (pc >= span) return false;
-    if (this.#slotAt(base + pc) !== 0) return true;
+    if (this.#pool.at(base + pc) !== 0) return true;
     if (this.#full) this.flush();
     if (this.#linkKnown(pc)) return true;
     const at = base + pc;
@@ -329,11 +307,23 @@ export class Translator {
     if (count !== LEAVES || this.#exact.has(pc) || !this.#isAccess(pc)) return;
     if (this.#exact.size > MOST_LEAVES) this.#exact.clear();
     for (const [other, times] of this.#leaves) if (times >= LEAVES_OF_OTHERS) this.#exact.add(other);
+    this.#exactSorted = Float64Array.from(this.#exact).sort();
     for (const unit of this.#all) {
       if (!holds(unit, pc)) continue;
       this.#stored?.remove(unit);
       this.#drop(unit);
     }
+  }
+  /** Accesses are checked exactly somewhere in the range. */
+  #isExactIn({ from, to }: Range): boolean {
+    const sorted = this.#exactSorted;
+    let first = 0;
+    for (let end = sorted.length; first < end;) {
+      const middle = (first + end) >>> 1;
+      if (sorted[middle]! < from) first = middle + 1;
+      else end = middle;
+    }
+    return first < sorted.length && sorted[first]! < to;
   }
   /** The instruction at a pc leaves because of the memory that it gets to, not always. */
   #isAccess(pc: number): boolean {
@@ -359,7 +349,7 @@ export class Translator {
     for (const candidate of stored.candidates(pc, this.#bytes, GUEST + this.#context.base + pc)) {
       if (!this.#equal(candidate)) continue;
       // It was made before accesses there turned out to need exact checks.
-      if (this.#exact.size > 0 && [...this.#exact].some((at) => holds(candidate, at))) continue;
+      if (candidate.ranges.some((range) => this.#isExactIn(range))) continue;
       const start = performance.now();
       if (this.#full || !this.#affordable(start)) return false;
       const unit = candidate.load();
@@ -384,7 +374,7 @@ export class Translator {
   translate(pc: number): boolean {
     const { base, span } = this.#context;
     if (pc >= span) return false;
-    if (this.#slotAt(base + pc) !== 0) return true;
+    if (this.#pool.at(base + pc) !== 0) return true;
     if (this.#full) this.flush();
     if (this.#linkKnown(pc)) return true;
     const first = this.#fetch(pc);
@@ -408,7 +398,7 @@ export class Translator {
     const { base } = this.#context;
     const entry = this.#view.getUint32(TRANSLATION.ranOut, true);
     if (entry >= this.#context.span) return;
-    const slot = this.#slotAt(base + entry);
+    const slot = this.#pool.at(base + entry);
     const unit = this.#units.get(entry)?.find(({ entries, slots }) => slots[entries.indexOf(entry)] === slot);
     if (unit === undefined || unit.place !== undefined) return;
     unit.fuel += used;
@@ -433,13 +423,13 @@ export class Translator {
     const { base, span, dataBase, dataLength, varies } = this.#context;
     const dataLimit = dataLength - SLACK - PAGE_SIZE;
     if (varies || base % PAGE_SIZE !== 0 || dataBase % PAGE_SIZE !== 0 || dataBase + dataLength > 2 ** 32) return undefined;
-    return { codeBase: base, codeSpan: span, dataBase, dataLimit, slotAddress: (pc) => this.#knownSlotAddress(base + pc) };
+    return { codeBase: base, codeSpan: span, dataBase, dataLimit, slotAddress: (pc) => this.#pool.knownPlace(base + pc) };
   }
   /** There is no room for another unit. It has an entry for each region, and a region an instruction; each entry may need a block of slots. */
   get #full(): boolean {
     const { capacity, batch, specialised } = this.#options;
     const entries = Math.max(batch, specialised.batch);
-    return this.stats.bytes + this.#all.size * UNIT_BYTES > capacity || this.#nextBlock + entries >= SLOT_BLOCKS;
+    return this.stats.bytes + this.#all.size * UNIT_BYTES > capacity || !this.#pool.fits(entries);
   }
   /** Translates and links what starts at a pc; false if that is impossible, undefined if it is not done now. */
   #make(pc: number, special: boolean): boolean | undefined {
@@ -451,7 +441,7 @@ export class Translator {
     if (later && place === undefined) return undefined;
     this.#code.reset({
       fetch: (at) => this.#fetch(at),
-      reached: (at) => this.#options.after === 0 || this.#reached(base + at),
+      reached: (at) => this.#options.after === 0 || this.#pool.reached(base + at),
       guesses: (at) => (special ? this.#guesses(at) : []),
     });
     const unit = translate(
@@ -462,8 +452,8 @@ export class Translator {
       (callee) =>
         callee < span &&
         (special && this.#options.after > 0
-          ? this.#slotAt(base + callee) !== 0
-          : this.#slotAt(base + callee) === 0 && !this.#units.has(callee)),
+          ? this.#pool.at(base + callee) !== 0
+          : this.#pool.at(base + callee) === 0 && !this.#units.has(callee)),
     );
     if (unit === undefined || unit.maxTarget >= span) {
       this.#spend(start);
@@ -511,13 +501,8 @@ export class Translator {
     const { base, span } = this.#context;
     const at = targetsOf(pc);
     return [this.#view.getUint32(at, true), this.#view.getUint32(at + 4, true)].filter(
-      (to) => to !== 0 && to % 2 === 0 && to < span && this.#fetch(to) !== undefined && this.#reached(base + to),
+      (to) => to !== 0 && to % 2 === 0 && to < span && this.#fetch(to) !== undefined && this.#pool.reached(base + to),
     );
-  }
-  /** The interpreter has decoded what is at an absolute address, or before it up to the last transfer. */
-  #reached(address: number): boolean {
-    const block = this.#records[Math.floor(address / PAGE_SIZE)]! >>> 0;
-    return block !== 0 && this.#view.getUint16(block + (address & 4094) * 8 + Record.handler, true) !== 0;
   }
   #load(unit: Unit, module: WasmModule): Loaded {
     const instance = new engine.Instance(module, {
@@ -564,102 +549,23 @@ export class Translator {
     }
     return true;
   }
-  #slotAt(address: number): number {
-    return this.#view.getInt32(SLOT_POOL + this.#pageSlots[Math.floor(address / PAGE_SIZE)]! + (address & 4094) * 2, true);
-  }
-  /** Where the slot of an address is in the pool, from now on until {@link flush}. */
-  #slotAddress(address: number): number {
-    const page = Math.floor(address / PAGE_SIZE);
-    let block = this.#pageSlots[page]!;
-    if (block === 0) {
-      if (this.#nextBlock >= SLOT_BLOCKS) throw new Error("no block of slots is left");
-      block = this.#nextBlock++ * SLOT_BLOCK_BYTES;
-      this.#bytes.fill(0, SLOT_POOL + block, SLOT_POOL + block + SLOT_BLOCK_BYTES);
-      this.#pageSlots[page] = block;
-    }
-    return block + (address & 4094) * 2;
-  }
-  #knownSlotAddress(address: number): number | undefined {
-    return this.#pageSlots[Math.floor(address / PAGE_SIZE)] === 0 ? undefined : this.#slotAddress(address);
-  }
-  #setSlot(address: number, slot: number): void {
-    this.#view.setInt32(SLOT_POOL + this.#slotAddress(address), slot, true);
-    this.#mark(address, slot !== 0);
-  }
-  /** Shows the interpreter that there is a translation. Records that are decoded later are marked then. */
-  #mark(address: number, on: boolean): void {
-    const block = this.#records[Math.floor(address / PAGE_SIZE)]! >>> 0;
-    if (block === 0) return;
-    const at = block + (address & 4095) * 8 + Record.handler;
-    const handler = this.#view.getUint16(at, true) & ~MARK;
-    if (handler !== 0) this.#view.setUint16(at, on ? handler | MARK : handler, true);
-  }
-  #pagesOf(unit: Unit, base: number): Set<number> {
-    const pages = new Set<number>();
-    for (const { from, to } of unit.ranges) {
-      for (let page = Math.floor((base + from) / PAGE_SIZE); page * PAGE_SIZE < base + to; page++) pages.add(page);
-    }
-    return pages;
-  }
   #link(unit: Loaded): void {
-    const { base } = this.#context;
-    // Some of its slots may be another unit's now, or nobody's.
-    if (!unit.links.has(base)) {
-      const link: Link = { unit, base };
-      unit.links.set(base, link);
-      for (const page of this.#pagesOf(unit, base)) {
-        const links = this.#links.get(page);
-        if (links === undefined) {
-          this.#links.set(page, [link]);
-          this.#pages.add(page, Own.Translated);
-        } else links.push(link);
-      }
-    }
-    unit.entries.forEach((pc, index) => this.#setSlot(base + pc, unit.slots[index]!));
-    this.stats.links++;
-  }
-  #unlink(link: Link): void {
-    const { unit, base } = link;
-    unit.links.delete(base);
-    unit.entries.forEach((pc, index) => {
-      if (this.#slotAt(base + pc) === unit.slots[index]) this.#setSlot(base + pc, 0);
-    });
-    for (const page of this.#pagesOf(unit, base)) {
-      const links = this.#links.get(page);
-      if (links === undefined) continue;
-      const rest = links.filter((other) => other !== link);
-      if (rest.length > 0) this.#links.set(page, rest);
-      else {
-        this.#links.delete(page);
-        this.#pages.remove(page, Own.Translated);
-      }
-    }
-    this.stats.unlinks++;
+    this.#links.link(unit, this.#context.base);
   }
 
   // ---- invalidation
-  /** Bytes in [address, address + length) changed: what was made from them is not used any more. */
+  /** See {@link Links.changed}. */
   changed(address: number, length: number): void {
-    const end = address + length;
-    for (let page = Math.floor(address / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
-      for (const link of this.#links.get(page) ?? []) {
-        const { base } = link;
-        if (link.unit.ranges.some(({ from, to }: Range) => base + from < end && address < base + to)) this.#unlink(link);
-      }
-    }
+    this.#links.changed(address, length);
   }
-  /** As {@link changed}, for all that stands in pages of the range. */
+  /** See {@link Links.unlinkRange}. */
   unlinkRange(address: number, length: number): void {
-    const first = Math.floor(address / PAGE_SIZE);
-    const end = Math.ceil((address + length) / PAGE_SIZE);
-    if (end - first > this.#links.size) {
-      for (const [page, links] of this.#links) if (page >= first && page < end) for (const link of links) this.#unlink(link);
-    } else for (let page = first; page < end; page++) for (const link of this.#links.get(page) ?? []) this.#unlink(link);
+    this.#links.unlinkRange(address, length);
     this.#refused.clear();
   }
   /** Drops a unit everywhere. */
   #drop(unit: Loaded): void {
-    for (const link of unit.links.values()) this.#unlink(link);
+    for (const link of unit.links.values()) this.#links.unlink(link);
     for (const pc of unit.entries) {
       const rest = (this.#units.get(pc) ?? []).filter((other) => other !== unit);
       if (rest.length > 0) this.#units.set(pc, rest);
@@ -677,9 +583,8 @@ export class Translator {
   }
   /** Drops all translations. */
   flush(): void {
-    for (const links of this.#links.values()) for (const link of links) this.#unlink(link);
-    this.#pageSlots.fill(0);
-    this.#nextBlock = 1;
+    this.#links.unlinkAll();
+    this.#pool.clear();
     for (const unit of this.#all) this.#release(unit);
     this.#all.clear();
     this.#units.clear();

@@ -173,7 +173,7 @@ export function addManage(program: Command): void {
     .option("-p, --project-name <name>", "of this project")
     .option("--no-color", "without colours")
     .option("--no-log-prefix", "without names before the lines")
-    .action(async (keys: string[], options: LogsOptions) => {
+    .action(async (keys: string[], options: LogsOptions, command: Command) => {
       const current = await projectLogs(keys, options);
       if (current !== undefined) {
         await showLogs(current, {
@@ -185,7 +185,7 @@ export function addManage(program: Command): void {
         });
         return;
       }
-      if (keys.length !== 1) throw new CliError("usage", "name one cVM: see cvm ps -a");
+      if (keys.length !== 1) command.error("error: name one cVM: see cvm ps -a");
       const { id } = findState(await states(), keys[0]!);
       let shown: number | undefined;
       const show = (): void => {

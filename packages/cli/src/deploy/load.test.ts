@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
@@ -7,6 +7,7 @@ import { documentOf } from "./config.ts";
 import type { Service } from "./deployment.ts";
 import { projectOf } from "./load.ts";
 import { NoFileError } from "./problems.ts";
+import { up } from "./up.ts";
 
 const folder = useProjectFolder();
 const serviceOf = (yaml: string, name = "a"): Service => folder.load(yaml).services.get(name)!;
@@ -423,4 +424,31 @@ x-cvm:
     services: new Map([...value.services].map(([name, one]) => [name, { ...one, place: null }])),
   });
   expect(withoutPlaces(second)).toEqual(withoutPlaces(first));
+});
+
+test("the files that the documentation shows are right", () => {
+  const text = readFileSync(join(import.meta.dirname, "../../../../docs/deployment.md"), "utf8");
+  const files = [...text.matchAll(/^```yaml\n(.*?)^```/gmsu)].map((match) => match[1]!);
+  expect(files).toHaveLength(2);
+  for (const file of files) expect(folder.load(file).services.size).toBe(2);
+});
+
+test("more cVMs than one port or name allows are refused", async () => {
+  const options = {
+    chosen: [],
+    alone: false,
+    recreate: "changed",
+    detach: true,
+    wait: false,
+    removeOrphans: false,
+    seconds: undefined,
+  } as const;
+  const more = { colour: false, prefix: true, abortOnExit: false, exitCodeFrom: undefined };
+  const deployment = folder.load("services:\n  a: { image: x, ports: ['80:80'] }\n  b: { image: x, container_name: one }\n");
+  for (const [name, message] of [
+    ["a", '"a" publishes port 80'],
+    ["b", '"b" has a container_name'],
+    ["c", 'no service "c"'],
+  ] as const)
+    await expect(up(deployment, { ...options, ...more, scale: new Map([[name, 2]]) })).rejects.toThrow(message);
 });

@@ -42,6 +42,14 @@ export function checkChosen(deployment: Deployment, names: readonly string[]): v
       throw new CliError("usage", `the project "${deployment.name}" has no service "${name}"${suggestion(name, known)}`);
 }
 
+function checkScale({ name, cvmName, ports }: Service, number: number): void {
+  const fixed = ports.find((port) => port.hostPort !== 0);
+  if (number > 1 && cvmName !== undefined)
+    throw new CliError("usage", `"${name}" has a container_name, which only one cVM can have: --scale ${name}=1`);
+  if (number > 1 && fixed !== undefined)
+    throw new CliError("usage", `"${name}" publishes port ${fixed.hostPort}, which only one cVM can: --scale ${name}=1`);
+}
+
 /** Images of services; all that are missing are named at once. */
 function imageFinder(): { readonly find: (service: Service) => Image; readonly check: () => void } {
   const problems: Problem[] = [];
@@ -68,6 +76,7 @@ export async function up(deployment: Deployment, options: UpOptions): Promise<nu
     ...options.scale.keys(),
     ...(options.exitCodeFrom === undefined ? [] : [options.exitCodeFrom]),
   ]);
+  for (const [name, number] of options.scale) checkScale(deployment.services.get(name) ?? deployment.inactive.get(name)!, number);
   for (const note of deployment.notes) say(`cvm: ${note}`);
   const host = await connectHost();
   try {

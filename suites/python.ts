@@ -1,5 +1,5 @@
 /** CPython's regression tests, each module in a cVM of its own. */
-import { cvm, ensureImage, run, type Ended } from "./machine.ts";
+import { cvm, cvmOk, ensureImage, run, type Ended } from "./machine.ts";
 import { parsePython } from "./python-output.ts";
 import type { ModuleResult } from "./result.ts";
 import type { Settings } from "./arguments.ts";
@@ -38,6 +38,14 @@ function resultOf(module: string, ended: Ended): ModuleResult {
   };
 }
 
+/** One cVM for all modules: what Python compiles once is there for those that follow. */
+const SHARED = "python-small";
+
+async function startShared(memory: string): Promise<void> {
+  await cvm(["rm", "-f", SHARED]);
+  await cvmOk(["run", "-d", "--name", SHARED, "-m", memory, ...ENVIRONMENT, IMAGE, "sleep", "infinity"]);
+}
+
 /** Runs modules in turn; tells each result when it is there. */
 export async function runPython(
   modules: readonly string[],
@@ -46,16 +54,21 @@ export async function runPython(
   tell: (result: ModuleResult) => void,
 ): Promise<void> {
   await ensureImage(IMAGE, PACKAGES, say);
+  if (settings.small) await startShared(settings.memory);
   for (const module of modules) {
     say(`python ${module}`);
-    const name = module.replaceAll(/[._]/gu, "-");
-    const args = ["run", "--rm", "--name", name, "-m", settings.memory, ...ENVIRONMENT, IMAGE, "python3.13", "-m", "test", "-v", module];
+    const name = settings.small ? SHARED : module.replaceAll(/[._]/gu, "-");
+    const where = settings.small
+      ? ["exec", ...ENVIRONMENT, name]
+      : ["run", "--rm", "--name", name, "-m", settings.memory, ...ENVIRONMENT, IMAGE];
+    const args = [...where, "python3.13", "-m", "test", "-v", module];
     const ended = await cvm(args, { timeout: settings.timeout, keep: `python-${module}.txt` });
-    if (ended.timedOut) await cvm(["rm", "-f", name]);
+    if (ended.timedOut) await (settings.small ? startShared(settings.memory) : cvm(["rm", "-f", name]));
     const result = resultOf(module, ended);
     if (settings.native === undefined) tell(result);
     else tell(await beside(result, settings.native, settings.timeout));
   }
+  if (settings.small) await cvm(["rm", "-f", SHARED]);
 }
 
 /** Leaves of a result's failures those that the same module on this machine does not have. */

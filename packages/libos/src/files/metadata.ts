@@ -38,7 +38,9 @@ export class MetadataStore extends MetadataTree {
   readonly #inodes: Map<number, MetadataEntry> = new Map();
   /** -1 after {@link close}. */
   #journal: number;
-  #unsynced = false;
+  /** Changes so far, and how many of them are on the disk. */
+  #changes = 0;
+  #synced = 0;
 
   readonly #base: string;
   #generation = 0;
@@ -95,7 +97,7 @@ export class MetadataStore extends MetadataTree {
     this.#generation = generation;
     this.#length = header.length;
     this.#torn = false;
-    this.#unsynced = true;
+    this.#changes++;
     attempt(() => renameSync(`${this.#base}l.new`, `${this.#base}l`));
     return journal;
   }
@@ -126,15 +128,21 @@ export class MetadataStore extends MetadataTree {
     } else this.#inodes.set(inode, attributes);
     this.#append({ inode, attributes });
   }
-  /** Calls `done` when all changes so far are on the disk. */
+  /** Calls `done` when all changes so far are on the disk: not before, also when a sync of them is under way already. */
   sync(done: (result: number) => void): void {
-    if (!this.#unsynced || this.#journal < 0) {
+    const wanted = this.#changes;
+    if (this.#synced >= wanted || this.#journal < 0) {
       done(0);
       return;
     }
-    this.#unsynced = false;
+    const generation = this.#generation;
     fsync(this.#journal, (error) => {
-      if (error) this.#unsynced = true;
+      if (!error) this.#synced = Math.max(this.#synced, wanted);
+      // A journal that was replaced meanwhile was closed: the changes stand in the next one's state.
+      else if (this.#journal >= 0 && this.#generation !== generation) {
+        this.sync(done);
+        return;
+      }
       done(error ? hostError(error) : 0);
     });
   }
@@ -155,7 +163,7 @@ export class MetadataStore extends MetadataTree {
     if (written < line.length) throw Object.assign(new Error("ENOSPC: the journal of the metadata cannot grow"), { code: "ENOSPC" });
     this.#torn = false;
     this.#length += line.length;
-    this.#unsynced = true;
+    this.#changes++;
   }
   #replay(change: Change, last: boolean, hostInode: (path: string) => number): void {
     if ("path" in change) {

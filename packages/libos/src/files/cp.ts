@@ -1,4 +1,7 @@
-/** /cp: what cVMs of the host share by name, as files. /cp/file/NAME is a shared buffer. */
+/**
+ * /cp: what cVMs of the host share by name, as files. /cp/file/NAME is a shared buffer. /cp/call/NAME is a function of another cVM: whoever opens it for reading may call it, for writing
+ * may publish it; both are capability instructions and calls of the monitor, with the number of the opened object.
+ */
 import { readFileSync } from "node:fs";
 import { CpRight, type Awaitable, type CpAnswer, type CpEntry, type CpHandle, type CpKind, type HostCalls } from "@cvm/monitor/abi";
 import { Change } from "../events/epoll.ts";
@@ -71,16 +74,28 @@ export function makeCp(dev: number, seen: CpObjectsSeen): SyntheticFs {
           seen.entries(kind).map((entry): DirectoryEntry => ({ name: entry.name, type: node(entry).type, ino: node(entry).number })),
       });
     };
-    return fixed(fs, { file: directory("file"), lib: fixed(fs, { "cvm.h": text(fs, "cvm.h"), "cvm.py": text(fs, "cvm.py") }) });
+    return fixed(fs, {
+      file: directory("file"),
+      call: directory("call"),
+      lib: fixed(fs, { "cvm.h": text(fs, "cvm.h"), "cvm.py": text(fs, "cvm.py") }),
+    });
   });
 }
+
+/** What reading and writing a file stands for. */
+const RIGHTS: Readonly<Record<CpKind, readonly [read: number, write: number]>> = {
+  file: [CpRight.Read, CpRight.Write],
+  stream: [CpRight.Connect, CpRight.Listen],
+  call: [CpRight.Call, CpRight.Publish],
+};
 
 /** An object, with the rights that this cVM has been granted as the file's mode. */
 class CpInode extends SyntheticInode {
   readonly described: CpEntry;
   readonly #seen: CpObjectsSeen;
   constructor(fs: SyntheticFs, seen: CpObjectsSeen, entry: CpEntry) {
-    const mode = ((entry.rights & CpRight.Read) === 0 ? 0 : 0o444) | ((entry.rights & CpRight.Write) === 0 ? 0 : 0o222);
+    const [read, write] = RIGHTS[entry.kind];
+    const mode = ((entry.rights & read) === 0 ? 0 : 0o444) | ((entry.rights & write) === 0 ? 0 : 0o222);
     super(fs, S.IFREG, { mode }, mode);
     this.described = entry;
     this.#seen = seen;
@@ -89,9 +104,11 @@ class CpInode extends SyntheticInode {
     return { ...super.stat(), size: this.described.size, blksize: 4096, blocks: Math.ceil(this.described.size / 512) };
   }
   override open(entry: Dentry, flags: number): OpenFile | number {
-    const rights = (canRead(flags) ? CpRight.Read : 0) | (canWrite(flags) ? CpRight.Write : 0);
+    const { kind, name } = this.described;
+    const [read, write] = RIGHTS[kind];
+    const rights = (canRead(flags) ? read : 0) | (canWrite(flags) ? write : 0);
     if ((rights & ~this.described.rights) !== 0) return -E.ACCES;
-    const opened = this.#seen.host.cp({ cp: "open", kind: "file", name: this.described.name, rights });
+    const opened = this.#seen.host.cp({ cp: "open", kind, name, rights });
     if (!isPromise(opened) && (typeof opened !== "number" || opened < 0)) return typeof opened === "number" ? opened : -E.IO;
     return new CpFile(flags & (O.ACCMODE | O.NONBLOCK | O.APPEND), entry, this.#seen, this.described.size, opened);
   }

@@ -13,6 +13,7 @@ import {
   getBuffers,
   giveBack,
   open,
+  pause,
   Publish,
   registers,
   serve,
@@ -630,3 +631,89 @@ describe("memory and programs", () => {
     expect(callee.cvm.inspect()).toMatchObject({ processes: 1, threads: 1 });
   });
 });
+
+test.each(["interpreter", "translator"] as const)(
+  "three cVMs that call each other in circles, interrupted and moved at random: %s",
+  async (engine) => {
+    const host = hostOf(engine);
+    const CALLS = 400;
+    /** Bits of the argument say what a call does: 1 a system call that waits, 2 a call of the next cVM with the rest, 4 another one behind it. */
+    const program = (own: number): string => `
+    ${spawn("server")}${spawn("server")}${spawn("server")}
+    ${open((own + 1) % 3, Call)}
+    loop:
+    ld a0, 40(sp)
+    ${call()}
+    ld t0, 40(sp)
+    addi t1, t0, 1
+    beq a0, t1, right
+    li t1, -4
+    beq a0, t1, next
+    li t1, -11
+    beq a0, t1, retry
+    ${tell()}
+    right: ld t0, 48(sp)
+    addi t0, t0, 1
+    sd t0, 48(sp)
+    next: ld t0, 40(sp)
+    addi t0, t0, 1
+    sd t0, 40(sp)
+    li t1, ${CALLS}
+    bne t0, t1, loop
+    ld a0, 48(sp)
+    addi a0, a0, 1000
+    ${tell()}
+    ${wait}
+    retry: ${pause}
+    j loop
+
+    server:
+    ${open((own + 1) % 3, Call)}
+    li a1, ${own}
+    li a0, ${Publish}
+    li a7, 500
+    ecall
+    sd a0, 56(sp)
+    again: ld a0, 56(sp)
+    ${serve("entry")}
+    j again
+    entry:
+    addi sp, sp, -64
+    sd a0, 0(sp)
+    andi t0, a0, 1
+    beqz t0, nested
+    ${pause}
+    nested: ld a0, 0(sp)
+    andi t0, a0, 2
+    beqz t0, behind
+    srli a0, a0, 2
+    ${call(64)}
+    behind: ld a0, 0(sp)
+    andi t0, a0, 4
+    beqz t0, finished
+    ${pause}
+    finished: ld a0, 0(sp)
+    addi a0, a0, 1
+    addi sp, sp, 64
+    ${giveBack}`;
+    const all = await Promise.all([0, 1, 2].map((own) => host.start(`cvm${own}`, program(own))));
+    let seed = 12345;
+    const random = (below: number): number => (seed = (seed * 1103515245 + 12345) % 2 ** 31) % below;
+    let length = 1 << 20;
+    for (let turn = 0; host.told.length < 3; turn++) {
+      if (turn > 60_000) throw new Error(JSON.stringify(host.told));
+      const { toy } = all[random(3)]!;
+      if (random(8) === 0) toy().host.operate([{ op: "interrupt", thread: 1 + random(4) }]);
+      if (random(600) === 0 && length < 3 << 20) toy().host.grow(toy().process, (length += 0x10000));
+      await host.turns(1);
+    }
+    expect(all.map(({ cvm }) => cvm.inspect().faults)).toEqual([0, 0, 0]);
+    // Nothing but right results and those that were given up.
+    const right = host.told.map(({ value }) => value - 1000);
+    for (const count of right) expect(count).toBeGreaterThan(CALLS / 4);
+    expect(right.reduce((a, b) => a + b)).toBeLessThan(3 * CALLS);
+    const last = await host.start("last", client(`li a0, 8\n${told()}`));
+    await last.heard.ended;
+    expect(host.values("last")).toEqual([9]);
+  },
+);

@@ -32,6 +32,8 @@ export const exit = (code?: number): string => ecall(93, code);
 export const tell = (value?: number): string => ecall(501, value);
 /** Waits until the test answers. */
 export const wait: string = ecall(503);
+/** Waits for a turn of the event loop. */
+export const pause: string = ecall(506);
 /** Shows the test the registers. */
 export const registers: string = ecall(504);
 /** Starts another thread at a label. */
@@ -113,7 +115,6 @@ export class CallHost {
   readonly told: Told[] = [];
   /** System calls 504: registers as they are. */
   readonly registers: { readonly who: string; readonly thread: number; readonly bytes: Uint8Array }[] = [];
-  #spawned = 2;
   readonly #waiting: ((who: string) => void)[] = [];
 
   constructor(engine: EngineName = "interpreter") {
@@ -132,6 +133,7 @@ export class CallHost {
   }
 
   async start(name: string, program: string, config: Partial<ToyConfig> = {}): Promise<Started> {
+    let spawned = 1;
     const told = (toy: Toy, call: SyscallCall, value: number): void => {
       this.told.push({ who: toy.process === call.process ? name : `${name}, process ${call.process}`, value });
     };
@@ -190,8 +192,16 @@ export class CallHost {
         args: [{ name: "pc", kind: "ulong" }],
         handler: ({ process, args: [pc] }) => ({
           result: 0,
-          ops: [{ op: "thread", process, thread: this.#spawned++, registers: registerFile(pc as number, { 2: STACK - 0x2000 }) }],
+          ops: [{ op: "thread", process, thread: ++spawned, registers: registerFile(pc as number, { 2: STACK - 0x400 * (spawned % 12) }) }],
         }),
+      },
+      {
+        name: "pause",
+        number: 506,
+        handler: ({ thread }, toy) => {
+          setImmediate(() => toy.host.complete(thread, 0));
+          return PENDING;
+        },
       },
       ...(config.calls ?? []),
     ];

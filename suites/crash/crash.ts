@@ -176,9 +176,13 @@ async function checkHere(bind: string, say: (text: string) => void): Promise<str
   return problems;
 }
 
-/** Digests of the images, and of their unpacked layers. */
-function imagesNow(): { readonly blobs: string; readonly layers: string } {
-  return { blobs: digestOf(join(HOME, "images", "blobs")), layers: digestOf(join(HOME, "layers")) };
+/** Digests of the images, and of each unpacked layer. */
+function imagesNow(): { readonly blobs: string; readonly layers: ReadonlyMap<string, string> } {
+  const layers = join(HOME, "layers");
+  return {
+    blobs: digestOf(join(HOME, "images", "blobs")),
+    layers: new Map(readdirSync(layers).map((name) => [name, digestOf(join(layers, name))])),
+  };
 }
 
 /** Runs it; tells one result for each database, and those of what the command says. */
@@ -253,7 +257,11 @@ export async function runCrash(
   const afterwards = imagesNow();
   tallies.count("images and their unpacked layers", [
     ...(afterwards.blobs === images.blobs ? [] : ["the store of images has changed"]),
-    ...(afterwards.layers === images.layers ? [] : ["unpacked layers have changed"]),
+    // Those of images that nobody used since they were removed are not there again.
+    ...[...afterwards.layers]
+      .filter(([name, digest]) => images.layers.get(name) !== digest)
+      .map(([name]) => `the unpacked layer ${name} is another`),
+    ...(afterwards.layers.size > 0 ? [] : ["there are no unpacked layers"]),
   ]);
   if (!tallies.failed) {
     // Orderly, so that this machine's own programs find databases that nobody uses.

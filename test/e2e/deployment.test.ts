@@ -284,6 +284,68 @@ describe("files that cannot be used", () => {
   });
 });
 
+describe("objects that services share", () => {
+  const yaml = (grants: string): string => `services:
+  writer: { image: busybox, command: [sh, -c, "while :; do printf %-9s tick > /cp/file/board; sleep 0.2; done"], x-cvm: { grants: { files: { board: [write] } } } }
+  reader: { image: busybox, command: [sleep, "1000"], x-cvm: { grants: { files: { board: ${grants} } } } }
+  other: { image: busybox, command: [sleep, "1000"] }
+x-cvm: { files: { board: { size: 4k, content: "at first!" } } }
+`;
+  const inside = async (service: string, script: string): Promise<string> => {
+    const { stdout, stderr } = await cvm(["exec", `${PROJECT}-${service}-1`, "sh", "-c", script]);
+    return (stdout + stderr).trim();
+  };
+
+  test("are there for those that were granted, as far as they were; caps and audit show it; down takes them away", async () => {
+    write(yaml("[read]"));
+    await ok("up", ["-d"]);
+    await expect.poll(() => inside("reader", "head -c 9 /cp/file/board"), { timeout: 30_000 }).toBe("tick");
+    expect(await inside("reader", "echo x > /cp/file/board")).toContain("Permission denied");
+    expect(await inside("other", "ls /cp/file; cat /cp/file/board")).toContain("No such file");
+    const audit = JSON.parse((await ok("audit", ["--format", "json"])).stdout) as unknown[];
+    expect(audit).toMatchObject([
+      {
+        project: PROJECT,
+        kind: "file",
+        name: "board",
+        size: 4096,
+        grants: [
+          { cvm: `${PROJECT}-writer-1`, rights: ["write"] },
+          { cvm: `${PROJECT}-reader-1`, rights: ["read"] },
+        ],
+      },
+    ]);
+    await cvm(["exec", `${PROJECT}-reader-1`, "true"]);
+    const caps = await cvmOk(["caps", `${PROJECT}-reader-1`]);
+    expect(caps).toMatch(/process \d+, data +0x[\da-f]+ \[rwR,0x[\da-f]+-0x[\da-f]+\]/u);
+    await ok("down");
+    expect(JSON.parse((await ok("audit", ["--format", "json"])).stdout)).toEqual([]);
+  });
+
+  test("a grant that is taken away by another up is gone for what runs", async () => {
+    write(yaml("[read, write]"));
+    await ok("up", ["-d"]);
+    expect(await inside("reader", "printf mine >> /cp/file/board && echo written")).toBe("written");
+    const running = cvm(
+      [
+        "exec",
+        `${PROJECT}-reader-1`,
+        "sh",
+        "-c",
+        "exec 3<>/cp/file/board; echo open; while head -c 1 <&3 > /dev/null 2>&1; do sleep 0.1; done; echo gone",
+      ],
+      { timeoutMs: 60_000 },
+    );
+    await expect
+      .poll(async () => (await cvmOk(["audit", "-p", PROJECT, "--format", "json"])).includes('"opened": 1'), { timeout: 30_000 })
+      .toBe(true);
+    write(yaml("[write]"));
+    await ok("up", ["-d", "--no-recreate"]);
+    expect((await running).stdout.trim().split("\n")).toEqual(["open", "gone"]);
+    expect(await inside("reader", "head -c 4 /cp/file/board")).toContain("Permission denied");
+  });
+});
+
 describe("the example", () => {
   const example = join(root, "examples", "counter", "cvm.yaml");
 

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { addHost } from "./commands/host.ts";
 import { addImage } from "./commands/image.ts";
+import { addCapabilities } from "./commands/capabilities.ts";
 import { addManage } from "./commands/manage.ts";
 import { addRun } from "./commands/run.ts";
 import { addProject } from "./deploy/commands.ts";
@@ -23,6 +24,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   addRun(program);
   addManage(program);
   addProject(program);
+  addCapabilities(program);
   addImage(program);
   addHost(program);
   for (const command of allCommands(program)) command.exitOverride().showHelpAfterError(`(see cvm ${command.name()} --help)`);

@@ -1,7 +1,8 @@
 export * from "./abi.ts";
 export { CALL_CAPABILITY, CALL_COPY, CALL_GATES, CALL_SERVE } from "./gate.ts";
 export type { Counters } from "./compartment.ts";
-export type { Cvm, CvmConfig, CvmEvents, CvmState, CvmStatus } from "./cvm.ts";
+export type { CpConfig, CpGrant, CpObject, CpObjects } from "./cp/objects.ts";
+export type { Cvm, CvmConfig, CvmEvents, CvmState, CvmStatus, HeldCapability } from "./cvm.ts";
 export type { MonitorErrorCode } from "./errors.ts";
 export { MonitorError } from "./errors.ts";
 export type { Disassemble } from "@cvm/cpu";

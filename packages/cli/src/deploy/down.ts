@@ -46,6 +46,9 @@ export async function down(
         }),
       );
     }
+    // Services that are left keep what they share.
+    if (host !== undefined && ofProject((await host.request("list", {})).cvms, project).length === 0)
+      await host.request("share", { project, objects: [] });
     if (options.volumes) {
       const others = all.filter((state) => !doomed.includes(state));
       for (const name of volumesOf(project, deployment, doomed)) removeVolume(name, others, say);

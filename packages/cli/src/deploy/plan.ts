@@ -30,6 +30,11 @@ export function numberOf(state: CvmState): number {
   return Number(labelOf(state, Label.NUMBER) ?? 0);
 }
 
+/** @param number 1 … replicas */
+export function cvmNameOf(deployment: Deployment, service: Service, number: number): string {
+  return service.cvmName ?? `${deployment.name}-${service.name}-${number}`;
+}
+
 /** What a cVM of a service is made from. @throws Error when the image has no command and the service neither */
 export function configOf(deployment: Deployment, service: Service, number: number, image: Image): CvmConfig {
   const { config } = image.config;
@@ -37,7 +42,7 @@ export function configOf(deployment: Deployment, service: Service, number: numbe
   const command = service.command ?? (service.entrypoint === undefined ? (config.Cmd ?? []) : []);
   const argv = [...entrypoint, ...command];
   if (argv.length === 0) throw new Error(`image "${image.reference}" has no command of its own: give one with command`);
-  const name = service.cvmName ?? `${deployment.name}-${service.name}-${number}`;
+  const name = cvmNameOf(deployment, service, number);
   const { cwd, hostname, restart, health, stopSignal, stopSeconds, network } = service;
   const groups = (network.groups ?? []).map((group) => ({ ...group, aliases: [...group.aliases] }));
   const made: CvmConfig = {

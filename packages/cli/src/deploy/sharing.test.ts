@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { useProjectFolder } from "../test-support/project.ts";
 import type { Sharing } from "./sharing.ts";
-import { usedFeatures } from "./sharing.ts";
+import { missingFeatures } from "./sharing.ts";
 import { refuseUnavailable } from "./start.ts";
 
 const folder = useProjectFolder();
@@ -153,9 +153,9 @@ describe("compartments", () => {
   });
 });
 
-test("what is used is named, and refused at a start", () => {
+test("what a host cannot do is named, and refused at a start", () => {
   const deployment = folder.load(yaml("{ files: { a: { size: 1 }, b: { size: 1 } } }", { web: "{ spawn: true }" }));
-  expect(usedFeatures(deployment.sharing)).toEqual(["CP files (a, b)", "spawn (web)"]);
+  expect(missingFeatures(deployment.sharing)).toEqual(["spawn (web)"]);
   expect(() => refuseUnavailable(deployment)).toThrow(/^\[unavailable\].*CP files \(a, b\); spawn \(web\)/u);
   expect(() => refuseUnavailable(folder.load(yaml("{}")))).not.toThrow();
 });

@@ -8,6 +8,7 @@ import { suggestion } from "./problems.ts";
 import type { Place, Problems } from "./problems.ts";
 import { KINDS, RIGHTS } from "./schema-sharing.ts";
 import type { Kind, Right } from "./schema-sharing.ts";
+import { MOST_CONTENT } from "../host/protocol.ts";
 import { sizeBytes } from "./values.ts";
 
 interface SharedObject {
@@ -352,15 +353,28 @@ export function readSharing(top: Tree, services: ReadonlyMap<string, Party>, pro
   return new SharingReader(services, problems).read(top);
 }
 
-/** What of a deployment's sharing is there for a host to do, in words. */
-export function usedFeatures({ files, streams, calls, compartments }: Sharing): string[] {
+/** What of a deployment's sharing a host cannot do, in words. */
+export function missingFeatures({ files, streams, calls, compartments }: Sharing): string[] {
   const used: string[] = [];
   const list = (what: string, objects: readonly SharedObject[]): void => {
     if (objects.length > 0) used.push(`${what} (${objects.map((object) => object.name).join(", ")})`);
   };
-  list("CP files", files);
-  list("CP streams", streams);
-  list("CP calls", calls);
+  list(
+    "content of more than 8 MiB",
+    files.filter(({ content }) => content.length > MOST_CONTENT),
+  );
+  list(
+    "messages of streams",
+    streams.filter(({ messages }) => messages),
+  );
+  list(
+    "buffer sizes of streams",
+    streams.filter(({ bufferBytes }) => bufferBytes !== undefined),
+  );
+  list(
+    "limits of calls",
+    calls.filter(({ argumentBytes, threads }) => argumentBytes !== undefined || threads !== undefined),
+  );
   for (const [service, options] of compartments) {
     if (options.inside !== null) used.push(`nested compartments (${service} inside ${options.inside})`);
     if (options.callbackOut !== null) used.push(`callback_out (${service} to ${options.callbackOut})`);

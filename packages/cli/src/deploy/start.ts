@@ -2,15 +2,41 @@
 import { mkdirSync } from "node:fs";
 import { CliError, messageOf } from "../errors.ts";
 import type { HostConnection } from "../host/connection.ts";
-import type { CvmState } from "../host/protocol.ts";
+import type { CvmState, ObjectKind, SharedDefinition } from "../host/protocol.ts";
 import type { Dependency, Deployment, Service } from "./deployment.ts";
-import { stopOrder } from "./plan.ts";
+import { cvmNameOf, stopOrder } from "./plan.ts";
 import type { Plan, Wanted } from "./plan.ts";
-import { usedFeatures } from "./sharing.ts";
+import type { Kind } from "./schema-sharing.ts";
+import { missingFeatures } from "./sharing.ts";
+
+/** What the services of a project share, by the names of their cVMs. */
+export function sharedBy(deployment: Deployment, plan: Plan): SharedDefinition[] {
+  const { files, streams, calls, grants } = deployment.sharing;
+  const cvmsOf = (service: string): string[] => {
+    const planned = plan.services.find((one) => one.service.name === service);
+    if (planned !== undefined) return planned.cvms.map(({ config }) => config.name);
+    const known = deployment.services.get(service) ?? deployment.inactive.get(service);
+    return known === undefined ? [] : Array.from({ length: known.replicas }, (_, at) => cvmNameOf(deployment, known, at + 1));
+  };
+  const object = (kind: ObjectKind, list: Kind, name: string, owner: string | null): SharedDefinition => ({
+    kind,
+    name,
+    ...(owner === null ? {} : { owner: cvmsOf(owner)[0] }),
+    grants: grants
+      .filter((grant) => grant.kind === list && grant.name === name)
+      .flatMap(({ service, rights }) => cvmsOf(service).map((cvm) => ({ cvm, rights }))),
+  });
+  return [
+    ...files.map(({ name, owner, bytes, content }) => ({ ...object("file", "files", name, owner), size: bytes, content })),
+    // Who accepts or serves may come and go: the name stays.
+    ...streams.map(({ name }) => object("stream", "streams", name, null)),
+    ...calls.map(({ name }) => object("call", "calls", name, null)),
+  ];
+}
 
 /** What the host cannot do yet is refused before anything is done. @throws CliError `unavailable` */
 export function refuseUnavailable(deployment: Deployment): void {
-  const features = usedFeatures(deployment.sharing);
+  const features = missingFeatures(deployment.sharing);
   if (features.length > 0)
     throw new CliError(
       "unavailable",

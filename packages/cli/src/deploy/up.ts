@@ -10,7 +10,7 @@ import { makePlan, stopOrder } from "./plan.ts";
 import type { Plan, PlanOptions, Wanted } from "./plan.ts";
 import { DeploymentError, suggestion } from "./problems.ts";
 import type { Problem } from "./problems.ts";
-import { Cancelled, carryOut, isCancelled, refuseUnavailable } from "./start.ts";
+import { Cancelled, carryOut, isCancelled, refuseUnavailable, sharedBy } from "./start.ts";
 
 /** After an interrupt, as shells and docker compose have it. */
 const EXIT_INTERRUPTED = 130;
@@ -88,6 +88,7 @@ export async function up(deployment: Deployment, options: UpOptions): Promise<nu
       say(
         `cvm: cVMs of services that "${deployment.name}" has no more: ${orphans.map((state) => state.config.name).join(", ")}; --remove-orphans removes them`,
       );
+    await host.request("share", { project: deployment.name, objects: sharedBy(deployment, plan) });
     return await (options.detach ? inBackground(host, plan, options) : new Attached(host, plan, options).run());
   } finally {
     host.close();

@@ -9,6 +9,7 @@ import { publishDatagrams } from "./network/publish-datagrams.ts";
 import { HostNetwork } from "./network/uplink.ts";
 import type { Publication } from "./publish.ts";
 import { publish } from "./publish.ts";
+import { capabilityLines, runtimeObjects } from "./objects.ts";
 import type { CvmState } from "./protocol.ts";
 import { DEFAULT_NETWORK } from "./protocol.ts";
 import type { Runtime } from "./runtime.ts";
@@ -50,6 +51,7 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
   const monitor = createMonitor(machine, { network, disassemble: (word, pc, mode) => disassemble(decoder, word, pc, mode) });
 
   return {
+    objects: runtimeObjects(monitor),
     close: async () => translations?.close(),
     async start(state: CvmState, layers, writable, program, events) {
       const { config } = state;
@@ -123,6 +125,7 @@ export function createRuntime(topology: string = process.env["CVM_LIBRARY_OS"] ?
           monitor.destroyCvm(cvm);
         },
         statistics: async () => ({ ...cvm.inspect(), calls: await cvm.statistics() }),
+        capabilities: () => capabilityLines(monitor.capabilities(cvm)),
       };
     },
   };

@@ -103,6 +103,51 @@ export interface CvmConfig extends Terminal {
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
+/** Kinds of objects that cVMs share by name, with the rights that there are of each. */
+export const OBJECT_RIGHTS = {
+  file: ["read", "write"],
+  stream: ["connect", "listen"],
+  call: ["call", "publish"],
+} as const;
+export type ObjectKind = keyof typeof OBJECT_RIGHTS;
+
+/** An object that cVMs of a project share by name. */
+export interface SharedDefinition {
+  readonly kind: ObjectKind;
+  readonly name: string;
+  /** cVM whose end is the end of the object; it comes anew with it. Otherwise it lasts until the project is down. */
+  readonly owner?: string | undefined;
+  /** Of a file: its bytes, and what it holds at first. */
+  readonly size?: number | undefined;
+  readonly content?: Uint8Array | undefined;
+  readonly grants: readonly { readonly cvm: string; readonly rights: readonly string[] }[];
+}
+/** Bytes of a file that its definition can give. */
+export const MOST_CONTENT: number = 8 * 1024 * 1024;
+
+/** An object as it is now. */
+export interface ObjectLine {
+  readonly project: string;
+  readonly kind: ObjectKind;
+  readonly name: string;
+  /** Bytes of a file. */
+  readonly size: number;
+  readonly grants: readonly { readonly cvm: string; readonly rights: readonly string[] }[];
+  /** cVMs that have it open, and how often. */
+  readonly holders: readonly { readonly cvm: string; readonly opened: number }[];
+}
+
+/** A capability that a cVM has or may fetch. */
+export interface CapabilityLine {
+  /** Which process, register or number of its table. */
+  readonly where: string;
+  /** `ADDRESS [PERMISSIONS,BASE-TOP]`; empty for an object without memory of its own. */
+  readonly capability: string;
+  /** What it was opened as, and with which rights. */
+  readonly object?: string | undefined;
+  readonly rights: readonly string[];
+}
+
 /** A program that `cvm exec` starts in a running cVM. */
 export interface ExecParams extends Terminal {
   readonly id: string;
@@ -129,6 +174,10 @@ export interface Params {
   remove: { readonly id: string; readonly force: boolean };
   wait: { readonly id: string };
   waitHealth: { readonly id: string };
+  /** Replaces what the cVMs of a project share; nothing: takes all away. */
+  share: { readonly project: string; readonly objects: readonly SharedDefinition[] };
+  capabilities: { readonly id: string };
+  objects: Record<string, never>;
   shutdown: Record<string, never>;
 }
 export type Method = keyof Params;
@@ -215,6 +264,26 @@ export const requestSchemas: { readonly [M in Method]: z.ZodType<Params[M]> } = 
   remove: z.strictObject({ id, force: z.boolean() }),
   wait: z.strictObject({ id }),
   waitHealth: z.strictObject({ id }),
+  share: z.strictObject({
+    project: z.string().regex(/^[a-z0-9][a-z0-9_-]{0,127}$/u),
+    objects: z
+      .array(
+        z.strictObject({
+          kind: z.enum(["file", "stream", "call"]),
+          name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$/u),
+          owner: z.string().max(128).optional(),
+          size: z.number().int().min(1).optional(),
+          content: z
+            .instanceof(Uint8Array)
+            .refine((bytes) => bytes.length <= MOST_CONTENT, { error: `more than ${MOST_CONTENT} bytes` })
+            .optional(),
+          grants: z.array(z.strictObject({ cvm: z.string().max(128), rights: z.array(z.string().max(16)).min(1).max(2) })).max(4096),
+        }),
+      )
+      .max(4096),
+  }),
+  capabilities: z.strictObject({ id }),
+  objects: nothing,
   shutdown: nothing,
 };
 
@@ -271,6 +340,9 @@ export interface Results {
   wait: { readonly exitCode: number };
   /** `ended`: it is over before it was known. `none`: it has no check. */
   waitHealth: { readonly status: "healthy" | "unhealthy" | "ended" | "none" };
+  share: null;
+  capabilities: { readonly capabilities: readonly CapabilityLine[] };
+  objects: { readonly objects: readonly ObjectLine[] };
   shutdown: null;
 }
 

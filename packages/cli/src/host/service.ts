@@ -12,6 +12,7 @@ import type { CvmConfig, CvmDetails, CvmState, Events, ExecParams, Method, Param
 import { requestSchemas } from "./protocol.ts";
 import { appendLog, cvmFolder, deleteRecord, endWithHost, findState, loadStates, saveState } from "./records.ts";
 import { restartDelay, restartsAfterEnd, restartsWithHost, STEADY_MS } from "./restart.ts";
+import { HostSharing } from "./sharing.ts";
 import type { RunningCvm, Runtime } from "./runtime.ts";
 import { resolveUser } from "./users.ts";
 
@@ -74,6 +75,7 @@ function startError(error: unknown, command: string): Error {
 /** The cVMs of one host: what the requests of {@link Params} do. */
 export class HostService {
   readonly #runtime: Runtime;
+  readonly #sharing: HostSharing;
   readonly #entries: Map<string, Entry> = new Map();
   /** Those that {@link resume} starts. */
   readonly #toResume: Entry[] = [];
@@ -84,6 +86,7 @@ export class HostService {
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
+    this.#sharing = new HostSharing(runtime.objects, (text) => process.stderr.write(`cvm: ${text}\n`));
     for (const state of loadStates(true)) {
       const ran = endWithHost(state);
       // Nothing runs yet, and nobody waits for what was only created.
@@ -141,6 +144,17 @@ export class HostService {
       remove: ({ id, force }) => this.#remove(id, force),
       wait: ({ id }) => this.#wait(id),
       waitHealth: ({ id }) => this.#waitHealth(id),
+      share: ({ project, objects }) => {
+        const running = [...this.#entries.values()].filter((entry) => entry.running !== undefined).map((entry) => entry.state.config.name);
+        this.#sharing.share(project, objects, new Set(running));
+        return null;
+      },
+      capabilities: ({ id }) => {
+        const { state, running } = this.#entry(id);
+        if (running === undefined) throw new CliError("unavailable", `${state.config.name} is not running: it has no capabilities`);
+        return { capabilities: running.capabilities() };
+      },
+      objects: () => ({ objects: this.#runtime.objects?.list() ?? [] }),
       shutdown: () => this.#shutdown(),
     };
     const handler = handlers[name] as (params: unknown, client: Client) => unknown;
@@ -248,6 +262,7 @@ export class HostService {
       const { config } = state;
       const program = programOf(config, config.argv, config.env, config.cwd, config.user, config, layers);
       let early: [number, number] | undefined;
+      this.#sharing.starting(config.name);
       const running = await this.#runtime.start(state, layers, join(cvmFolder(state.id), "writable"), program, {
         output: (console, fd, bytes) => {
           if (entry.run === run) this.#output(entry, console, fd, bytes);
@@ -282,6 +297,7 @@ export class HostService {
       const running = entry.running;
       entry.running = undefined;
       running?.destroy();
+      this.#sharing.ended(state.config.name);
       state.finished = new Date().toISOString();
       state.exitCode = exitCodeOf(error);
       state.status = again ? this.#statusAfter(state) : "exited";
@@ -387,6 +403,7 @@ export class HostService {
     entry.run++;
     entry.running = undefined;
     running?.destroy();
+    this.#sharing.ended(state.config.name);
     state.finished = new Date().toISOString();
     state.exitCode = signal === 0 ? code : 128 + signal;
     state.status = this.#statusAfter(state);

@@ -59,6 +59,7 @@ export class FakeRuntime implements Runtime {
         });
       },
       statistics: async () => ({ calls: 5 }),
+      capabilities: () => [],
     };
   }
 }

@@ -21,6 +21,8 @@ export interface CpConfig {
   readonly kind: CpKind;
   /** 1 … 128 characters: letters, digits, `-`, `_`, `.`; it begins with a letter or digit. */
   readonly name: string;
+  /** Objects of different scopes may have one name: a cVM sees the one of which it was granted something. */
+  readonly scope?: string;
   readonly grants: readonly CpGrant[];
   /** Of a file: its bytes, and what it holds at first. */
   readonly size?: number;
@@ -31,6 +33,7 @@ export interface CpConfig {
 export class CpObject {
   readonly kind: CpKind;
   readonly name: string;
+  readonly scope: string;
   readonly grants: Map<string, number>;
   /** Bytes of a file, and where they are. */
   readonly size: number;
@@ -42,9 +45,10 @@ export class CpObject {
   server: NetworkNode | null = null;
   readonly streams: Map<Stream, string> = new Map();
 
-  constructor({ kind, name, grants, size = 0 }: CpConfig, region: Region | null) {
+  constructor({ kind, name, scope = "", grants, size = 0 }: CpConfig, region: Region | null) {
     this.kind = kind;
     this.name = name;
+    this.scope = scope;
     this.size = size;
     this.region = region;
     this.grants = new Map(grants.map(({ cvm, rights }) => [cvm, rights]));
@@ -75,7 +79,7 @@ function checkConfig({ kind, name, grants, size, content }: CpConfig): void {
  */
 export class CpObjects {
   readonly #host: Host;
-  readonly #objects: Map<string, CpObject> = new Map();
+  readonly #objects: Set<CpObject> = new Set();
   #fileBytes: number = 0;
 
   constructor(host: Host) {
@@ -85,9 +89,9 @@ export class CpObjects {
   /** @throws MonitorError `invalid`, `exists`, `exhausted` */
   declare(config: CpConfig): CpObject {
     checkConfig(config);
-    const key = `${config.kind} ${config.name}`;
     const { regions, pages } = this.#host;
-    if (this.#objects.has(key)) throw new MonitorError("exists", `there is a ${config.kind} "${config.name}"`);
+    if (this.get(config.kind, config.name, config.scope) !== undefined)
+      throw new MonitorError("exists", `there is a ${config.kind} "${config.name}"`);
     if (this.#objects.size >= Limits.cpObjects) throw new MonitorError("exhausted", `a host has at most ${Limits.cpObjects} objects`);
     let region: Region | null = null;
     if (config.size !== undefined) {
@@ -99,20 +103,25 @@ export class CpObjects {
       if (config.content !== undefined) pages.write(region.base, config.content);
     }
     const object = new CpObject(config, region);
-    this.#objects.set(key, object);
+    this.#objects.add(object);
     return object;
   }
 
-  get(kind: CpKind, name: string): CpObject | undefined {
-    return this.#objects.get(`${kind} ${name}`);
+  get(kind: CpKind, name: string, scope: string = ""): CpObject | undefined {
+    return this.#find((object) => object.kind === kind && object.name === name && object.scope === scope);
+  }
+
+  #find(wanted: (object: CpObject) => boolean): CpObject | undefined {
+    for (const object of this.#objects) if (wanted(object)) return object;
+    return undefined;
   }
 
   all(): Iterable<CpObject> {
-    return this.#objects.values();
+    return this.#objects;
   }
 
   list(cvm: string): CpEntry[] {
-    const entries = Array.from(this.#objects.values(), (object) => ({
+    const entries = Array.from(this.#objects, (object) => ({
       kind: object.kind,
       name: object.name,
       rights: object.rightsOf(cvm),
@@ -123,7 +132,8 @@ export class CpObjects {
 
   /** A number in the compartment's table, or a negative errno. The arguments were checked. */
   open(compartment: Compartment, kind: CpKind, name: string, rights: number): number {
-    const object = this.get(kind, name);
+    const named = (object: CpObject): boolean => object.kind === kind && object.name === name;
+    const object = this.#find((each) => named(each) && each.rightsOf(compartment.name) !== 0) ?? this.#find(named);
     if (object === undefined) return -Errno.ENOENT;
     if ((rights & ~object.rightsOf(compartment.name)) !== 0) return -Errno.EACCES;
     const perms = ((rights & CpRight.Read) === 0 ? 0 : Perm.Load) | ((rights & CpRight.Write) === 0 ? 0 : Perm.Store);
@@ -172,8 +182,7 @@ export class CpObjects {
    */
   revoke(object: CpObject): number {
     const { machine, pages, regions } = this.#host;
-    if (this.get(object.kind, object.name) !== object) return 0;
-    this.#objects.delete(`${object.kind} ${object.name}`);
+    if (!this.#objects.delete(object)) return 0;
     this.#host.calls.revoke(object, null);
     for (const compartment of object.holders.keys()) this.#drop(object, compartment);
     for (const stream of object.streams.keys()) stream.abort(Errno.ECONNRESET);
@@ -205,7 +214,7 @@ export class CpObjects {
 
   /** The cVM is over: its numbers are gone. */
   forget(compartment: Compartment): void {
-    for (const { holders } of this.#objects.values()) holders.delete(compartment);
+    for (const { holders } of this.#objects) holders.delete(compartment);
     this.#host.calls.forget(compartment);
   }
 }

@@ -156,6 +156,6 @@ describe("compartments", () => {
 test("what a host cannot do is named, and refused at a start", () => {
   const deployment = folder.load(yaml("{ files: { a: { size: 1 }, b: { size: 1 } } }", { web: "{ spawn: true }" }));
   expect(missingFeatures(deployment.sharing)).toEqual(["spawn (web)"]);
-  expect(() => refuseUnavailable(deployment)).toThrow(/^\[unavailable\].*CP files \(a, b\); spawn \(web\)/u);
+  expect(() => refuseUnavailable(deployment)).toThrow(/^\[unavailable\].*spawn \(web\)/u);
   expect(() => refuseUnavailable(folder.load(yaml("{}")))).not.toThrow();
 });

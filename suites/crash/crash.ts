@@ -22,6 +22,7 @@ import { traceSyncs } from "./strace.ts";
 export interface CrashSettings {
   readonly kills: number;
   readonly seed: number;
+  readonly small: boolean;
 }
 
 /** Of the kills, those before the databases are up again. */
@@ -29,6 +30,7 @@ const EARLY = 0.15;
 const LONGEST_EARLY_MS = 1800;
 const SHORTEST_LOAD_MS = 20;
 const LONGEST_LOAD_MS = 2500;
+const LONGEST_LOAD_SMALL_MS = 800;
 /** After so many kills the unpacked image is gone too, so that the next ones fall into its unpacking. */
 const UNPACK_EVERY = 12;
 /** Acknowledged writes of each database that strace looks at. */
@@ -187,7 +189,7 @@ function imagesNow(): { readonly blobs: string; readonly layers: ReadonlyMap<str
 
 /** Runs it; tells one result for each database, and those of what the command says. */
 export async function runCrash(
-  { kills, seed }: CrashSettings,
+  { kills, seed, small }: CrashSettings,
   say: (text: string) => void,
   tell: (result: ModuleResult) => void,
 ): Promise<void> {
@@ -195,6 +197,7 @@ export async function runCrash(
   await ensureImage(PYTHON_IMAGE, PYTHON_PACKAGES, say);
   say(`crash: ${kills} kills, --seed ${seed}`);
   const random = randomOf(seed);
+  const longest = small ? LONGEST_LOAD_SMALL_MS : LONGEST_LOAD_MS;
   const bind = join(OUTPUT, "crash");
   await clean(bind);
   const tallies = new Tallies();
@@ -223,7 +226,7 @@ export async function runCrash(
   };
   while (killed.all < kills && !tallies.failed) {
     const writing = loads.map((load) => load.write());
-    await sleep(SHORTEST_LOAD_MS + random() * (LONGEST_LOAD_MS - SHORTEST_LOAD_MS));
+    await sleep(SHORTEST_LOAD_MS + random() * (longest - SHORTEST_LOAD_MS));
     await kill();
     await Promise.all(writing);
     const ended = Object.fromEntries([...Object.keys(SERVERS), PLAIN].map((name) => [name, "exited"] as const));

@@ -149,3 +149,21 @@ test("fuel follows the speed of the code", () => {
   clock.advance(2);
   expect(account.fuel).toBeGreaterThan(before * 4);
 });
+
+test("a thread that is taken out of its queue can wait in it again, and the others keep their turns", () => {
+  const account = new Account(1, Infinity);
+  const all = [1, 2, 3, 4].map(threadOf);
+  const push = (thread: Thread): void => {
+    thread.state = ThreadState.Runnable;
+    account.push(thread);
+  };
+  for (const thread of all) push(thread);
+  const [a, b, c, d] = all as [Thread, Thread, Thread, Thread];
+  // The middle, the end, one that is not there, the head.
+  for (const thread of [b, d, b, a]) account.remove(thread);
+  for (const thread of [b, a]) push(thread);
+  expect([account.shift(), account.shift(), account.shift(), account.shift()]).toEqual([c, b, a, null]);
+  push(d);
+  account.remove(d);
+  expect([account.runnable, account.shift()]).toEqual([false, null]);
+});

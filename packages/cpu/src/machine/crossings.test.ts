@@ -45,7 +45,8 @@ function setUp(engine: (typeof ENGINES)[number], caller: string, callee: string)
   });
   const [hart, server] = harts as [HartPort, HartPort];
   const site = crossings.newSite();
-  const door = crossings.newDoor(site);
+  const owner = {};
+  const door = crossings.newDoor(site, owner, 2);
   const authority = c.derive(c.root(), 5, 1, Perm.Seal | Perm.Global);
   crossings.pair(door, authority).forEach((half, i) => machine.storeCapability(CALLER + TABLE + 16 * i, half));
   const offer = (): number => crossings.newSlot(site, c.setAddress(server.pcc, BigInt(CALLEE + CODE)), server);
@@ -54,7 +55,7 @@ function setUp(engine: (typeof ENGINES)[number], caller: string, callee: string)
     while (exit === Exit.Fuel) exit = hart.run(1000);
     return exit;
   };
-  return { machine, crossings, hart, server, site, door, offer, run };
+  return { machine, crossings, hart, server, site, door, owner, offer, run };
 }
 
 describe.each(ENGINES)("%s:", (engine) => {
@@ -145,6 +146,15 @@ describe.each(ENGINES)("%s:", (engine) => {
     expect([s.run(), s.crossings.runs(Number(s.hart.pcc.base))]).toEqual([Exit.Ecall, true]);
     expect(s.hart.ddc.base).toBe(BigInt(CALLER));
   });
+});
+
+test("doors: only so many, closed ones included, until all of an owner's are given back", () => {
+  const { crossings, site, door, owner } = setUp(ENGINES[0]!, "ecall", "ecall");
+  crossings.closeDoor(door);
+  const second = crossings.newDoor(site, owner, 2);
+  expect([second > 0, second !== door, crossings.newDoor(site, owner, 2)]).toEqual([true, true, 0]);
+  crossings.freeDoors(owner);
+  expect(new Set([crossings.newDoor(site, {}, 1), crossings.newDoor(site, {}, 1)])).toEqual(new Set([door, second]));
 });
 
 test("records run out, come back, and sweeps find what they hold", () => {

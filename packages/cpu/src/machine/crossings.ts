@@ -190,6 +190,7 @@ export class Crossings {
   readonly #base: number;
   readonly #callGate: Capability;
   readonly #small: number[] = [];
+  readonly #doors: Map<object, number[]> = new Map();
   readonly #slots: number[] = [];
 
   /** `base`: of {@link CROSSINGS_BYTES} bytes that nobody else uses. */
@@ -242,18 +243,27 @@ export class Crossings {
   freeSite(site: number): void {
     this.#small.push(site);
   }
-  /** A door to a site; 0 when there is no room. */
-  newDoor(site: number): number {
-    const door = this.#small.pop() ?? 0;
-    if (door !== 0) this.#set(door, site);
+  /** A door to a site for somebody who has fewer than `most`, closed ones included; 0 when there is no room. */
+  newDoor(site: number, owner: object, most: number): number {
+    const doors = this.#doors.get(owner) ?? [];
+    const door = doors.length < most ? (this.#small.pop() ?? 0) : 0;
+    if (door === 0) return 0;
+    this.#set(door, site);
+    doors.push(door);
+    this.#doors.set(owner, doors);
     return door;
   }
+  /** It leads nowhere from now on. */
   closeDoor(door: number): void {
     this.#set(door, 0);
   }
-  /** Of a closed one, of whose pair no copy is left. */
-  freeDoor(door: number): void {
-    this.#small.push(door);
+  /** Takes all doors of somebody back, of whose pairs no copy is left. */
+  freeDoors(owner: object): void {
+    for (const door of this.#doors.get(owner) ?? []) {
+      this.closeDoor(door);
+      this.#small.push(door);
+    }
+    this.#doors.delete(owner);
   }
   /** The pair that calls through a door, sealed with `authority`. */
   pair(door: number, authority: Capability): readonly [code: Capability, data: Capability] {

@@ -252,6 +252,24 @@ describe("revocation", () => {
     expect(callee.cvm.inspect().faults).toBe(0);
   });
 
+  test("of a shared buffer that a caller lends: whom it called has it no longer", async () => {
+    host = new CallHost();
+    host.monitor.objects.declare({ kind: "file", name: "board", size: 4096, grants: [{ cvm: "*", rights: 3 }] });
+    const callee = await host.startServer("callee", server(`${wait}cgettag a0, c14\n${tell()}${getBuffers}cgettag a0, c14\n${tell()}`));
+    const file = `li a0, 9\nli a7, ${CALL_CAPABILITY}\necall\ncmove c14, c10\nli a5, 0\n`;
+    const caller = await host.start("caller", client(`${wait}li a0, 0\nld a0, 32(sp)\n${file}${told()}${wait}`));
+    await host.until(() => host.waiting === 1);
+    let handle = 0;
+    while (handle < 9) handle = caller.toy().host.cp({ cp: "open", kind: "file", name: "board", rights: 3 }) as number;
+    host.answer();
+    await host.until(() => host.waiting === 1);
+    host.monitor.objects.revokeFrom(host.monitor.objects.get("file", "board")!, "caller");
+    await host.until(() => host.values("caller").length === 1);
+    host.answer();
+    await host.until(() => host.values("callee").length === 2);
+    expect([host.values("caller"), host.values("callee"), callee.cvm.inspect().faults]).toEqual([[-125], [0, 0], 0]);
+  });
+
   test("a pair that code kept leads nowhere, also when others use the place of what it led to", async () => {
     host = new CallHost();
     await host.startServer("callee", server("li a0, 5"));

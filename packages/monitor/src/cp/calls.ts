@@ -28,13 +28,6 @@ interface Site {
   readonly servers: Set<Server>;
 }
 
-/** A cVM that calls or serves. `doors`: how many it had, `closed`: those that lead nowhere now. */
-interface User {
-  readonly gates: Pair;
-  doors: number;
-  readonly closed: number[];
-}
-
 /** A thread that waits for calls, or is in one. */
 export class Server {
   readonly thread: Thread;
@@ -71,7 +64,8 @@ export class Calls {
   #crossings: Crossings | null = null;
   readonly #sites: Map<CpObject, Site> = new Map();
   readonly #servers: Map<number, Server> = new Map();
-  readonly #users: Map<Compartment, User> = new Map();
+  /** cVMs that call or serve, with their gates. */
+  readonly #users: Map<Compartment, Pair> = new Map();
 
   constructor(host: Pick<Host, "machine" | "regions" | "otypes">) {
     this.#host = host;
@@ -79,8 +73,8 @@ export class Calls {
 
   // ------------------------------------------------------------------ serving and opening
 
-  /** Takes a cVM in; negative errno. */
-  #user(compartment: Compartment): User | number {
+  /** The gates through which a callee returns and fetches its buffers, see {@link Crossings.returnGate}; negative errno. */
+  gates(compartment: Compartment): Pair | number {
     const known = this.#users.get(compartment);
     if (known !== undefined) return known;
     const region = this.#crossings === null ? this.#host.regions.allocate(CROSSINGS_BYTES) : null;
@@ -88,15 +82,14 @@ export class Calls {
     if (this.#crossings === null) return -Errno.ENOMEM;
     const gates = hold(compartment, [this.#crossings.returnGate, this.#crossings.bufferGate]);
     if (gates === null) return -Errno.EMFILE;
-    const user = { gates, doors: 0, closed: [] };
-    this.#users.set(compartment, user);
-    return user;
+    this.#users.set(compartment, gates);
+    return gates;
   }
   #opened(compartment: Compartment, handle: number, right: number): Site | number {
     const opened = compartment.capabilities.opened(handle);
     if (opened?.object.kind !== "call" || (opened.rights & right) === 0) return -Errno.EBADF;
-    const user = this.#user(compartment);
-    if (typeof user === "number") return user;
+    const gates = this.gates(compartment);
+    if (typeof gates === "number") return gates;
     const known = this.#sites.get(opened.object);
     if (known !== undefined) return known;
     const at = this.#crossings!.newSite();
@@ -112,24 +105,12 @@ export class Calls {
     if (typeof site === "number") return site;
     const known = site.doors.get(compartment);
     if (known !== undefined) return known;
-    const user = this.#users.get(compartment)!;
-    if (user.doors >= Limits.cpDoors) return -Errno.EMFILE;
-    const at = this.#crossings!.newDoor(site.at);
-    if (at === 0) return -Errno.ENOMEM;
+    const at = this.#crossings!.newDoor(site.at, compartment, Limits.cpDoors);
+    if (at === 0) return -Errno.EMFILE;
     const pair = hold(compartment, this.#crossings!.pair(at, sealingAuthority(this.#host.otypes.allocate())));
-    if (pair === null) {
-      this.#crossings!.freeDoor(at);
-      return -Errno.EMFILE;
-    }
-    const door = { at, ...pair };
-    site.doors.set(compartment, door);
-    user.doors++;
-    return door;
-  }
-  /** The gates through which a callee returns and fetches its buffers, see {@link Crossings.returnGate}; negative errno. */
-  gates(compartment: Compartment): Pair | number {
-    const user = this.#user(compartment);
-    return typeof user === "number" ? user : user.gates;
+    if (pair === null) return -Errno.EMFILE;
+    site.doors.set(compartment, { at, ...pair });
+    return pair;
   }
 
   /**
@@ -351,14 +332,16 @@ export class Calls {
     this.#crossings!.closeDoor(door.at);
     site.doors.delete(compartment);
     for (const handle of door.handles) compartment.capabilities.remove(handle);
-    this.#users.get(compartment)?.closed.push(door.at);
   }
 
   /** An object is taken from all, or what one cVM has of it. Calls in flight end with an error. */
   revoke(object: CpObject, from: string | null): void {
+    if (this.#crossings !== null) this.#settleAll();
+    // Whom the cVM lent a buffer to has it no longer.
+    const lent = from !== null && object.region !== null ? [...this.#servers.values()] : [];
+    for (const server of lent) if (server.caller?.process.owner.name === from) this.#cancel(server, -Errno.ECANCELED);
     const site = this.#sites.get(object);
     if (site === undefined) return;
-    this.#settleAll();
     for (const compartment of site.doors.keys()) if (from === null || compartment.name === from) this.#close(site, compartment);
     for (const server of site.servers) {
       if (from === null || server.thread.process.owner.name === from) this.#dissolve(server, -Errno.ECANCELED);
@@ -371,8 +354,8 @@ export class Calls {
 
   /** A cVM is over, all its threads with it: no copy of a pair of its is left. */
   forget(compartment: Compartment): void {
-    for (const site of this.#sites.values()) this.#close(site, compartment);
-    for (const door of this.#users.get(compartment)?.closed ?? []) this.#crossings!.freeDoor(door);
+    for (const { doors } of this.#sites.values()) doors.delete(compartment);
+    this.#crossings?.freeDoors(compartment);
     this.#users.delete(compartment);
   }
 }

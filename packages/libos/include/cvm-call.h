@@ -64,10 +64,12 @@ typedef struct {
 	"addi sp, sp, -16\n"                                                                                                                      \
 	"sd s0, 0(sp)\n" CVM_LC(t1, t1) CVM_LC(t2, t2) CVM_GETTAG(t3, t2) "bnez t3, 1f\n"                                                          \
 	"mv t3, a0\nmv t4, a1\n" CVM_MOVE(s1, a4) CVM_MOVE(s2, a5) "mv s3, a2\nmv s4, a3\n"                                                        \
-	"mv a0, t0\nli a7, 0x4356\necall\n" CVM_GETTAG(t5, a0) "beqz t5, 2f\n" CVM_MOVE(t1, a0) CVM_MOVE(t2, a1)                                   \
-	"mv a0, t3\nmv a1, t4\nmv a2, s3\nmv a3, s4\n" CVM_MOVE(a4, s1) CVM_MOVE(a5, s2)                                                           \
+	"mv a0, t0\nli a7, 0x4356\necall\n" CVM_MOVE(t1, a0) CVM_MOVE(t2, a1) CVM_MOVE(a4, s1) CVM_MOVE(a5, s2)                                    \
+	"mv s1, zero\nmv s2, zero\n" CVM_GETTAG(t5, t1) "bnez t5, 3f\n"                                                                            \
+	"mv a4, zero\nmv a5, zero\nj 2f\n"                                                                                                         \
+	"3: mv a0, t3\nmv a1, t4\nmv a2, s3\nmv a3, s4\n"                                                                                          \
 	"1: lla t3, 2f\n" CVM_PCC(ra) CVM_OFFSET(ra, ra, t3) CVM_INVOKE(t1, t2)                                                                    \
-	"2: mv ra, zero\nmv t1, zero\nmv t2, zero\nmv s1, zero\nmv s2, zero\nmv a4, zero\nmv a5, zero\nmv a1, a1\n"                                \
+	"2: mv ra, zero\n"                                                                                                                        \
 	"ld s0, 0(sp)\n"                                                                                                                          \
 	"addi sp, sp, 16\n"
 
@@ -108,12 +110,12 @@ __asm__(".text\n"
 	".endr\n"
 	"sd ra, 192(sp)\n"
 	".irp r, a4, a5\n"
-	"beqz \\r, 3f\n"
+	"beqz \\r, 17f\n"
 	"ld t0, 0(\\r)\n"
 	"ld t1, 8(\\r)\n"
 	"ld t2, 16(\\r)\n" CVM_DDC(t3) CVM_ADVANCE(t3, t3, t0) CVM_BOUNDS(t3, t3, t1) CVM_PERMS(t3, t3, t2) ".insn r 0x5b, 0, 0x7f, \\r, t3, x10\n"
 	"mv t3, zero\n"
-	"3:\n"
+	"17:\n"
 	".endr\n"
 	"ld t1, 0(a6)\n"
 	"ld t2, 8(a6)\n"

@@ -59,13 +59,11 @@ const CLEAR_FLOATS = [0, 1, 2, 3].map((quarter) => `fpclear ${quarter}, 0xff`).j
 const CODE = `
 call:
   cspecialrw ct5, ddc, ct6
-  li a6, -125
   ld t0, 0(zero)
-  beqz t0, refused
+  beqz t0, closed
   sub t0, t0, t6
-  li a6, -11
   ld t1, 0(t0)
-  beqz t1, refused
+  beqz t1, busy
   csetaddr ct4, ct6, t1
   cspecialrw ct3, sscratchc, ct4
   sub t1, t1, t6
@@ -152,11 +150,15 @@ return:
   jalr.cap cnull, cra
 done:
   ecall
+closed:
+  li a0, -125
+  j refused
+busy:
+  li a0, -11
 refused:
   cspecialrw cnull, ddc, ct5
-  mv a0, a6
   cclear 0, 0xe0
-  cclear 2, 0x01
+  cclear 1, 0xc0
   cclear 3, 0xf0
   jalr.cap cnull, cra
 buffers:

@@ -61,7 +61,7 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     if (!closed) closeFiles(vfs);
     closed = true;
   };
-  kernel.network = createNetwork(host, options);
+  kernel.network = createNetwork(host, options, cp);
   const limits = defaultLimits(options.memoryBytes, STACK_BYTES);
 
   /** A process for a program from outside; nothing of it is in the tables before it runs. */
@@ -180,6 +180,7 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     incoming: (listener, from, accept) => kernel.network.incoming(listener, from, accept),
     connected: (stream, error, local) => kernel.network.connected(stream, error, local),
     received: (stream, bytes) => kernel.network.received(stream, bytes),
+    lent: (stream, bytes) => kernel.network.lent(stream, bytes),
     credited: (stream, bytes) => kernel.network.credited(stream, bytes),
     ended: (stream) => kernel.network.ended(stream),
     reset: (stream, error) => kernel.network.reset(stream, error),

@@ -317,6 +317,11 @@ export interface HostCalls {
   connect(stream: StreamId, to: Endpoint, fromPort: number): void;
   /** Sends; never more than the credit received so far (initially {@link Limits.streamWindow}). The bytes are taken over when the buffer is the library OS's own, else copied. */
   send(stream: StreamId, bytes: Uint8Array): void;
+  /**
+   * Offers bytes to a reader that waits at the other end: how many it took, straight from where they are; 0 when something is still on its way to it. What was taken needs no
+   * credit. In one process only: over a port everything goes by {@link HostCalls.send}.
+   */
+  lend?(stream: StreamId, bytes: Uint8Array): number;
   /** Gives the peer credit for bytes consumed. */
   credit(stream: StreamId, bytes: number): void;
   /** Half-closes the sending direction. */
@@ -382,6 +387,11 @@ export interface LibraryOs {
   incoming(listener: StreamId, from: Endpoint, accept: (stream: StreamId) => void): void;
   connected(stream: StreamId, error: number, local: Endpoint): void;
   received(stream: StreamId, bytes: Uint8Array): void;
+  /**
+   * Bytes in the sender's memory, valid until this returns: how many of them readers that wait have taken, the first ones. Never called inside a host call or an event of this
+   * library OS. A failure, or another number, resets the connection.
+   */
+  lent?(stream: StreamId, bytes: Uint8Array): number;
   credited(stream: StreamId, bytes: number): void;
   /** The peer sends no more. */
   ended(stream: StreamId): void;

@@ -130,6 +130,7 @@ export function createHostCalls(
       if (isBytes(bytes)) node.send(stream, own(bytes));
       else accept(false, "send: no bytes");
     },
+    lend: (stream, bytes) => (isBytes(bytes) ? node.lend(stream, bytes) : 0),
     credit(stream, bytes) {
       accept(node.credit(stream, bytes) || isInteger(bytes, 1), "credit: not a number of bytes");
     },

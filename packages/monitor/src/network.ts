@@ -27,7 +27,7 @@ export function sixOf(address: string): string {
 }
 
 /** What a network node tells its cVM. */
-export type NodeEvents = Pick<LibraryOs, "incoming" | "connected" | "received" | "credited" | "ended" | "reset">;
+export type NodeEvents = Pick<LibraryOs, "incoming" | "connected" | "received" | "lent" | "credited" | "ended" | "reset">;
 
 /** Connects to addresses that no cVM has; `incoming.from` says which cVM asks. It answers through `incoming`, now or later. */
 export type Uplink = (to: Endpoint, incoming: Incoming) => void;
@@ -61,6 +61,8 @@ export class VirtualNetwork {
   readonly #options: NetworkOptions;
   /** See {@link NetworkOptions.post}. */
   readonly post: (deliver: () => void) => void;
+  /** Whose bytes are lent at this moment. */
+  lender: NetworkNode | null = null;
   #next: number = 2;
 
   constructor(options: NetworkOptions) {
@@ -250,6 +252,18 @@ export class NetworkNode {
     return stream !== undefined && isBytes(bytes) && stream.send(bytes);
   }
 
+  /** How many of `bytes`, which stay the caller's, a reader at the other end takes at once: never inside such a delivery, nor from this node to itself. */
+  lend(id: unknown, bytes: Uint8Array): number {
+    const network = this.#network;
+    if (network.lender !== null) return 0;
+    network.lender = this;
+    try {
+      return this.#streams.get(id as StreamId)?.lend(bytes) ?? 0;
+    } finally {
+      network.lender = null;
+    }
+  }
+
   credit(id: unknown, bytes: unknown): boolean {
     const stream = this.#streams.get(id as StreamId);
     return stream !== undefined && stream.credit(bytes as number);
@@ -284,6 +298,7 @@ export class NetworkNode {
     return {
       connected: (error, local) => events.connected(id, error, local),
       received: (bytes) => events.received(id, bytes),
+      lent: (bytes) => (this.#network.lender === this ? 0 : (events.lent?.(id, bytes) ?? 0)),
       credited: (bytes) => events.credited(id, bytes),
       ended: () => events.ended(id),
       reset: (error) => events.reset(id, error),

@@ -9,6 +9,8 @@ export interface StreamEvents {
   /** The connection stands (0) or failed (errno); not for an accepted end. */
   connected(error: number, local: Endpoint): void;
   received(bytes: Uint8Array): void;
+  /** How many of these bytes a reader that waits took, at once; they are the sender's. Any other answer is a failure. */
+  lent?(bytes: Uint8Array): number;
   /** This many more bytes may be sent. */
   credited(bytes: number): void;
   /** The other end sends no more. */
@@ -35,6 +37,8 @@ export class Stream {
   #window: number = Limits.streamWindow;
   /** Bytes delivered to this end that it has not credited. */
   #held: number = 0;
+  /** Deliveries to this end that are under way. */
+  #coming: number = 0;
   #sentEnd: boolean = false;
   #gotEnd: boolean = false;
 
@@ -100,6 +104,16 @@ export class Stream {
     return true;
   }
 
+  /** How many of `bytes` the other end takes at once: nothing while something is under way to it. */
+  lend(bytes: Uint8Array): number {
+    const peer = this.#peer;
+    if (this.#state !== State.Open || this.#sentEnd || peer === null || peer.#coming > 0) return 0;
+    const taken = peer.#events.lent?.(bytes) ?? 0;
+    if (isInteger(taken, 0, bytes.length)) return taken;
+    this.abort(Errno.ECONNRESET);
+    return 0;
+  }
+
   /** Gives the sender room for `bytes` that were received and consumed; false (and nothing done) for any other number. */
   credit(bytes: number): boolean {
     if (!isInteger(bytes, 1, this.#held)) return false;
@@ -163,7 +177,9 @@ export class Stream {
 
   /** Delivers later, unless this end was closed by then. */
   #tell(deliver: () => void): void {
+    this.#coming++;
     this.#post(() => {
+      this.#coming--;
       if (this.#state === State.Open) deliver();
     });
   }

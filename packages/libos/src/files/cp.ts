@@ -1,12 +1,12 @@
 /**
- * /cp: what cVMs of the host share by name, as files. /cp/file/NAME is a shared buffer. /cp/call/NAME is a function of another cVM: whoever opens it for reading may call it, for writing
+ * /cp: what cVMs of the host share by name, as files. /cp/file/NAME is a shared buffer. /cp/stream/NAME is a socket to bind or to connect to. /cp/call/NAME is a function of another cVM: whoever opens it for reading may call it, for writing
  * may publish it; both are capability instructions and calls of the monitor, with the number of the opened object.
  */
 import { readFileSync } from "node:fs";
 import { CpRight, type Awaitable, type CpAnswer, type CpEntry, type CpHandle, type CpKind, type HostCalls } from "@cvm/monitor/abi";
 import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
-import { isPromise } from "../kernel/ready.ts";
+import { forget, isPromise } from "../kernel/ready.ts";
 import { Poll, type OpenFile, type Stat } from "../kernel/types.ts";
 import { O, S } from "./constants.ts";
 import type { Dentry, DirectoryEntry } from "./node.ts";
@@ -26,7 +26,12 @@ export const CpIoctl = {
 /** What the library OS knows of the monitor's objects. Over a port answers come later: then they are those of the question before. */
 export class CpObjectsSeen {
   readonly host: HostCalls;
-  readonly open: Map<CpHandle, CpFile> = new Map();
+  /** Who hears of an opened object. */
+  readonly open: Map<CpHandle, { notified(changes: number): void }> = new Map();
+  /** Connects to a stream; set by the network. */
+  connect: ((name: string, flags: number) => OpenFile | number) | null = null;
+  /** Streams by device and inode of their files. */
+  readonly #streams: Map<string, string> = new Map();
   #entries: readonly CpEntry[] = [];
 
   constructor(host: HostCalls) {
@@ -40,6 +45,14 @@ export class CpObjectsSeen {
     if (isPromise(answer)) void answer.then(keep, () => {});
     else keep(answer);
     return this.#entries.filter((entry) => entry.kind === kind);
+  }
+  /** The file of a stream was made. */
+  streamMade({ dev, ino }: Stat, name: string): void {
+    this.#streams.set(`${dev}:${ino}`, name);
+  }
+  /** The name of the stream that a file stands for. */
+  streamOf({ dev, ino, mode }: Stat): string | undefined {
+    return (mode & S.IFMT) === S.IFSOCK ? this.#streams.get(`${dev}:${ino}`) : undefined;
   }
   notified(handle: CpHandle, changes: number): void {
     this.open.get(handle)?.notified(changes);
@@ -55,17 +68,17 @@ export function makeCp(dev: number, seen: CpObjectsSeen): SyntheticFs {
   // First question, so that a later one finds an answer.
   seen.entries("file");
   return new SyntheticFs(dev, "cp", 0x6376_6d63, true, (fs) => {
-    const nodes = new Map<string, CpInode>();
+    const nodes = new Map<string, CpInode | CpStreamInode>();
     const directory = (kind: CpKind): SyntheticDirectory => {
-      const node = (entry: CpEntry): CpInode => {
+      const node = (entry: CpEntry): CpInode | CpStreamInode => {
         const key = `${kind} ${entry.name}`;
         const known = nodes.get(key);
         if (known !== undefined && known.described.rights === entry.rights && known.described.size === entry.size) return known;
-        const made = new CpInode(fs, seen, entry);
+        const made = new (kind === "stream" ? CpStreamInode : CpInode)(fs, seen, entry);
         nodes.set(key, made);
         return made;
       };
-      return new SyntheticDirectory(fs, {
+      return new (kind === "stream" ? StreamDirectory : SyntheticDirectory)(fs, {
         get(name) {
           const entry = seen.entries(kind).find((each) => each.name === name);
           return entry === undefined ? null : node(entry);
@@ -76,6 +89,7 @@ export function makeCp(dev: number, seen: CpObjectsSeen): SyntheticFs {
     };
     return fixed(fs, {
       file: directory("file"),
+      stream: directory("stream"),
       call: directory("call"),
       lib: fixed(fs, { "cvm.h": text(fs, "cvm.h"), "cvm.py": text(fs, "cvm.py") }),
     });
@@ -83,9 +97,8 @@ export function makeCp(dev: number, seen: CpObjectsSeen): SyntheticFs {
 }
 
 /** What reading and writing a file stands for. */
-const RIGHTS: Readonly<Record<CpKind, readonly [read: number, write: number]>> = {
+const RIGHTS: Readonly<Record<Exclude<CpKind, "stream">, readonly [read: number, write: number]>> = {
   file: [CpRight.Read, CpRight.Write],
-  stream: [CpRight.Connect, CpRight.Listen],
   call: [CpRight.Call, CpRight.Publish],
 };
 
@@ -94,7 +107,7 @@ class CpInode extends SyntheticInode {
   readonly described: CpEntry;
   readonly #seen: CpObjectsSeen;
   constructor(fs: SyntheticFs, seen: CpObjectsSeen, entry: CpEntry) {
-    const [read, write] = RIGHTS[entry.kind];
+    const [read, write] = RIGHTS[entry.kind as keyof typeof RIGHTS];
     const mode = ((entry.rights & read) === 0 ? 0 : 0o444) | ((entry.rights & write) === 0 ? 0 : 0o222);
     super(fs, S.IFREG, { mode }, mode);
     this.described = entry;
@@ -105,12 +118,39 @@ class CpInode extends SyntheticInode {
   }
   override open(entry: Dentry, flags: number): OpenFile | number {
     const { kind, name } = this.described;
-    const [read, write] = RIGHTS[kind];
+    const [read, write] = RIGHTS[kind as keyof typeof RIGHTS];
     const rights = (canRead(flags) ? read : 0) | (canWrite(flags) ? write : 0);
     if ((rights & ~this.described.rights) !== 0) return -E.ACCES;
     const opened = this.#seen.host.cp({ cp: "open", kind, name, rights });
     if (!isPromise(opened) && (typeof opened !== "number" || opened < 0)) return typeof opened === "number" ? opened : -E.IO;
     return new CpFile(flags & (O.ACCMODE | O.NONBLOCK | O.APPEND), entry, this.#seen, this.described.size, opened);
+  }
+}
+
+/** A CP_Stream: a socket to connect to, which takes reading and writing, or to bind to, which shows as executing. */
+class CpStreamInode extends SyntheticInode {
+  readonly described: CpEntry;
+  readonly #seen: CpObjectsSeen;
+  constructor(fs: SyntheticFs, seen: CpObjectsSeen, entry: CpEntry) {
+    const mode = ((entry.rights & CpRight.Connect) === 0 ? 0 : 0o666) | ((entry.rights & CpRight.Listen) === 0 ? 0 : 0o111);
+    super(fs, S.IFSOCK, { mode }, mode);
+    this.described = entry;
+    this.#seen = seen;
+    seen.streamMade(this.stat(), entry.name);
+  }
+  /** Connects, where other sockets cannot be opened. */
+  override open(_entry: Dentry, flags: number): OpenFile | number {
+    return this.#seen.connect?.(this.described.name, flags) ?? -E.NXIO;
+  }
+}
+
+class StreamDirectory extends SyntheticDirectory {
+  constructor(fs: SyntheticFs, listing: ConstructorParameters<typeof SyntheticDirectory>[1]) {
+    super(fs, listing, { mode: 0o777 });
+  }
+  /** Servers take away what an earlier run left before they bind: who may listen is told that it went, and the name stays. */
+  override unlink(_directory: Dentry, child: Dentry): number {
+    return child.inode instanceof CpStreamInode && (child.inode.described.rights & CpRight.Listen) !== 0 ? 0 : -E.PERM;
   }
 }
 
@@ -212,7 +252,7 @@ class CpFile extends EntryFile {
   }
   #leave(): void {
     this.#seen.open.delete(this.#handle);
-    void this.#seen.host.cp({ cp: "close", handle: this.#handle });
+    forget(this.#seen.host.cp({ cp: "close", handle: this.#handle }));
   }
   override close(): void {
     super.close();

@@ -274,7 +274,6 @@ export class VirtualFiles implements Vfs {
     if ((flags & O.PATH) !== 0) return new PathFile(flags, entry);
     const write = canWrite(flags) || (flags & O.TRUNC) !== 0;
     if (inode.isDirectory && write) return -E.ISDIR;
-    if (inode.type === S.IFSOCK) return -E.NXIO;
     const access = flags & O.ACCMODE;
     const wanted = (access === O.WRONLY ? 0 : Access.READ) | (write ? Access.WRITE : 0);
     const owner = inode.ownership();

@@ -30,6 +30,17 @@ const RANDOM_BYTES = 4096;
 /** Process numbers start again after this one (kernel.pid_max). */
 const LAST_PID = 4_194_304;
 
+/** An answer that waits: its bytes may be a view of what is there for a moment only. */
+function kept(result: number | SyscallReply): number | SyscallReply {
+  if (typeof result === "number" || result.out === undefined) return result;
+  const copy = (bytes: Uint8Array): Uint8Array => bytes.slice();
+  const out = result.out.map(({ arg, value }) => ({
+    arg,
+    value: value instanceof Uint8Array ? copy(value) : { ...value, data: copy(value.data) },
+  }));
+  return { ...result, out };
+}
+
 export interface Console {
   input(bytes: Uint8Array): void;
   resize(columns: number, rows: number): void;
@@ -236,7 +247,7 @@ export class LinuxKernel implements Kernel {
       return;
     }
     if (thread.process.stopped !== 0) {
-      thread.held = result;
+      thread.held = kept(result);
       return;
     }
     const { traced } = thread;

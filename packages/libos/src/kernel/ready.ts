@@ -9,6 +9,11 @@ export function whenReady<T, R>(value: Awaitable<T>, then: (value: T) => Awaitab
   return isPromise(value) ? value.then(then) : then(value);
 }
 
+/** Nobody waits for an answer, nor for the failure to get one when the cVM is over. */
+export function forget(value: Awaitable<unknown>): void {
+  if (isPromise(value)) value.then(undefined, () => {});
+}
+
 /** Runs `step` until it answers false: in a loop where answers come at once, so that no length of a list is too much for the stack. */
 export function repeat(step: () => Awaitable<boolean>): Awaitable<void> {
   for (;;) {

@@ -33,6 +33,8 @@ export interface CallContext {
   readonly thread: Thread;
   /** The register file when the declaration asks for it. */
   registers: Uint8Array | undefined;
+  /** What a read gives is used before anything else happens: it may be a view of what is there for this moment only. */
+  readonly atOnce?: boolean;
 }
 
 export interface Kernel {
@@ -289,6 +291,7 @@ export interface Network {
   incoming(listener: number, from: { readonly address: string; readonly port: number }, accept: (stream: number) => void): void;
   connected(stream: number, error: number, local: { readonly address: string; readonly port: number }): void;
   received(stream: number, bytes: Uint8Array): void;
+  lent(stream: number, bytes: Uint8Array): number;
   credited(stream: number, bytes: number): void;
   ended(stream: number): void;
   reset(stream: number, error: number): void;

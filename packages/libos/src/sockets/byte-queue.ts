@@ -22,6 +22,11 @@ export class ByteQueue {
     this.#chunks.push(bytes);
     this.length += bytes.length;
   }
+  /** Adds a chunk that must not change any more: small ones behind others share memory, so that many do not take more than they hold. */
+  pushOwn(bytes: Uint8Array): void {
+    if (bytes.length < SHARED_BYTES / 16 && this.length > 0) this.pushCopy(bytes);
+    else this.push(bytes);
+  }
   /** Adds a copy. */
   pushCopy(bytes: Uint8Array): void {
     const { length } = bytes;

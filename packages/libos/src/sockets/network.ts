@@ -2,6 +2,7 @@
  * The network of one cVM: which ports are bound, connections inside the cVM, and the streams of the monitor that lead out of it.
  */
 import type { Awaitable, HostCalls, LibosOptions } from "@cvm/monitor/abi";
+import type { CpObjectsSeen } from "../files/cp.ts";
 import { whenReady } from "../kernel/ready.ts";
 import type { Network } from "../kernel/types.ts";
 import {
@@ -19,11 +20,13 @@ import {
   sixOf,
 } from "./address.ts";
 import { EPHEMERAL, SO } from "./constants.ts";
+import type { CpListener } from "./cp-stream.ts";
 import type { SocketRow } from "./proc-net.ts";
 import { RelayLink } from "./relay-link.ts";
 import type { SocketFile } from "./socket.ts";
 import { TcpSocket } from "./tcp.ts";
 import { receiverAt, type UdpSocket } from "./udp.ts";
+import { UnixSocket } from "./unix.ts";
 import { UnixNames } from "./unix-names.ts";
 
 /** A socket that holds a port. */
@@ -85,6 +88,8 @@ interface Gate {
 export interface StreamOwner {
   connected(error: number, local: Address, localPort: number): void;
   received(bytes: Uint8Array): void;
+  /** How many of these bytes, which are there until this returns, readers that wait have taken. */
+  lent?(bytes: Uint8Array): number;
   credited(bytes: number): void;
   peerEnded(): void;
   peerReset(error: number): void;
@@ -109,12 +114,18 @@ export class CvmNetwork implements Network {
   /** All sockets of TCP that are open. */
   readonly streams: Set<TcpSocket> = new Set();
   readonly unix: UnixNames = new UnixNames();
+  /** Objects that cVMs share; null where there are none. */
+  readonly cp: CpObjectsSeen | null;
+  /** Who listens to CP_Streams. */
+  readonly named: Map<number, CpListener> = new Map();
   readonly #streams: Map<number, StreamOwner> = new Map();
   readonly #gates: Map<number, Gate> = new Map();
   #nextStream = 1;
 
-  constructor(host: HostCalls, { address, isolated = false, hosts = [] }: NetworkSetup) {
+  constructor(host: HostCalls, { address, isolated = false, hosts = [] }: NetworkSetup, cp: CpObjectsSeen | null) {
     this.host = host;
+    this.cp = cp;
+    if (cp !== null) cp.connect = (name, flags) => UnixSocket.connectedTo(this, name, flags);
     this.address = parseDotted(address);
     this.six = sixOf(this.address);
     this.isolated = isolated;
@@ -191,6 +202,8 @@ export class CvmNetwork implements Network {
   }
 
   incoming(listener: number, from: { readonly address: string; readonly port: number }, accept: (stream: number) => void): void {
+    const named = this.named.get(listener);
+    if (named !== undefined) return named.incoming(accept);
     const gate = this.#gates.get(listener);
     if (gate === undefined) return;
     const [target, peer] = this.#arrival(parseAddress(from.address), (to) => this.listenerAt(to, gate.port) !== undefined);
@@ -241,6 +254,9 @@ export class CvmNetwork implements Network {
   received(stream: number, bytes: Uint8Array): void {
     this.#streams.get(stream)?.received(bytes);
   }
+  lent(stream: number, bytes: Uint8Array): number {
+    return this.#streams.get(stream)?.lent?.(bytes) ?? 0;
+  }
   credited(stream: number, bytes: number): void {
     this.#streams.get(stream)?.credited(bytes);
   }
@@ -256,6 +272,6 @@ export class CvmNetwork implements Network {
 export type NetworkSetup = Pick<LibosOptions, "address" | "isolated" | "hosts">;
 
 /** The network of a cVM, to be set as {@link Kernel.network}. */
-export function createNetwork(host: HostCalls, setup: NetworkSetup): CvmNetwork {
-  return new CvmNetwork(host, setup);
+export function createNetwork(host: HostCalls, setup: NetworkSetup, cp: CpObjectsSeen | null = null): CvmNetwork {
+  return new CvmNetwork(host, setup, cp);
 }

@@ -85,7 +85,7 @@ export abstract class SocketFile extends BaseFile {
     return { ...anonymousStat(S.IFSOCK | 0o777, this.number), dev: 8 };
   }
 
-  abstract bind(address: Uint8Array, context: CallContext): number;
+  abstract bind(address: Uint8Array, context: CallContext): Awaitable<number>;
   /** 0, -EOPNOTSUPP, -EINVAL, -EADDRINUSE. */
   listen(_backlog: number, _context: CallContext): Awaitable<number> {
     return -E.OPNOTSUPP;

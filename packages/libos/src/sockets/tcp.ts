@@ -21,6 +21,7 @@ import {
 } from "./address.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { AF, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, SOMAXCONN } from "./constants.ts";
+import { Lent } from "./lent.ts";
 import type { CvmNetwork } from "./network.ts";
 import type { SocketRow } from "./proc-net.ts";
 import type { SocketOptions } from "./options.ts";
@@ -50,6 +51,7 @@ export class TcpSocket extends SocketFile {
   #holdsPort = false;
 
   readonly #queue: ByteQueue = new ByteQueue();
+  readonly #lent: Lent = new Lent();
   /** The peer sends no more. */
   #ended = false;
   /** shutdown(SHUT_RD), shutdown(SHUT_WR). */
@@ -344,8 +346,11 @@ export class TcpSocket extends SocketFile {
     this.waiters.notify();
   }
   received(bytes: Uint8Array): void {
-    this.#queue.push(bytes);
+    this.#queue.pushOwn(bytes);
     this.waiters.notify(Change.IN);
+  }
+  lent(bytes: Uint8Array): number {
+    return this.#queue.length > 0 || this.#readShut ? 0 : this.#lent.offer(bytes, this.waiters);
   }
   credited(bytes: number): void {
     const before = this.#credit;
@@ -403,9 +408,10 @@ export class TcpSocket extends SocketFile {
     return this.#peer === null ? WINDOW : WINDOW - this.#peer.#queue.length;
   }
 
-  override read(max: number): Uint8Array | number {
+  override read(max: number, _offset: number | null, context?: CallContext): Uint8Array | number {
     const queue = this.#queue;
-    if (queue.length === 0 || max === 0) return max === 0 ? EMPTY : this.#nothing();
+    if (max === 0) return EMPTY;
+    if (queue.length === 0) return this.#lent.length > 0 ? this.#lent.take(max, context) : this.#nothing();
     const bytes = queue.take(max);
     this.#took(bytes.length);
     return bytes;
@@ -439,14 +445,10 @@ export class TcpSocket extends SocketFile {
     if (this.#state !== State.CONNECTED || this.#writeShut || this.error !== 0) return this.#cannotSend(noSignal, context);
     const { length } = bytes;
     if (length === 0) return 0;
+    if (this.#stream !== 0) return this.#sendOut(bytes);
     const room = this.#room();
     if (room <= 0) return -E.AGAIN;
     const part = length <= room ? bytes : bytes.subarray(0, room);
-    if (this.#stream !== 0) {
-      this.#credit -= part.length;
-      this.#network.host.send(this.#stream, part);
-      return part.length;
-    }
     const peer = this.#peer;
     if (peer === null) {
       // The peer has closed: as with a reset that the first such write provokes.
@@ -461,6 +463,18 @@ export class TcpSocket extends SocketFile {
     }
     return part.length;
   }
+  /** To another cVM: first to who waits for it there, what is left through the window. */
+  #sendOut(bytes: Uint8Array): number {
+    const { host } = this.#network;
+    const { length } = bytes;
+    const direct = host.lend?.(this.#stream, bytes) ?? 0;
+    const part = Math.min(length - direct, this.#credit);
+    if (part > 0) {
+      this.#credit -= part;
+      host.send(this.#stream, part === length ? bytes : bytes.subarray(direct, direct + part));
+    }
+    return direct + part === 0 ? -E.AGAIN : direct + part;
+  }
   #cannotSend(noSignal: boolean, context: CallContext): number {
     if (this.error !== 0 && this.error !== E.PIPE) return this.takeError();
     if (this.#state === State.CONNECTING) return -E.AGAIN;
@@ -472,12 +486,17 @@ export class TcpSocket extends SocketFile {
     if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
     return this.#send(data, (flags & MSG.NOSIGNAL) !== 0, context);
   }
-  receive(max: number, flags: number): Received | number {
+  receive(max: number, flags: number, context?: CallContext): Received | number {
     // Urgent data is not there (tcp(7): -EINVAL).
     if ((flags & MSG.OOB) !== 0) return -E.INVAL;
     if ((flags & MSG.ERRQUEUE) !== 0) return -E.AGAIN;
     const peek = (flags & MSG.PEEK) !== 0;
-    const bytes = peek && this.#queue.length > 0 ? this.#queue.peek(max) : this.read(max);
+    const bytes =
+      !peek || this.#queue.length + this.#lent.length === 0
+        ? this.read(max, null, context)
+        : this.#queue.length > 0
+          ? this.#queue.peek(max)
+          : this.#lent.peek(max).slice();
     if (typeof bytes === "number") return bytes;
     return { bytes, length: bytes.length, name: null, flags: 0, ancillary: null };
   }

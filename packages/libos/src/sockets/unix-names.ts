@@ -41,6 +41,12 @@ export class UnixNames {
     return { address: { kind: "abstract", name }, release: () => void this.#abstract.delete(name) };
   }
 
+  /** Errors of a path that somebody connects to: -ENOENT and others, -EACCES (no write permission). */
+  denied(address: UnixAddress, context: CallContext): number {
+    const stat = address.kind === "path" ? context.kernel.vfs.stat(address.path, context.process.fs.cwd, true, context) : -E.INVAL;
+    return typeof stat === "number" ? stat : permission(stat, Access.WRITE, context.process.credentials);
+  }
+
   /** Who has a name. -ENOENT and other errors of the path, -EACCES (no write permission), -ECONNREFUSED (nobody, or no socket). */
   find(address: UnixAddress, context: CallContext): UnixSocket | number {
     if (address.kind === "unnamed") return -E.INVAL;

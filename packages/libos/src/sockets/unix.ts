@@ -1,11 +1,16 @@
 /** AF_UNIX sockets: unix(7). */
+import type { Awaitable } from "@cvm/monitor/abi";
 import { Change } from "../events/epoll.ts";
 import { E } from "../kernel/errno.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
-import { retain } from "../files/open-file.ts";
+import { canRead, canWrite, retain } from "../files/open-file.ts";
+import { O } from "../files/constants.ts";
+import { whenReady } from "../kernel/ready.ts";
 import { AF, MSG, SHUT, SO, SOCK, SOMAXCONN } from "./constants.ts";
 import { familyOf, formatUnix, parseUnix, type UnixAddress } from "./address.ts";
 import { credentialsOf, dropRights } from "./control.ts";
+import { CpEnd, CpListener } from "./cp-stream.ts";
+import type { CvmNetwork } from "./network.ts";
 import type { UnixNames } from "./unix-names.ts";
 import { EMPTY, SocketFile, type Ancillary, type PeerCredentials, type Received } from "./socket.ts";
 
@@ -29,6 +34,8 @@ interface Segment {
 
 const UNNAMED: UnixAddress = { kind: "unnamed" };
 const NOBODY: PeerCredentials = { pid: 0, uid: -1, gid: -1 };
+/** Somebody in another cVM: what user namespaces show of who is not in them. */
+const STRANGER: PeerCredentials = { pid: 0, uid: 65534, gid: 65534 };
 
 export class UnixSocket extends SocketFile {
   readonly #names: UnixNames;
@@ -54,14 +61,32 @@ export class UnixSocket extends SocketFile {
   /** Sockets whose connect waits for room in the queue. */
   readonly #connecting: Set<UnixSocket> = new Set();
 
-  constructor(names: UnixNames, type: number, flags: number) {
+  readonly #network: CvmNetwork;
+  /** Listens to a CP_Stream, or is one end of one: then nothing else of this socket is in use. */
+  #listener: CpListener | null = null;
+  #end: CpEnd | null = null;
+  /** The outcome of a connect that returned EINPROGRESS was not yet seen by a further connect. */
+  #unseen = false;
+  /** Path that it connected to; whether it was accepted instead. */
+  #target: UnixAddress = UNNAMED;
+  #accepting = false;
+
+  constructor(network: CvmNetwork, type: number, flags: number) {
     super(AF.UNIX, type, 0, flags);
-    this.#names = names;
+    this.#network = network;
+    this.#names = network.unix;
+  }
+  /** A socket that connects to a CP_Stream by its name, with the flags of open(2). */
+  static connectedTo(network: CvmNetwork, name: string, flags: number): UnixSocket | number {
+    const socket = new UnixSocket(network, SOCK.STREAM, 0);
+    socket.flags = flags & (O.ACCMODE | O.NONBLOCK | O.APPEND);
+    const result = socket.#connectTo(name);
+    return result === -E.INPROGRESS ? socket : result;
   }
   /** socketpair(2). */
-  static pair(names: UnixNames, type: number, flags: number, context: CallContext): [UnixSocket, UnixSocket] {
-    const left = new UnixSocket(names, type, flags);
-    const right = new UnixSocket(names, type, flags);
+  static pair(network: CvmNetwork, type: number, flags: number, context: CallContext): [UnixSocket, UnixSocket] {
+    const left = new UnixSocket(network, type, flags);
+    const right = new UnixSocket(network, type, flags);
     left.#join(right);
     left.#peerCredentials = right.#peerCredentials = credentialsOf(context);
     return [left, right];
@@ -78,26 +103,51 @@ export class UnixSocket extends SocketFile {
 
   // ------------------------------------------------------------------ names
 
-  /** -EINVAL (malformed, bound already), -EADDRINUSE, errors of mknod(2). */
-  bind(address: Uint8Array, context: CallContext): number {
+  /** -EINVAL (malformed, bound already), -EADDRINUSE, errors of mknod(2); of a CP_Stream -EOPNOTSUPP (datagrams), -EACCES, -ENOENT. */
+  bind(address: Uint8Array, context: CallContext): Awaitable<number> {
     const parsed = parseUnix(address);
     if (typeof parsed === "number") return parsed;
     if (this.#releaseName !== null) return parsed.kind === "unnamed" ? 0 : -E.INVAL;
     if (parsed.kind === "path" && parsed.path === "") return -E.INVAL;
+    const stream = this.#streamAt(parsed, context);
+    if (stream !== undefined) return this.#bindTo(stream, parsed);
     const bound = this.#names.bind(parsed, this, context);
     if (typeof bound === "number") return bound;
     this.#address = bound.address;
     this.#releaseName = bound.release;
     return 0;
   }
+  /** The CP_Stream that a path leads to. */
+  #streamAt(address: UnixAddress, context: CallContext): string | undefined {
+    const { cp } = this.#network;
+    if (address.kind !== "path" || cp === null) return undefined;
+    const stat = context.kernel.vfs.stat(address.path, context.process.fs.cwd, true, context);
+    return typeof stat === "number" ? undefined : cp.streamOf(stat);
+  }
+  #bindTo(stream: string, address: UnixAddress): Awaitable<number> {
+    if (this.type === SOCK.DGRAM) return -E.OPNOTSUPP;
+    if (this.#connected || this.#end !== null) return -E.INVAL;
+    // Nobody binds it once more while this is under way.
+    this.#releaseName = () => {};
+    const opened = CpListener.open(this.#network, stream, this.type === SOCK.SEQPACKET, () => this.waiters.notify());
+    return whenReady(opened, (listener) => {
+      this.#releaseName = typeof listener === "number" ? null : () => listener.close();
+      if (typeof listener === "number") return listener;
+      this.#address = address;
+      this.#listener = listener;
+      if (this.#closed) listener.close();
+      return 0;
+    });
+  }
   localAddress(): Uint8Array {
     return formatUnix(this.#address);
   }
   remoteAddress(): Uint8Array | number {
+    if (this.#end !== null) return this.#end.open ? formatUnix(this.#accepting ? UNNAMED : this.#target) : -E.NOTCONN;
     return this.#peer === null ? -E.NOTCONN : formatUnix(this.#peer.#address);
   }
   override get peerCredentials(): PeerCredentials {
-    return this.#peerCredentials;
+    return this.#end === null ? this.#peerCredentials : STRANGER;
   }
 
   // ------------------------------------------------------------------ connections
@@ -106,10 +156,15 @@ export class UnixSocket extends SocketFile {
     return this.#listening;
   }
   /** -EOPNOTSUPP (datagram), -EINVAL (no name, or connected). */
-  override listen(backlog: number, context: CallContext): number {
+  override listen(backlog: number, context: CallContext): Awaitable<number> {
     if (this.type === SOCK.DGRAM) return -E.OPNOTSUPP;
-    if (this.#releaseName === null || this.#connected) return -E.INVAL;
+    if (this.#releaseName === null || this.#connected || this.#end !== null) return -E.INVAL;
     this.#backlog = backlog < 0 || backlog > SOMAXCONN ? SOMAXCONN : backlog;
+    if (this.#listener !== null)
+      return whenReady(this.#listener.listen(this.#backlog), (result) => {
+        if (result === 0) this.#listening = true;
+        return result;
+      });
     this.#listening = true;
     this.#peerCredentials = credentialsOf(context);
     this.#wakeConnecting();
@@ -122,17 +177,41 @@ export class UnixSocket extends SocketFile {
   override accept(flags: number): UnixSocket | number {
     if (this.type === SOCK.DGRAM) return -E.OPNOTSUPP;
     if (!this.#listening) return -E.INVAL;
+    if (this.#listener !== null) return this.#acceptFrom(this.#listener, flags);
     const socket = this.#accepted.shift();
     if (socket === undefined) return -E.AGAIN;
     socket.flags |= flags;
     this.#wakeConnecting();
     return socket;
   }
-  /** -EISCONN, -EINVAL, -EPROTOTYPE, -ECONNREFUSED, -EAGAIN (the queue is full: again after a notification), errors of the path. */
+  #acceptFrom(listener: CpListener, flags: number): UnixSocket | number {
+    const end = listener.accept();
+    if (typeof end === "number") return end;
+    const socket = new UnixSocket(this.#network, this.type, flags);
+    socket.#address = this.#address;
+    socket.#accepting = true;
+    socket.#end = end;
+    end.adopt(socket);
+    return socket;
+  }
+  /**
+   * -EISCONN, -EINVAL, -EPROTOTYPE, -ECONNREFUSED, -EAGAIN (the queue is full: again after a notification), errors of the path; to a CP_Stream also
+   * -EACCES, -EINPROGRESS and -EALREADY.
+   */
   connect(address: Uint8Array, context: CallContext): number {
     if (this.type === SOCK.DGRAM) return this.#setReceiver(address, context);
     const parsed = parseUnix(address);
     if (typeof parsed === "number") return parsed;
+    if (this.#end !== null) return this.#connectAgain();
+    const stream = this.#streamAt(parsed, context);
+    if (stream !== undefined) {
+      const denied = this.#names.denied(parsed, context);
+      if (denied < 0) return denied;
+      if (this.#connected) return -E.ISCONN;
+      if (this.#listening) return -E.INVAL;
+      this.#target = parsed;
+      return this.#connectTo(stream);
+    }
     const listener = this.#names.find(parsed, context);
     if (typeof listener === "number") return listener;
     if (listener.type !== this.type) return -E.PROTOTYPE;
@@ -144,7 +223,7 @@ export class UnixSocket extends SocketFile {
       return -E.AGAIN;
     }
     listener.#connecting.delete(this);
-    const server = new UnixSocket(this.#names, this.type, 0);
+    const server = new UnixSocket(this.#network, this.type, 0);
     server.options.set(1, SO.PASSCRED, listener.options.on(SO.PASSCRED) ? 1 : 0);
     server.#address = listener.#address;
     server.#join(this);
@@ -154,6 +233,30 @@ export class UnixSocket extends SocketFile {
     listener.waiters.notify();
     this.waiters.notify();
     return 0;
+  }
+  #connectTo(stream: string): number {
+    const end = CpEnd.connect(this.#network, stream, this.type === SOCK.SEQPACKET, this);
+    if (typeof end === "number") return end;
+    this.#end = end;
+    this.#unseen = true;
+    return -E.INPROGRESS;
+  }
+  /** A further connect of a socket that has an end of a stream. */
+  #connectAgain(): number {
+    const { outcome } = this.#end!;
+    if (outcome === -E.AGAIN) return -E.ALREADY;
+    const seen = !this.#unseen;
+    return outcome === 0 && seen ? -E.ISCONN : this.connectOutcome();
+  }
+  override connectOutcome(): number {
+    const outcome = this.#end?.outcome ?? 0;
+    if (outcome === -E.AGAIN) return outcome;
+    this.#unseen = false;
+    if (outcome === 0) return 0;
+    // It may try again.
+    this.#end = null;
+    this.error = 0;
+    return outcome;
   }
   #setReceiver(address: Uint8Array, context: CallContext): number {
     if (familyOf(address) === AF.UNSPEC) {
@@ -177,6 +280,7 @@ export class UnixSocket extends SocketFile {
   #receiver(address: Uint8Array, context: CallContext): UnixSocket | number {
     const parsed = parseUnix(address);
     if (typeof parsed === "number") return parsed;
+    if (this.#streamAt(parsed, context) !== undefined) return -E.PROTOTYPE;
     const receiver = this.#names.find(parsed, context);
     if (typeof receiver === "number") return receiver;
     if (receiver.type !== this.type) return -E.PROTOTYPE;
@@ -186,6 +290,7 @@ export class UnixSocket extends SocketFile {
   // ------------------------------------------------------------------ data
 
   available(): number {
+    if (this.#end !== null) return this.#end.available();
     if (this.type !== SOCK.STREAM) return this.#queue[0]?.bytes.length ?? 0;
     let bytes = 0;
     for (const segment of this.#queue) bytes += segment.bytes.length;
@@ -198,7 +303,8 @@ export class UnixSocket extends SocketFile {
     return CAPACITY - this.#size;
   }
   override poll(): number {
-    if (this.#listening) return this.#accepted.length > 0 ? Poll.IN : 0;
+    if (this.#listening) return (this.#listener?.ready ?? this.#accepted.length > 0) ? Poll.IN : 0;
+    if (this.#end !== null) return this.#end.poll(this.error);
     let events = this.error === 0 ? 0 : Poll.ERR;
     if (this.#queue.length > 0 || this.#ended) events |= Poll.IN;
     if (this.#ended) events |= Poll.RDHUP;
@@ -211,13 +317,15 @@ export class UnixSocket extends SocketFile {
     return events;
   }
 
-  override read(max: number, _offset: number | null, _context: CallContext): Uint8Array | number {
-    const received = this.receive(max, 0);
+  override read(max: number, _offset: number | null, context: CallContext): Uint8Array | number {
+    if (!canRead(this.flags)) return -E.BADF;
+    const received = this.receive(max, 0, context);
     if (typeof received === "number") return received;
     dropRights(received.ancillary);
     return received.bytes;
   }
   override write(bytes: Uint8Array, _offset: number | null, context: CallContext): number {
+    if (!canWrite(this.flags)) return -E.BADF;
     return this.send(bytes, null, null, 0, context);
   }
 
@@ -227,6 +335,7 @@ export class UnixSocket extends SocketFile {
     if (this.type === SOCK.DGRAM) return this.#sendDatagram(data, name, ancillary, flags, context);
     if (this.type === SOCK.STREAM && name !== null) return this.#connected ? -E.ISCONN : -E.OPNOTSUPP;
     if (this.error !== 0) return this.takeError();
+    if (this.#end !== null) return this.#sendTo(this.#end, data, ancillary, flags, context);
     if (!this.#connected) return -E.NOTCONN;
     const peer = this.#peer;
     if (this.#writeShut || peer === null) return this.brokenPipe((flags & MSG.NOSIGNAL) !== 0, context);
@@ -246,6 +355,12 @@ export class UnixSocket extends SocketFile {
     for (let at = 0; at < length; at += SEGMENT)
       peer.#deliver(data.slice(at, Math.min(at + SEGMENT, length)), at === 0 ? ancillary : null, this, context);
     return length;
+  }
+  /** Descriptors do not go to another cVM: -EOPNOTSUPP. */
+  #sendTo(end: CpEnd, data: Uint8Array, ancillary: Ancillary | null, flags: number, context: CallContext): number {
+    if ((ancillary?.rights.length ?? 0) > 0) return -E.OPNOTSUPP;
+    const result = end.send(data);
+    return result === -E.PIPE ? this.brokenPipe((flags & MSG.NOSIGNAL) !== 0, context) : result;
   }
   #sendDatagram(data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number, context: CallContext): number {
     let receiver = this.#peer;
@@ -275,8 +390,12 @@ export class UnixSocket extends SocketFile {
     this.waiters.notify(Change.IN);
   }
 
-  receive(max: number, flags: number): Received | number {
+  receive(max: number, flags: number, context?: CallContext): Received | number {
     if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
+    if (this.#end !== null) {
+      if (this.error !== 0 && this.#end.available() === 0) return this.takeError();
+      return this.#end.receive(max, flags, context);
+    }
     if (this.#listening || (this.type !== SOCK.DGRAM && !this.#connected && this.#queue.length === 0))
       return this.type === SOCK.SEQPACKET ? -E.NOTCONN : -E.INVAL;
     const first = this.#queue[0];
@@ -354,6 +473,11 @@ export class UnixSocket extends SocketFile {
   shutdown(how: number): number {
     if (how < SHUT.RD || how > SHUT.RDWR) return -E.INVAL;
     const peer = this.#peer;
+    if (this.#end !== null) {
+      if (!this.#end.open) return -E.NOTCONN;
+      this.#end.shutdown(how);
+      return 0;
+    }
     if (this.type !== SOCK.DGRAM && !this.#connected) return this.#listening ? this.#stopListening() : -E.NOTCONN;
     if (how !== SHUT.WR) {
       this.#ended = true;
@@ -369,6 +493,7 @@ export class UnixSocket extends SocketFile {
   }
   #stopListening(): number {
     this.#listening = false;
+    this.#listener?.stop();
     for (const socket of this.#accepted) {
       if (socket.#peer !== null) socket.#peer.error = E.CONNRESET;
       socket.close();
@@ -381,6 +506,7 @@ export class UnixSocket extends SocketFile {
   }
   override close(): void {
     this.#closed = true;
+    this.#end?.close(this.linger === 0);
     this.#releaseName?.();
     if (this.#listening) this.#stopListening();
     const peer = this.#peer;

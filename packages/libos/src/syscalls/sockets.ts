@@ -77,8 +77,8 @@ function create(context: CallContext, domain: number, typeAndFlags: number, prot
     case AF.UNIX:
       if (protocol !== 0 && protocol !== AF.UNIX) return -E.PROTONOSUPPORT;
       if (type === SOCK.STREAM || type === SOCK.DGRAM || type === SOCK.SEQPACKET)
-        return new UnixSocket(networkOf(context).unix, type, flags);
-      return type === SOCK.RAW ? new UnixSocket(networkOf(context).unix, SOCK.DGRAM, flags) : -E.SOCKTNOSUPPORT;
+        return new UnixSocket(networkOf(context), type, flags);
+      return type === SOCK.RAW ? new UnixSocket(networkOf(context), SOCK.DGRAM, flags) : -E.SOCKTNOSUPPORT;
     case AF.NETLINK:
       if (type !== SOCK.RAW && type !== SOCK.DGRAM) return -E.SOCKTNOSUPPORT;
       return protocol === 0 ? new NetlinkSocket(networkOf(context), type, flags) : -E.PROTONOSUPPORT;
@@ -98,7 +98,7 @@ function pair(context: CallContext, domain: number, typeAndFlags: number, protoc
   if ((typeAndFlags & ~(SOCK.TYPE_MASK | SOCK.CLOEXEC | SOCK.NONBLOCK)) !== 0) return -E.INVAL;
   if (protocol !== 0 && protocol !== AF.UNIX) return -E.PROTONOSUPPORT;
   if (type !== SOCK.STREAM && type !== SOCK.DGRAM && type !== SOCK.SEQPACKET) return -E.SOCKTNOSUPPORT;
-  const [left, right] = UnixSocket.pair(networkOf(context).unix, type, typeAndFlags & SOCK.NONBLOCK, context);
+  const [left, right] = UnixSocket.pair(networkOf(context), type, typeAndFlags & SOCK.NONBLOCK, context);
   const first = install(context, left, typeAndFlags);
   if (first < 0) {
     release(right);
@@ -141,8 +141,7 @@ function connect(context: CallContext, number: number, address: Uint8Array): Sys
   const first = socket.connect(address, context);
   if (!waits(socket, 0)) return first;
   const timeout = socket.writeTimeout ?? Infinity;
-  if (socket instanceof UnixSocket) {
-    if (first !== -E.AGAIN) return first;
+  if (socket instanceof UnixSocket && first === -E.AGAIN) {
     const kept = address.slice();
     return context.kernel.block(context, socket.queues, () => socket.connect(kept, context), timeout, -E.AGAIN, true);
   }
@@ -202,12 +201,15 @@ export function receive(
 ): SyscallOutcome {
   if ((flags & MSG.WAITALL) !== 0 && (flags & MSG.PEEK) === 0 && socket.type === SOCK.STREAM && waits(socket, flags))
     return receiveAll(context, socket, max, flags, reply);
+  let caller = context;
   const attempt = (): number | SyscallReply => {
-    const received = socket.receive(max, flags, context);
+    const received = socket.receive(max, flags, caller);
     return typeof received === "number" ? received : reply(received);
   };
   const first = attempt();
   if (first !== -E.AGAIN || !waits(socket, flags)) return first;
+  const { kernel, process, thread } = context;
+  caller = { kernel, process, thread, registers: undefined, atOnce: true };
   return context.kernel.block(context, socket.queues, attempt, socket.readTimeout ?? Infinity, -E.AGAIN, true);
 }
 
@@ -276,7 +278,7 @@ export const socketSyscalls: readonly Syscall[] = [
     const socket = socketOf(context, args[0]);
     if (typeof socket === "number") return socket;
     const address = args[1] as Uint8Array;
-    return address.length > SOCKADDR_MAX || address.length < 2 ? -E.INVAL : socket.bind(address, context);
+    return address.length > SOCKADDR_MAX || address.length < 2 ? -E.INVAL : later(context, socket.bind(address, context));
   }),
   call(201, "listen", [fd("fd"), int("backlog")], FULL, (context, args) => {
     const socket = socketOf(context, args[0]);

@@ -209,6 +209,7 @@ export class CpObjects {
       if (region !== null) copies += this.#host.machine.revoke(region.base, region.length, { ranges, harts });
     }
     for (const [stream, owner] of object.streams) if (owner === cvm || object.server?.name === cvm) stream.abort(Errno.ECONNRESET);
+    if (object.server?.name === cvm) object.server = null;
     return copies;
   }
 

@@ -32,7 +32,7 @@ const program: Check = (value) =>
   typeof value["cwd"] === "string" &&
   isRecord(value["user"]);
 
-type Methods = Exclude<keyof LibraryOs, "syscalls">;
+type Methods = Exclude<keyof LibraryOs, "syscalls" | "lent">;
 
 /** What the arguments of each method must be. */
 const ARGUMENTS: Readonly<Record<Methods, readonly Check[]>> = {

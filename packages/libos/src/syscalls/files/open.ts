@@ -4,6 +4,7 @@ import { release, RegularFile, retain } from "../../files/open-file.ts";
 import { makePipe, PipeFile } from "../../files/pipe.ts";
 import { TmpFs } from "../../files/tmpfs.ts";
 import { E } from "../../kernel/errno.ts";
+import { UnixSocket } from "../../sockets/unix.ts";
 import type { LinuxContext } from "../../kernel/process.ts";
 import type { CallContext, Kernel, OpenFile, Syscall, SyscallOutcome, Thread } from "../../kernel/types.ts";
 import { baseOf, bytes, entryOf, fd, filesOf, FULL, input, int, num, output, partial, path, text, uint, ulong } from "./common.ts";
@@ -37,7 +38,27 @@ function open(context: CallContext, directory: number, name: string, flags: numb
   if (typeof file === "number") return file;
   const closeOnExec = (flags & O.CLOEXEC) !== 0;
   if (file instanceof PipeFile && file.entry !== null) return openFifo(context, file, closeOnExec);
+  if (file instanceof UnixSocket) return openStream(context, file, closeOnExec);
   return install(context, file, closeOnExec);
+}
+
+/** A CP_Stream: waits for the connection, unless the caller does not. */
+function openStream(context: CallContext, file: UnixSocket, closeOnExec: boolean): SyscallOutcome {
+  const number = install(context, file, closeOnExec);
+  if (number < 0 || (file.flags & O.NONBLOCK) !== 0) return number;
+  const { kernel, process } = context;
+  const attempt = (): number => {
+    const outcome = file.connectOutcome();
+    if (outcome === -E.AGAIN || outcome === 0) return outcome === 0 ? number : outcome;
+    process.fds.close(number);
+    return outcome;
+  };
+  const given = (): number => {
+    process.fds.close(number);
+    return -E.INTR;
+  };
+  const first = attempt();
+  return first === -E.AGAIN ? kernel.block(context, [file.waiters], attempt, Number.POSITIVE_INFINITY, 0, true, given) : first;
 }
 
 /** Gives a new file a descriptor; closes it when there is none. */

@@ -15,11 +15,12 @@ import { answer, both, bytes, entryOf, fd, FULL, input, int, later, long, num, o
 const ROUND = 262_144;
 
 /** Keeps who calls for later: the context object is reused from call to call. */
-const keep = (context: CallContext): CallContext => ({
+const keep = (context: CallContext, atOnce = false): CallContext => ({
   kernel: context.kernel,
   process: context.process,
   thread: context.thread,
   registers: undefined,
+  atOnce,
 });
 
 const nonblocking = (file: OpenFile): boolean => (file.flags & O.NONBLOCK) !== 0;
@@ -38,7 +39,7 @@ function readCall(context: CallContext, number: number, capacity: number | null,
   const first = file.read(max, offset, context);
   if (typeof first !== "number") return answer(first.length, 1, first);
   if (first !== -E.AGAIN || nonblocking(file)) return first;
-  const own = keep(context);
+  const own = keep(context, true);
   const retry = (): number | SyscallReply => {
     const result = file.read(max, offset, own);
     return typeof result === "number" ? result : answer(result.length, 1, result);

@@ -28,6 +28,8 @@ import type { Machine } from "./machine.ts";
  * would stay in the slow first tier; 16,384 transfers are about half a millisecond.
  */
 const SLICE = 16_384;
+/** The same where translated code cannot run, with capabilities in registers above all: after a call into another compartment there are none any more. */
+const UNUSABLE_SLICE = 1024;
 const TWO_32 = 4_294_967_296;
 const ECALL = 0x73;
 
@@ -75,9 +77,9 @@ export class Hart implements HartPort {
     return code as ExitCode;
   }
   /** One call of the interpreter. */
-  #interpret(): number {
+  #interpret(most: number = SLICE): number {
     const { exports } = this.#machine;
-    const slice = this.fuelLeft < SLICE ? this.fuelLeft : SLICE;
+    const slice = this.fuelLeft < most ? this.fuelLeft : most;
     const code = this.#get("capRegs") === 0 ? exports.runFast(slice) : exports.runGeneral(slice);
     this.fuelLeft -= slice - this.#get("fuel");
     return code;
@@ -110,7 +112,7 @@ export class Hart implements HartPort {
             translator.left(this.pc);
             translator.passFirst(true);
           } else if (code === UNUSABLE) translator.observe(false);
-          const result = this.#interpret();
+          const result = this.#interpret(code === UNUSABLE ? UNUSABLE_SLICE : SLICE);
           if (code === TO_INTERPRETER) translator.passFirst(false);
           else if (code === UNUSABLE) translator.observe(true);
           code = result;

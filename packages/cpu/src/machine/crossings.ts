@@ -41,7 +41,7 @@ const Slot = {
   callerThread: 56,
   callerGlobals: 64,
   callerStatus: 72,
-  /** 1: in a call, which returns by itself. */
+  /** Not 0: in a call, which returns by itself. */
   active: 80,
   hasBuffers: 88,
 } as const;
@@ -77,8 +77,7 @@ call:
   sd sp, ${Slot.callerStack}(t1)
   sd tp, ${Slot.callerThread}(t1)
   sd gp, ${Slot.callerGlobals}(t1)
-  li t2, 1
-  sd t2, ${Slot.active}(t1)
+  sd t6, ${Slot.active}(t1)
   csrrs t2, fcsr, zero
   sd t2, ${Slot.callerStatus}(t1)
   beqz t2, arguments
@@ -92,11 +91,7 @@ arguments:
   cgettag t3, ca5
   or t2, t2, t3
   sd t2, ${Slot.hasBuffers}(t1)
-  bnez t2, share
-  mv a4, a4
-  mv a5, a5
-  j enter
-share:
+  beqz t2, enter
   li t2, ${BUFFER_PERMS}
   candperm ca4, ca4, t2
   candperm ca5, ca5, t2

@@ -54,3 +54,15 @@ describe.skipIf(reason !== null).each(["-O0", "-O2"])("C functions, %s", (level)
     host.stop();
   });
 });
+
+test("a cVM sees the functions that it was granted something of, with its rights as modes, and the header", async () => {
+  const host = new InProcessHost();
+  host.monitor.objects.declare({ kind: "call", name: "both", grants: [{ cvm: "*", rights: Call | Publish }] });
+  host.monitor.objects.declare({ kind: "call", name: "sum", grants: [{ cvm: "one", rights: Call }] });
+  host.monitor.objects.declare({ kind: "call", name: "secret", grants: [{ cvm: "two", rights: Call }] });
+  const script = `cd /cp/call; stat -c "%a %n" *; (: < secret) 2>/dev/null || echo hidden; (: > sum) 2>/dev/null || echo refused
+    head -c 1 both 2>/dev/null || echo no bytes; head -c 2 /cp/lib/cvm-call.h`;
+  const { output } = await host.run({ name: "one", layers, argv: ["/bin/sh", "-c", script] });
+  expect(output.split("\n").map((line) => line.trim())).toEqual(["666 both", "444 sum", "hidden", "refused", "no bytes", "/*"]);
+  host.stop();
+});

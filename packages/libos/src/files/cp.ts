@@ -91,7 +91,7 @@ export function makeCp(dev: number, seen: CpObjectsSeen): SyntheticFs {
       file: directory("file"),
       stream: directory("stream"),
       call: directory("call"),
-      lib: fixed(fs, { "cvm.h": text(fs, "cvm.h"), "cvm.py": text(fs, "cvm.py") }),
+      lib: fixed(fs, { "cvm.h": text(fs, "cvm.h"), "cvm-call.h": text(fs, "cvm-call.h"), "cvm.py": text(fs, "cvm.py") }),
     });
   });
 }

@@ -1,5 +1,4 @@
 import type { Disassemble, Trap } from "@cvm/cpu";
-import type { HartPort } from "@cvm/cpu/abi";
 import { Cause, Exit, GRANULE_SIZE } from "@cvm/cpu/abi";
 import type { Awaitable, Fault } from "./abi.ts";
 import { OUT_OF_MEMORY } from "./abi.ts";

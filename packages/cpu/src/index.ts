@@ -9,6 +9,7 @@ export { dumpGeneralRegisters, dumpRegisters } from "./machine/dump.ts";
 export { Crossings, CROSSINGS_BYTES } from "./machine/crossings.ts";
 export { PageUse } from "./machine/page-use.ts";
 export { SEAT_RESERVE, Turns, type PageStates, type Seat, type Tenant } from "./machine/turns.ts";
+export { rebase, rebaseRegisters } from "./machine/rebase.ts";
 export { RegionAllocator, regionShape, type Region } from "./machine/regions.ts";
 export { UsedPages } from "./machine/used-pages.ts";
 export { MemorySharing, type SharedObject, type SharedPiece, type Sharer } from "./machine/sharing.ts";

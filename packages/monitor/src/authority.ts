@@ -1,6 +1,6 @@
 import type { Region } from "@cvm/cpu";
 import { capability as c } from "@cvm/cpu";
-import type { Authority, Capability, HartPort } from "@cvm/cpu/abi";
+import type { Authority, Capability } from "@cvm/cpu/abi";
 import { OTYPE_MAX, Perm } from "@cvm/cpu/abi";
 import type { CpObject } from "./cp/objects.ts";
 import { MonitorError } from "./errors.ts";
@@ -38,33 +38,6 @@ export function sealingAuthority(otype: number): Capability {
 export function sealWith(authority: Capability, region: Region, code: boolean): Capability {
   const perms = (code ? PCC_PERMS : DDC_PERMS) | Perm.CInvoke;
   return exact(c.seal(exact(c.derive(ROOT, region.base, region.length, perms)), authority));
-}
-
-/**
- * What a capability into `from` becomes in a copy of that region at another base, whose alignment keeps its bounds exact. One to all of the region
- * is one to all of the other, however long that is; one to what the other does not have is none. One that points elsewhere stays as it is, an
- * integer too.
- */
-export function rebase(capability: Capability, from: Region, to: Region): Capability {
-  const { base, top } = capability;
-  const [first, end] = [BigInt(from.base), BigInt(from.base + from.length)];
-  if (!capability.tag || base < first || top > end) return capability;
-  const delta = BigInt(to.base) - first;
-  const longer = base === first && top === end ? BigInt(to.length - from.length) : 0n;
-  const moved = { ...capability, address: BigInt.asUintN(64, capability.address + delta), base: base + delta, top: top + delta + longer };
-  return moved.top > BigInt(to.base + to.length) ? { ...capability, tag: false } : moved;
-}
-
-/** {@link rebase} of all that a hart holds. */
-export function rebaseRegisters(hart: HartPort, from: Region, to: Region): void {
-  const { pc } = hart;
-  hart.ddc = rebase(hart.ddc, from, to);
-  hart.pcc = rebase(hart.pcc, from, to);
-  hart.pc = pc;
-  for (let register = 1; register < 32; register++) {
-    const capability = hart.getCapability(register);
-    if (capability.tag) hart.setCapability(register, rebase(capability, from, to));
-  }
 }
 
 /** Hands out otypes: each one once, so that what a dead cVM sealed is never unsealed by another. */

@@ -1,10 +1,10 @@
 import type { MemorySharing, Region, RegionAllocator, SharedObject, Turns, UsedPages } from "@cvm/cpu";
-import { Crossings, regionShape } from "@cvm/cpu";
+import { Crossings, rebaseRegisters, regionShape } from "@cvm/cpu";
 import type { Capability, HartPort, MachinePort } from "@cvm/cpu/abi";
 import type { LibraryOs, ProcessId, SyscallCall, SyscallValue, ThreadId } from "./abi.ts";
 import { Limits } from "./abi.ts";
 import type { Otypes } from "./authority.ts";
-import { CapabilityTable, NOTHING, rebaseRegisters, sealingAuthority, sealWith } from "./authority.ts";
+import { CapabilityTable, NOTHING, sealingAuthority, sealWith } from "./authority.ts";
 import type { Calls } from "./cp/calls.ts";
 import type { CompiledSyscall } from "./declarations.ts";
 

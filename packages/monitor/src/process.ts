@@ -1,8 +1,9 @@
+import { rebaseRegisters } from "@cvm/cpu";
 import type { Region, Seat, Sharer } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
 import { GRANULE_SIZE, PAGE_SIZE } from "@cvm/cpu/abi";
 import type { ProcessId, SyscallReply, ThreadId } from "./abi.ts";
-import { codeCapability, dataCapability, NOTHING, rebaseRegisters } from "./authority.ts";
+import { codeCapability, dataCapability, NOTHING } from "./authority.ts";
 import type { Compartment } from "./compartment.ts";
 import type { Server } from "./cp/calls.ts";
 import type { CompiledSyscall, SavedOutput } from "./declarations.ts";

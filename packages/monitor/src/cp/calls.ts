@@ -1,8 +1,8 @@
-import { capability as c, Crossings, CROSSINGS_BYTES } from "@cvm/cpu";
+import { capability as c, Crossings, CROSSINGS_BYTES, rebase, rebaseRegisters } from "@cvm/cpu";
 import type { Capability, HartPort } from "@cvm/cpu/abi";
 import { GRANULE_SIZE, REGISTER_FILE_BYTES } from "@cvm/cpu/abi";
 import { CpRight, Limits } from "../abi.ts";
-import { NOTHING, rebase, rebaseRegisters, sealingAuthority } from "../authority.ts";
+import { NOTHING, sealingAuthority } from "../authority.ts";
 import type { Compartment, Host } from "../compartment.ts";
 import { Errno } from "../errors.ts";
 import type { Process, Thread } from "../process.ts";

@@ -180,7 +180,7 @@ export function createLibraryOs(options: LibosOptions, host: HostCalls): Library
     incoming: (listener, from, accept) => kernel.network.incoming(listener, from, accept),
     connected: (stream, error, local) => kernel.network.connected(stream, error, local),
     received: (stream, bytes) => kernel.network.received(stream, bytes),
-    lent: (stream, bytes) => kernel.network.lent(stream, bytes),
+    lent: (stream, bytes, all) => kernel.network.lent(stream, bytes, all),
     credited: (stream, bytes) => kernel.network.credited(stream, bytes),
     ended: (stream) => kernel.network.ended(stream),
     reset: (stream, error) => kernel.network.reset(stream, error),

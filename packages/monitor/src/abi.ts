@@ -318,10 +318,15 @@ export interface HostCalls {
   /** Sends; never more than the credit received so far (initially {@link Limits.streamWindow}). The bytes are taken over when the buffer is the library OS's own, else copied. */
   send(stream: StreamId, bytes: Uint8Array): void;
   /**
-   * Offers bytes to a reader that waits at the other end: how many it took, straight from where they are; 0 when something is still on its way to it. What was taken needs no
-   * credit. In one process only: over a port everything goes by {@link HostCalls.send}.
+   * Offers bytes to readers that wait at the other end: how many they took, straight from where they are; 0 when something is still on its way there. What was taken needs no
+   * credit. When some are left, {@link LibraryOs.credited} with 0 says that it is worth another try. This and the next two in one process only: over a port everything goes
+   * by {@link HostCalls.send}.
    */
   lend?(stream: StreamId, bytes: Uint8Array): number;
+  /** A reader found nothing more: see {@link HostCalls.lend}. */
+  want?(stream: StreamId): void;
+  /** An input (`in`, `iovIn`, `msgIn`) of a call that waits, as it is now: lent until the caller's next await. Null when there is none any more. */
+  argument?(thread: ThreadId, index: number): SyscallValue;
   /** Gives the peer credit for bytes consumed. */
   credit(stream: StreamId, bytes: number): void;
   /** Half-closes the sending direction. */
@@ -388,10 +393,12 @@ export interface LibraryOs {
   connected(stream: StreamId, error: number, local: Endpoint): void;
   received(stream: StreamId, bytes: Uint8Array): void;
   /**
-   * Bytes in the sender's memory, valid until this returns: how many of them readers that wait have taken, the first ones. Never called inside a host call or an event of this
-   * library OS. A failure, or another number, resets the connection.
+   * Bytes in the sender's memory, valid until this returns: how many of them readers that wait have taken, the first ones. With `all` it is what {@link received} would have
+   * brought: all are taken, those that nobody waits for as a copy, or none, for `received` to bring later. Never called inside a host call or an event of this library OS. A failure, or another
+   * number, resets the connection.
    */
-  lent?(stream: StreamId, bytes: Uint8Array): number;
+  lent?(stream: StreamId, bytes: Uint8Array, all: boolean): number;
+  /** More credit; 0: see {@link HostCalls.lend}. */
   credited(stream: StreamId, bytes: number): void;
   /** The peer sends no more. */
   ended(stream: StreamId): void;

@@ -113,9 +113,9 @@ export class Cvm {
       incoming: (listener, from, accept) => tell((os) => os.incoming(listener, from, accept)),
       connected: (stream, error, local) => tell((os) => os.connected(stream, error, local)),
       received: (stream, bytes) => tell((os) => os.received(stream, bytes)),
-      lent: (stream, bytes) => {
+      lent: (stream, bytes, all) => {
         let taken = -1;
-        tell((os) => (taken = os.lent?.(stream, bytes) ?? 0));
+        tell((os) => (taken = os.lent?.(stream, bytes, all) ?? 0));
         return taken;
       },
       credited: (stream, bytes) => tell((os) => os.credited(stream, bytes)),

@@ -31,6 +31,7 @@ const NAME_MOST = 128;
 /** Ancillary data of one message. */
 const CONTROL_MOST = 65536;
 const TWO64 = 2 ** 64;
+const INPUTS: ReadonlySet<string> = new Set(["in", "iovIn", "msgIn"]);
 
 /** What the gate needs to say when a library OS does what it must not. */
 export interface GateEvents {
@@ -165,6 +166,18 @@ export class Gate {
     this.#memory.entered = null;
     this.#finish(compartment, thread, answer);
     if ((thread.state as number) === ThreadState.Pending) compartment.makeRunnable(thread);
+  }
+
+  /** What an input of a call that waits is now, as {@link SyscallCall.args} has it; null when it is none, or its memory is gone. */
+  argument(thread: Thread | undefined, i: number): SyscallValue {
+    const call = thread?.state === ThreadState.Pending ? thread.call : null;
+    if (call === null || !INPUTS.has(call.arguments[i]?.kind ?? "")) return null;
+    thread!.process.enter();
+    this.#memory.enter(thread!);
+    this.#error = 0;
+    const value = this.#marshal(thread!, call, i);
+    this.#memory.entered = null;
+    return this.#error === 0 ? value : null;
   }
 
   /** A process's memory was moved: nothing that is known of pointers holds. */

@@ -127,10 +127,12 @@ export function createHostCalls(
     },
     send(stream, bytes) {
       // A stream may be gone without its library OS knowing yet.
-      if (isBytes(bytes)) node.send(stream, own(bytes));
+      if (isBytes(bytes)) node.send(stream, bytes, own);
       else accept(false, "send: no bytes");
     },
     lend: (stream, bytes) => (isBytes(bytes) ? node.lend(stream, bytes) : 0),
+    want: (stream) => node.want(stream),
+    argument: (id, index) => gate.argument(compartment.threads.get(id), index),
     credit(stream, bytes) {
       accept(node.credit(stream, bytes) || isInteger(bytes, 1), "credit: not a number of bytes");
     },

@@ -12,6 +12,9 @@ export const HOST_ADDRESS = "10.88.0.1";
 const EPHEMERAL_FIRST = 32768;
 const EPHEMERAL_LAST = 60999;
 
+/** Somebody lends to somebody who lends. */
+const EVERYBODY = 0;
+
 /** A connection that waits for its listener. */
 export interface Incoming {
   readonly from: Endpoint;
@@ -62,7 +65,7 @@ export class VirtualNetwork {
   /** See {@link NetworkOptions.post}. */
   readonly post: (deliver: () => void) => void;
   /** Whose bytes are lent at this moment. */
-  lender: NetworkNode | null = null;
+  lender: NetworkNode | typeof EVERYBODY | null = null;
   #next: number = 2;
 
   constructor(options: NetworkOptions) {
@@ -247,20 +250,30 @@ export class NetworkNode {
     return true;
   }
 
-  send(id: unknown, bytes: unknown): boolean {
+  /** `own` gives bytes that may be kept. */
+  send(id: unknown, bytes: unknown, own?: (bytes: Uint8Array) => Uint8Array): boolean {
     const stream = this.#streams.get(id as StreamId);
-    return stream !== undefined && isBytes(bytes) && stream.send(bytes);
+    return stream !== undefined && isBytes(bytes) && this.#lending(() => stream.send(bytes, own));
   }
 
-  /** How many of `bytes`, which stay the caller's, a reader at the other end takes at once: never inside such a delivery, nor from this node to itself. */
+  /** How many of `bytes`, which stay the caller's, readers at the other end take at once. */
   lend(id: unknown, bytes: Uint8Array): number {
+    return this.#lending(() => this.#streams.get(id as StreamId)?.lend(bytes) ?? 0);
+  }
+
+  want(id: unknown): void {
+    this.#streams.get(id as StreamId)?.want();
+  }
+
+  /** Nothing is delivered at once inside such a delivery, nor from a node to itself. */
+  #lending<T>(act: () => T): T {
     const network = this.#network;
-    if (network.lender !== null) return 0;
-    network.lender = this;
+    const before = network.lender;
+    network.lender = before === null ? this : EVERYBODY;
     try {
-      return this.#streams.get(id as StreamId)?.lend(bytes) ?? 0;
+      return act();
     } finally {
-      network.lender = null;
+      network.lender = before;
     }
   }
 
@@ -298,7 +311,10 @@ export class NetworkNode {
     return {
       connected: (error, local) => events.connected(id, error, local),
       received: (bytes) => events.received(id, bytes),
-      lent: (bytes) => (this.#network.lender === this ? 0 : (events.lent?.(id, bytes) ?? 0)),
+      lent: (bytes, all) => {
+        const { lender } = this.#network;
+        return lender === this || lender === EVERYBODY ? 0 : (events.lent?.(id, bytes, all) ?? 0);
+      },
       credited: (bytes) => events.credited(id, bytes),
       ended: () => events.ended(id),
       reset: (error) => events.reset(id, error),

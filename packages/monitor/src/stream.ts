@@ -9,8 +9,8 @@ export interface StreamEvents {
   /** The connection stands (0) or failed (errno); not for an accepted end. */
   connected(error: number, local: Endpoint): void;
   received(bytes: Uint8Array): void;
-  /** How many of these bytes a reader that waits took, at once; they are the sender's. Any other answer is a failure. */
-  lent?(bytes: Uint8Array): number;
+  /** See {@link LibraryOs.lent}; any other answer is a failure. */
+  lent?(bytes: Uint8Array, all: boolean): number;
   /** This many more bytes may be sent. */
   credited(bytes: number): void;
   /** The other end sends no more. */
@@ -39,6 +39,8 @@ export class Stream {
   #held: number = 0;
   /** Deliveries to this end that are under way. */
   #coming: number = 0;
+  /** It lent bytes that were not taken: it hears when the other end wants more. */
+  #offers: boolean = false;
   #sentEnd: boolean = false;
   #gotEnd: boolean = false;
 
@@ -82,10 +84,10 @@ export class Stream {
   }
 
   /**
-   * Sends. The bytes are taken over. More than the window is a breach of the protocol: both ends are reset. False when this end
-   * can not send.
+   * Sends: at once where nothing is under way to the other end, else what `own` makes of the bytes. More than the window is a breach of the protocol: both ends
+   * are reset. False when this end can not send.
    */
-  send(bytes: Uint8Array): boolean {
+  send(bytes: Uint8Array, own: (bytes: Uint8Array) => Uint8Array = (same) => same): boolean {
     if (this.#state !== State.Open || this.#sentEnd) return false;
     if (bytes.length > this.#window) {
       this.abort(Errno.ECONNRESET);
@@ -100,18 +102,35 @@ export class Stream {
     }
     this.#window -= bytes.length;
     peer.#held += bytes.length;
-    peer.#tell(() => peer.#events.received(bytes));
+    if (this.#give(peer, bytes, true) === bytes.length || this.closed) return true;
+    const kept = own(bytes);
+    peer.#tell(() => peer.#events.received(kept));
     return true;
   }
 
-  /** How many of `bytes` the other end takes at once: nothing while something is under way to it. */
+  /** How many of `bytes` readers that wait at the other end take. */
   lend(bytes: Uint8Array): number {
     const peer = this.#peer;
-    if (this.#state !== State.Open || this.#sentEnd || peer === null || peer.#coming > 0) return 0;
-    const taken = peer.#events.lent?.(bytes) ?? 0;
-    if (isInteger(taken, 0, bytes.length)) return taken;
+    if (this.#state !== State.Open || this.#sentEnd || peer === null) return 0;
+    const taken = this.#give(peer, bytes, false);
+    this.#offers = taken < bytes.length;
+    return taken;
+  }
+
+  /** Nothing while something is under way to the peer. */
+  #give(peer: Stream, bytes: Uint8Array, all: boolean): number {
+    const taken = peer.#coming > 0 ? 0 : (peer.#events.lent?.(bytes, all) ?? 0);
+    if (isInteger(taken, 0, bytes.length) && (!all || taken === 0 || taken === bytes.length)) return taken;
     this.abort(Errno.ECONNRESET);
     return 0;
+  }
+
+  /** A reader found nothing more: the other end may lend again what was not taken. */
+  want(): void {
+    const peer = this.#peer;
+    if (peer === null || !peer.#offers) return;
+    peer.#offers = false;
+    peer.#tell(() => peer.#events.credited(0));
   }
 
   /** Gives the sender room for `bytes` that were received and consumed; false (and nothing done) for any other number. */

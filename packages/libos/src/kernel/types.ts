@@ -291,7 +291,7 @@ export interface Network {
   incoming(listener: number, from: { readonly address: string; readonly port: number }, accept: (stream: number) => void): void;
   connected(stream: number, error: number, local: { readonly address: string; readonly port: number }): void;
   received(stream: number, bytes: Uint8Array): void;
-  lent(stream: number, bytes: Uint8Array): number;
+  lent(stream: number, bytes: Uint8Array, all: boolean): number;
   credited(stream: number, bytes: number): void;
   ended(stream: number): void;
   reset(stream: number, error: number): void;

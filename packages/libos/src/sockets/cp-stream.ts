@@ -6,7 +6,7 @@ import { forget, isPromise, whenReady } from "../kernel/ready.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { MSG, SHUT, SOMAXCONN } from "./constants.ts";
-import { Lent } from "./lent.ts";
+import { Lent, Outgoing } from "./lent.ts";
 import type { CvmNetwork, StreamOwner } from "./network.ts";
 import { EMPTY, type Received, type SocketFile } from "./socket.ts";
 
@@ -139,6 +139,7 @@ export class CpEnd implements StreamOwner {
   #lengths: number[] = [];
   #first = 0;
   readonly #lent: Lent = new Lent();
+  readonly #outgoing: Outgoing = new Outgoing();
   #error = 0;
   #ended = false;
   #readShut = false;
@@ -198,6 +199,10 @@ export class CpEnd implements StreamOwner {
     this.socket?.waiters.notify(events);
   }
 
+  /** Nothing to read. */
+  get empty(): boolean {
+    return this.#queue.length === 0;
+  }
   get open(): boolean {
     return this.#state === State.OPEN;
   }
@@ -219,14 +224,25 @@ export class CpEnd implements StreamOwner {
     this.#queue.pushOwn(bytes);
     this.#changed(Change.IN);
   }
-  lent(bytes: Uint8Array): number {
-    if (this.#whole || this.socket === null || this.#queue.length > 0 || this.#readShut) return 0;
-    return this.#lent.offer(bytes, this.socket.waiters);
+  lent(bytes: Uint8Array, all: boolean): number {
+    const { socket } = this;
+    const direct = !this.#whole && socket !== null && this.#queue.length === 0 && !this.#readShut;
+    const taken = direct ? this.#lent.offer(bytes, socket.waiters) : 0;
+    if (!all) return taken;
+    // What went straight to a reader came through the window as well.
+    if (taken > 0) this.#took(taken);
+    if (taken < bytes.length) {
+      if (this.#whole) this.#lengths.push(bytes.length);
+      this.#queue.pushCopy(bytes.subarray(taken));
+      this.#changed(Change.IN);
+    }
+    return bytes.length;
   }
   credited(bytes: number): void {
     const before = this.#credit;
     this.#credit += bytes;
-    if (before < WRITABLE || this.#whole) this.#changed(Change.OUT);
+    if (bytes === 0) this.#outgoing.wanted();
+    if (before < WRITABLE || this.#whole || bytes === 0) this.#changed(Change.OUT);
   }
   peerEnded(): void {
     this.#ended = true;
@@ -249,6 +265,7 @@ export class CpEnd implements StreamOwner {
   // ------------------------------------------------------------------ data
 
   available(): number {
+    if (!this.#whole) this.#want();
     return this.#whole ? (this.#lengths[this.#first] ?? 0) : this.#queue.length;
   }
   poll(error: number): number {
@@ -262,7 +279,7 @@ export class CpEnd implements StreamOwner {
     return events;
   }
   /** Bytes taken, -EAGAIN, -ENOTCONN, -EPIPE, -EMSGSIZE (too large a message, or an empty one, which the stream does not carry). */
-  send(data: Uint8Array): number {
+  send(data: Uint8Array, waits: boolean): number {
     if (this.#state !== State.OPEN) return this.#state === State.CONNECTING ? -E.AGAIN : -E.NOTCONN;
     if (this.#writeShut) return -E.PIPE;
     const { length } = data;
@@ -271,8 +288,9 @@ export class CpEnd implements StreamOwner {
       if (length === 0 || length > LARGEST) return -E.MSGSIZE;
       if (this.#credit < length) return -E.AGAIN;
     } else if (length === 0) return 0;
-    const direct = this.#whole ? 0 : (host.lend?.(this.#stream, data) ?? 0);
-    const part = Math.min(length - direct, this.#credit);
+    const { direct, part } = this.#whole
+      ? { direct: 0, part: length }
+      : this.#outgoing.split(host, this.#stream, data, this.#credit, waits);
     if (part > 0) {
       this.#credit -= part;
       host.send(this.#stream, part === length ? data : data.subarray(direct, direct + part));
@@ -288,6 +306,7 @@ export class CpEnd implements StreamOwner {
     if (queue.length > 0 && max > 0) {
       bytes = peek ? queue.peek(max) : queue.take(max);
       if (!peek) this.#took(bytes.length);
+      if (peek ? bytes.length < max : queue.length === 0) this.#want();
     } else if (this.#lent.length > 0 && max > 0) bytes = peek ? this.#lent.peek(max).slice() : this.#lent.take(max, context);
     else if (max > 0) {
       const nothing = this.#nothing();
@@ -299,7 +318,12 @@ export class CpEnd implements StreamOwner {
   #nothing(): number {
     if (this.#state === State.CONNECTING) return -E.AGAIN;
     if (this.#state === State.FAILED) return -E.NOTCONN;
-    return this.#ended || this.#readShut ? 0 : -E.AGAIN;
+    if (this.#ended || this.#readShut) return 0;
+    this.#want();
+    return -E.AGAIN;
+  }
+  #want(): void {
+    if (this.#stream !== 0) this.#network.host.want?.(this.#stream);
   }
   #receiveMessage(max: number, peek: boolean): Received | number {
     const length = this.#lengths[this.#first];

@@ -88,8 +88,8 @@ interface Gate {
 export interface StreamOwner {
   connected(error: number, local: Address, localPort: number): void;
   received(bytes: Uint8Array): void;
-  /** How many of these bytes, which are there until this returns, readers that wait have taken. */
-  lent?(bytes: Uint8Array): number;
+  /** How many of these bytes, which are there until this returns, readers that wait have taken; with `all` the rest is kept as a copy. */
+  lent?(bytes: Uint8Array, all: boolean): number;
   credited(bytes: number): void;
   peerEnded(): void;
   peerReset(error: number): void;
@@ -254,8 +254,8 @@ export class CvmNetwork implements Network {
   received(stream: number, bytes: Uint8Array): void {
     this.#streams.get(stream)?.received(bytes);
   }
-  lent(stream: number, bytes: Uint8Array): number {
-    return this.#streams.get(stream)?.lent?.(bytes) ?? 0;
+  lent(stream: number, bytes: Uint8Array, all: boolean): number {
+    return this.#streams.get(stream)?.lent?.(bytes, all) ?? 0;
   }
   credited(stream: number, bytes: number): void {
     this.#streams.get(stream)?.credited(bytes);

@@ -1,6 +1,7 @@
 /** AF_INET and AF_INET6 stream sockets: tcp(7). */
 import { Limits, type Awaitable } from "@cvm/monitor/abi";
 import { Change } from "../events/epoll.ts";
+import { O } from "../files/constants.ts";
 import { E } from "../kernel/errno.ts";
 import { whenReady } from "../kernel/ready.ts";
 import { Poll, type CallContext } from "../kernel/types.ts";
@@ -21,7 +22,7 @@ import {
 } from "./address.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { AF, IPPROTO, IPV6, MSG, SHUT, SO, SOCK, SOL, SOMAXCONN } from "./constants.ts";
-import { Lent } from "./lent.ts";
+import { Lent, Outgoing } from "./lent.ts";
 import type { CvmNetwork } from "./network.ts";
 import type { SocketRow } from "./proc-net.ts";
 import type { SocketOptions } from "./options.ts";
@@ -52,6 +53,7 @@ export class TcpSocket extends SocketFile {
 
   readonly #queue: ByteQueue = new ByteQueue();
   readonly #lent: Lent = new Lent();
+  readonly #outgoing: Outgoing = new Outgoing();
   /** The peer sends no more. */
   #ended = false;
   /** shutdown(SHUT_RD), shutdown(SHUT_WR). */
@@ -349,13 +351,22 @@ export class TcpSocket extends SocketFile {
     this.#queue.pushOwn(bytes);
     this.waiters.notify(Change.IN);
   }
-  lent(bytes: Uint8Array): number {
-    return this.#queue.length > 0 || this.#readShut ? 0 : this.#lent.offer(bytes, this.waiters);
+  lent(bytes: Uint8Array, all: boolean): number {
+    const taken = this.#queue.length > 0 || this.#readShut ? 0 : this.#lent.offer(bytes, this.waiters);
+    if (!all) return taken;
+    // What went straight to a reader came through the window as well.
+    if (taken > 0) this.#took(taken);
+    if (taken < bytes.length) {
+      this.#queue.pushCopy(bytes.subarray(taken));
+      this.waiters.notify(Change.IN);
+    }
+    return bytes.length;
   }
   credited(bytes: number): void {
     const before = this.#credit;
     this.#credit = before + bytes;
-    if (before < WRITABLE) this.waiters.notify(Change.OUT);
+    if (bytes === 0) this.#outgoing.wanted();
+    if (before < WRITABLE || bytes === 0) this.waiters.notify(Change.OUT);
   }
   peerEnded(): void {
     this.#ended = true;
@@ -382,6 +393,7 @@ export class TcpSocket extends SocketFile {
   // ------------------------------------------------------------------ data
 
   available(): number {
+    this.#want();
     return this.#queue.length;
   }
   override poll(): number {
@@ -394,7 +406,10 @@ export class TcpSocket extends SocketFile {
     if (this.#ended || this.#readShut) {
       events |= Poll.IN | Poll.RDHUP;
       if (this.#writeShut) events |= Poll.HUP;
-    } else if (this.#queue.length > 0 && this.#enough()) events |= Poll.IN;
+    } else if (this.#queue.length > 0) {
+      if (this.#enough()) events |= Poll.IN;
+      else this.#want();
+    }
     if (this.#writeShut || this.#room() >= WRITABLE) events |= Poll.OUT;
     return events;
   }
@@ -414,14 +429,22 @@ export class TcpSocket extends SocketFile {
     if (queue.length === 0) return this.#lent.length > 0 ? this.#lent.take(max, context) : this.#nothing();
     const bytes = queue.take(max);
     this.#took(bytes.length);
+    if (queue.length === 0) this.#want();
     return bytes;
   }
   /** What a read gives when no bytes are there. */
   #nothing(): Uint8Array | number {
     // After the peer's end a failed write does not change that reads find it.
     if (this.error !== 0 && !(this.#ended && this.error === E.PIPE)) return this.takeError();
-    if (this.#state === State.CONNECTED) return this.#ended || this.#readShut ? EMPTY : -E.AGAIN;
+    if (this.#state === State.CONNECTED) {
+      if (this.#ended || this.#readShut) return EMPTY;
+      this.#want();
+      return -E.AGAIN;
+    }
     return this.#state === State.CONNECTING ? -E.AGAIN : -E.NOTCONN;
+  }
+  #want(): void {
+    if (this.#stream !== 0) this.#network.host.want?.(this.#stream);
   }
   #took(count: number): void {
     if (this.#stream !== 0) {
@@ -439,13 +462,14 @@ export class TcpSocket extends SocketFile {
   }
 
   override write(bytes: Uint8Array, _offset: number | null, context: CallContext): number {
-    return this.#send(bytes, false, context);
+    return this.#send(bytes, 0, context);
   }
-  #send(bytes: Uint8Array, noSignal: boolean, context: CallContext): number {
-    if (this.#state !== State.CONNECTED || this.#writeShut || this.error !== 0) return this.#cannotSend(noSignal, context);
+  #send(bytes: Uint8Array, flags: number, context: CallContext): number {
+    if (this.#state !== State.CONNECTED || this.#writeShut || this.error !== 0)
+      return this.#cannotSend((flags & MSG.NOSIGNAL) !== 0, context);
     const { length } = bytes;
     if (length === 0) return 0;
-    if (this.#stream !== 0) return this.#sendOut(bytes);
+    if (this.#stream !== 0) return this.#sendOut(bytes, (this.flags & O.NONBLOCK) === 0 && (flags & MSG.DONTWAIT) === 0);
     const room = this.#room();
     if (room <= 0) return -E.AGAIN;
     const part = length <= room ? bytes : bytes.subarray(0, room);
@@ -463,15 +487,11 @@ export class TcpSocket extends SocketFile {
     }
     return part.length;
   }
-  /** To another cVM: first to who waits for it there, what is left through the window. */
-  #sendOut(bytes: Uint8Array): number {
-    const { host } = this.#network;
-    const { length } = bytes;
-    const direct = host.lend?.(this.#stream, bytes) ?? 0;
-    const part = Math.min(length - direct, this.#credit);
+  #sendOut(bytes: Uint8Array, waits: boolean): number {
+    const { direct, part } = this.#outgoing.split(this.#network.host, this.#stream, bytes, this.#credit, waits);
     if (part > 0) {
       this.#credit -= part;
-      host.send(this.#stream, part === length ? bytes : bytes.subarray(direct, direct + part));
+      this.#network.host.send(this.#stream, part === bytes.length ? bytes : bytes.subarray(direct, direct + part));
     }
     return direct + part === 0 ? -E.AGAIN : direct + part;
   }
@@ -484,7 +504,7 @@ export class TcpSocket extends SocketFile {
 
   send(data: Uint8Array, _name: Uint8Array | null, _ancillary: Ancillary | null, flags: number, context: CallContext): number {
     if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
-    return this.#send(data, (flags & MSG.NOSIGNAL) !== 0, context);
+    return this.#send(data, flags, context);
   }
   receive(max: number, flags: number, context?: CallContext): Received | number {
     // Urgent data is not there (tcp(7): -EINVAL).
@@ -498,6 +518,7 @@ export class TcpSocket extends SocketFile {
           ? this.#queue.peek(max)
           : this.#lent.peek(max).slice();
     if (typeof bytes === "number") return bytes;
+    if (peek && bytes.length < max) this.#want();
     return { bytes, length: bytes.length, name: null, flags: 0, ancillary: null };
   }
 

@@ -359,7 +359,7 @@ export class UnixSocket extends SocketFile {
   /** Descriptors do not go to another cVM: -EOPNOTSUPP. */
   #sendTo(end: CpEnd, data: Uint8Array, ancillary: Ancillary | null, flags: number, context: CallContext): number {
     if ((ancillary?.rights.length ?? 0) > 0) return -E.OPNOTSUPP;
-    const result = end.send(data);
+    const result = end.send(data, (this.flags & O.NONBLOCK) === 0 && (flags & MSG.DONTWAIT) === 0);
     return result === -E.PIPE ? this.brokenPipe((flags & MSG.NOSIGNAL) !== 0, context) : result;
   }
   #sendDatagram(data: Uint8Array, name: Uint8Array | null, ancillary: Ancillary | null, flags: number, context: CallContext): number {
@@ -393,7 +393,7 @@ export class UnixSocket extends SocketFile {
   receive(max: number, flags: number, context?: CallContext): Received | number {
     if ((flags & MSG.OOB) !== 0) return -E.OPNOTSUPP;
     if (this.#end !== null) {
-      if (this.error !== 0 && this.#end.available() === 0) return this.takeError();
+      if (this.error !== 0 && this.#end.empty) return this.takeError();
       return this.#end.receive(max, flags, context);
     }
     if (this.#listening || (this.type !== SOCK.DGRAM && !this.#connected && this.#queue.length === 0))

@@ -14,6 +14,7 @@ import { EMPTY, SocketFile, type Ancillary, type Received } from "../sockets/soc
 import { TcpSocket } from "../sockets/tcp.ts";
 import { UdpSocket } from "../sockets/udp.ts";
 import { UnixSocket } from "../sockets/unix.ts";
+import { sourceLater } from "./files/transfer.ts";
 import { call, fd, FULL, input, int, maybeInput, output, partial, ulong } from "./define.ts";
 import { receiveMany, sendMany } from "./socket-vectors.ts";
 
@@ -76,8 +77,7 @@ function create(context: CallContext, domain: number, typeAndFlags: number, prot
       return type === SOCK.RAW ? -E.PERM : -E.SOCKTNOSUPPORT;
     case AF.UNIX:
       if (protocol !== 0 && protocol !== AF.UNIX) return -E.PROTONOSUPPORT;
-      if (type === SOCK.STREAM || type === SOCK.DGRAM || type === SOCK.SEQPACKET)
-        return new UnixSocket(networkOf(context), type, flags);
+      if (type === SOCK.STREAM || type === SOCK.DGRAM || type === SOCK.SEQPACKET) return new UnixSocket(networkOf(context), type, flags);
       return type === SOCK.RAW ? new UnixSocket(networkOf(context), SOCK.DGRAM, flags) : -E.SOCKTNOSUPPORT;
     case AF.NETLINK:
       if (type !== SOCK.RAW && type !== SOCK.DGRAM) return -E.SOCKTNOSUPPORT;
@@ -167,14 +167,14 @@ export function send(
     if (first < 0) dropRights(ancillary);
     return first;
   }
-  // Part of a stream went, or nothing: the caller waits until all is gone. The rest may be lent for this call only.
+  // Part of a stream went, or nothing: the caller waits until all is gone.
   let sent = Math.max(0, first);
   let beside = sent > 0 ? null : ancillary;
-  const rest = data.slice(sent);
-  const before = sent;
+  let source = (from: number): Uint8Array | null => data.subarray(from);
   const to = name === null ? null : name.slice();
   const retry = (): number => {
-    const result = socket.send(rest.subarray(sent - before), to, beside, flags, context);
+    const rest = source(sent);
+    const result = rest === null ? -E.FAULT : socket.send(rest, to, beside, flags, context);
     if (result === -E.AGAIN) return result;
     if (result < 0) {
       dropRights(beside);
@@ -188,6 +188,10 @@ export function send(
     dropRights(beside);
     return sent > 0 ? sent : error;
   };
+  // Who waited for bytes may have taken them while it was told: nobody would wake this call for the room that there is.
+  const second = first > 0 ? retry() : first;
+  if (second !== -E.AGAIN) return second;
+  source = sourceLater(context, data, sent);
   return context.kernel.block(context, socket.queues, retry, socket.writeTimeout ?? Infinity, given(-E.AGAIN), true, given(-E.INTR));
 }
 

@@ -13,7 +13,7 @@ export interface ConnectOptions {
 }
 
 type HostEvents = "start" | "complete" | "connect" | "send" | "credit" | "shutdown" | "close" | "consoleWrite" | "trace" | "exited";
-type HostQuestions = Exclude<keyof HostCalls, HostEvents | "lend">;
+type HostQuestions = Exclude<keyof HostCalls, HostEvents | "lend" | "want" | "argument">;
 
 const SIGKILL = 9;
 

@@ -1,5 +1,5 @@
 /** Moving bytes: read and write in all forms, sendfile, splice, and making them reach the disk. */
-import { Limits, type Awaitable, type SyscallReply } from "@cvm/monitor/abi";
+import { Limits, type Awaitable, type MessageIn, type SyscallReply } from "@cvm/monitor/abi";
 import { O } from "../../files/constants.ts";
 import { beyondLimit, canRead, canWrite } from "../../files/open-file.ts";
 import { PipeFile } from "../../files/pipe.ts";
@@ -90,24 +90,25 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
   const first = file.write(data, offset, context);
   if (first >= data.length || nonblocking(file) || (first < 0 && first !== -E.AGAIN) || file.kind === "file" || file.kind === "memfd")
     return first > 0 ? written(file, data, offset, first) : first;
-  // The rest may be a view that is lent for this call only.
-  const rest = data.slice(Math.max(0, first));
   const own = keep(context);
-  let done = 0;
-  const before = Math.max(0, first);
+  const { length } = data;
+  let done = Math.max(0, first);
+  let source = (from: number): Uint8Array | null => data.subarray(from);
   const retry = (): number => {
     do {
-      const result = file.write(done === 0 ? rest : rest.subarray(done), null, own);
+      const rest = source(done);
+      const result = rest === null ? -E.FAULT : file.write(rest, null, own);
       if (result === -E.AGAIN) return result;
-      if (result < 0) return before + done > 0 ? before + done : result;
+      if (result < 0) return done > 0 ? done : result;
       done += result;
-    } while (done < rest.length);
-    return before + done;
+    } while (done < length);
+    return done;
   };
   // Who waited for bytes may have taken them while it was told: nobody would wake this call for the room that there is.
   const second = first > 0 ? retry() : first;
   if (second !== -E.AGAIN) return second;
-  const partly = (otherwise: number) => (): number => (before + done > 0 ? before + done : otherwise);
+  source = sourceLater(own, data, done);
+  const partly = (otherwise: number) => (): number => (done > 0 ? done : otherwise);
   return context.kernel.block(
     context,
     [file.waiters],
@@ -117,6 +118,25 @@ function writeCall(context: CallContext, number: number, data: Uint8Array | null
     true,
     partly(-E.INTR),
   );
+}
+
+/** Less than this is copied when its call has to wait. */
+const COPIED = 16_384;
+/**
+ * What a call writes when it goes on later, from a position behind `done` on. `data`, its second argument, may be a view that is lent for the call itself only: much of it stays in the program's
+ * memory and is looked at again, a little is copied.
+ */
+export function sourceLater({ kernel, thread }: CallContext, data: Uint8Array, done: number): (from: number) => Uint8Array | null {
+  const { length } = data;
+  if (kernel.host.argument === undefined || length - done < COPIED) {
+    const copy = data.slice(done);
+    return (from) => copy.subarray(from - done);
+  }
+  return (from) => {
+    const now = kernel.host.argument!(thread.id, 1);
+    const bytes = now instanceof Uint8Array ? now : ((now as MessageIn | null)?.data ?? null);
+    return bytes?.length === length ? bytes.subarray(from) : null;
+  };
 }
 
 const offsetOf = (value: SyscallValue | undefined): number | null => (num(value) === -1 ? null : num(value));

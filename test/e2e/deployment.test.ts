@@ -346,6 +346,17 @@ x-cvm: { files: { board: { size: 4k, content: "at first!" } } }
   });
 });
 
+describe("the example of a shared buffer", () => {
+  test("shows what one cVM writes to another, and nothing to a third", async () => {
+    await ensureImage("python", ["python3"]);
+    const up = await cvm(["up", "-f", join(root, "examples", "board", "cvm.yaml"), "-p", PROJECT, "--no-color"], { timeoutMs: 110_000 });
+    expect(up, up.stderr).toMatchObject({ status: 0 });
+    expect(up.stdout).toContain("may not write: Permission denied");
+    expect(up.stdout).toContain("sees reading  5");
+    expect(up.stdout + up.stderr).toContain("can't open '/cp/file/board': No such file or directory");
+  });
+});
+
 describe("the example", () => {
   const example = join(root, "examples", "counter", "cvm.yaml");
 

@@ -61,9 +61,9 @@ interface Speed {
  * From now on this process gives memory when pages are mapped, not when they are first stored to: that a page has none is found by the tests which some variants leave out.
  */
 function giveMemoryAtOnce(): void {
-  const { map } = UsedPages.prototype;
+  const mapped = Reflect.get(UsedPages.prototype, "map") as (this: UsedPages, ...range: Parameters<UsedPages["map"]>) => void;
   UsedPages.prototype.map = function (start, length, prot, keep) {
-    map.call(this, start, length, prot, keep);
+    mapped.call(this, start, length, prot, keep);
     this.use(start, length, false);
   };
 }

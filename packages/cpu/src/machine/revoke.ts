@@ -55,12 +55,12 @@ export function sweepHart(view: DataView, hart: number, range: Range, set: Sette
     cleared++;
   }
   for (const [index, put] of [
-    [Scr.Ddc, set.setDdc],
-    [Scr.Pcc, set.setPcc],
+    [Scr.Ddc, (value: Raw) => set.setDdc(hart, value)],
+    [Scr.Pcc, (value: Raw) => set.setPcc(hart, value)],
   ] as const) {
     const raw = readScr(view, hart, index);
     if (!reaches(raw, range)) continue;
-    put.call(set, hart, { ...raw, tag: false });
+    put({ ...raw, tag: false });
     cleared++;
   }
   return cleared;

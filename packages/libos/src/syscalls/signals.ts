@@ -34,7 +34,6 @@ import {
   int,
   maybeInput,
   maybeOutput,
-  partial,
   readU64,
   signal,
   timespecMs,

@@ -263,7 +263,7 @@ export const memorySyscalls: readonly Syscall[] = [
     227,
     "msync",
     [address("addr"), ulong("length"), int("flags", { flags: { MS_ASYNC: 1, MS_INVALIDATE: 2, MS_SYNC: 4 } })],
-    FULL,
+    partial("the file has the changes at once; with MS_SYNC too its disk has them only after an fsync"),
     (context, [start, bytes, flags]) => {
       const { memory } = context.process;
       const length = roundUp(bytes as number);

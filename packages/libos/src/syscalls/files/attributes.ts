@@ -382,7 +382,7 @@ export const attributeSyscalls: readonly Syscall[] = [
     number: 47,
     name: "fallocate",
     arguments: [fd(), int("mode", "hex"), long("offset"), long("len")],
-    support: partial("no space is reserved; punched holes and zeroed ranges are written; collapse and insert give EOPNOTSUPP"),
+    support: partial("no space is reserved, and a punched hole gives none back to the host; collapse and insert give EOPNOTSUPP"),
     handler: (context, [number, mode, offset, length]) => allocate(context, num(number), num(mode), num(offset), num(length)),
   },
   {

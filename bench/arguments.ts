@@ -3,7 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-export const SUITES = ["cpu", "calls", "redis", "nginx", "python", "sqlite", "start", "memory", "checks"] as const;
+export const SUITES = ["cpu", "calls", "redis", "nginx", "python", "sqlite", "start", "memory", "ipc", "checks"] as const;
 export type SuiteName = (typeof SUITES)[number];
 
 /** A pair of prebuilt static executables. */
@@ -46,6 +46,7 @@ Suites (all unless given)
   sqlite   100,000 inserts in one transaction
   start    true and sh -c : from start to exit
   memory   a fork, what each MiB adds to it, and bytes of this computer's memory for an idle cVM
+  ipc      messages between programs of two cVMs and of one, copies into a shared buffer
   checks   what each check of translated code costs, and the interpreter alone
   all      every one
 

@@ -7,6 +7,7 @@ import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { parseSettings, USAGE, UsageError, type Settings } from "./arguments.ts";
 import { checkNames, checksTable, measureChecks, type ChecksResult } from "./checks.ts";
+import { ipc } from "./ipc.ts";
 import { calls, cpu } from "./kernels.ts";
 import { inOneLine, measureAll } from "./measure.ts";
 import { memory } from "./memory.ts";
@@ -20,7 +21,7 @@ import { sqlite } from "./sqlite.ts";
 import { start } from "./start.ts";
 import { peer, type Context, type Suite } from "./suite.ts";
 
-const SUITES: readonly Suite[] = [cpu, calls, redis, nginx, python, sqlite, start, memory];
+const SUITES: readonly Suite[] = [cpu, calls, redis, nginx, python, sqlite, start, memory, ipc];
 /** Fewer rounds than this are not worth a line in docs/performance.md. */
 const ROUNDS_TO_KEEP = 5;
 

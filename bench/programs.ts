@@ -13,7 +13,10 @@ const COMPILERS = {
 } as const;
 export type Machine = keyof typeof COMPILERS;
 
-const FOLDERS = ["kernels", "calls", "."] as const;
+const FOLDERS = ["kernels", "calls", "ipc", "."] as const;
+
+/** What programs in cVMs include. */
+const INCLUDE = "../packages/libos/include";
 
 /** Names of the programs of a folder here, sorted. */
 export function programNames(folder: (typeof FOLDERS)[number]): string[] {
@@ -38,7 +41,7 @@ export function buildPrograms(machine: Machine, say: (line: string) => void): st
   const version = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout.split("\n")[0] ?? "";
   const special: Readonly<Record<string, readonly string[]>> = machine === "native" && hasFused() ? { fused: ["-mfma"] } : {};
   const hash = createHash("sha256").update(JSON.stringify([FLAGS, special, version]));
-  for (const folder of FOLDERS) {
+  for (const folder of [...FOLDERS, INCLUDE]) {
     const place = join(import.meta.dirname, folder);
     for (const file of readdirSync(place).filter((name) => /\.[ch]$/u.test(name)))
       hash.update(file).update(readFileSync(join(place, file)));

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { parseSettings, type Settings } from "./arguments.ts";
 import { checkNames, checksTable, costOf, VARIANTS, type ChecksRow } from "./checks.ts";
+import { ipc } from "./ipc.ts";
 import { calls, cpu } from "./kernels.ts";
 import { python } from "./python.ts";
 import { memory } from "./memory.ts";
@@ -11,7 +12,7 @@ import { start } from "./start.ts";
 import { TARGETS, targetOf } from "./targets.ts";
 
 const settings = parseSettings([]) as Settings;
-const suites = [cpu, calls, redis, nginx, python, sqlite, start, memory];
+const suites = [cpu, calls, redis, nginx, python, sqlite, start, memory, ipc];
 
 test("each figure to reach is of a work that is measured, or of a program that joins by --add", () => {
   const added = ["coremark", "dhrystone"];

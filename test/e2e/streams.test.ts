@@ -22,9 +22,11 @@ beforeAll(async () => {
   await ensureImage("python", ["python3"]);
   await ensureImage("redis", ["redis-server", "redis-tools"]);
   await ensureImage("netcat", ["netcat-openbsd"]);
-  [busybox, python, redis, netcat] = (await Promise.all(
-    ["busybox", "python", "redis", "netcat"].map(async (name) => unpackImage(requireImage(name))),
-  )) as [typeof busybox, typeof busybox, typeof busybox, typeof busybox];
+  const layersOf = async (name: string): Promise<readonly string[]> => unpackImage(requireImage(name));
+  busybox = await layersOf("busybox");
+  python = await layersOf("python");
+  redis = await layersOf("redis");
+  netcat = await layersOf("netcat");
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -1,5 +1,6 @@
 /** A cVM's kernel for tests of sockets and events: system calls by name, threads that wait, a monitor that only takes notes. */
-import { PENDING } from "@cvm/monitor/abi";
+import { PENDING, type HostCalls } from "@cvm/monitor/abi";
+import type { CpObjectsSeen } from "../../files/cp.ts";
 import { FakeKernel } from "../../files/fake-kernel.test.support.ts";
 import type { CallContext, Kernel, OpenFile, Syscall, SyscallOutcome, SyscallReply } from "../../kernel/types.ts";
 import type { WaitQueue } from "../../kernel/wait.ts";
@@ -15,6 +16,8 @@ export class Waiting {
   outcome: number | SyscallReply | undefined;
   /** As a signal does. */
   interrupt: () => void = () => {};
+  /** Told when the call that waited is answered. */
+  answered: () => void = () => {};
   get done(): boolean {
     return this.outcome !== undefined;
   }
@@ -46,7 +49,8 @@ export class Box {
   masks: Uint8Array[] = [];
   #current: Waiting = new Waiting();
 
-  constructor() {
+  /** `over`: host calls that do more than take notes. */
+  constructor(over: Partial<HostCalls> = {}, address: string = "10.88.0.2", cp: CpObjectsSeen | null = null) {
     this.files = new FakeKernel();
     this.context = this.files.context;
     const note =
@@ -58,7 +62,8 @@ export class Box {
       };
     const host = { ...this.files.kernel.host };
     for (const name of ["listen", "connect", "send", "credit", "shutdown", "close"]) Object.assign(host, { [name]: note(name) });
-    this.network = createNetwork(host, { address: "10.88.0.2" });
+    Object.assign(host, over);
+    this.network = createNetwork(host, { address }, cp);
     const kernel: Partial<Kernel> = {
       host: host,
       network: this.network,
@@ -91,6 +96,7 @@ export class Box {
       clearTimeout(timer);
       for (const queue of queues) queue.remove(wake);
       waiting.outcome = outcome;
+      waiting.answered();
     };
     const wake = (): void => {
       again = true;

@@ -40,9 +40,9 @@ test.each([
       ["tclsh8.6", "tcl"],
       ["redis-cli", "redis-tools"],
     ],
-    5,
+    3,
   ],
-  ["python", [], 8],
+  ["python", [], 4],
   ["programs", [["wrk"]], 2],
 ] as const)(
   "the small set of %s",

@@ -83,6 +83,7 @@ test("ported tests are those of the serialising port", () => {
       [
         "packages/monitor/src/port/port.test.ts",
         "test/e2e/ported.test.ts",
+        "test/e2e/streams.test.ts",
         "test/e2e/network.test.ts",
         "test/e2e/objects.test.ts",
         "test/e2e/calls.test.ts",

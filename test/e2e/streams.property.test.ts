@@ -100,18 +100,20 @@ class Rig {
   refuses = false;
   readonly #boxes: Box[] = [];
 
-  constructor(kind: Kind, lends: boolean) {
+  /** `both` library OSes are in one process, `first`: the other one is behind a port, `none`: both are. */
+  constructor(kind: Kind, lends: "both" | "first" | "none") {
     const network = new VirtualNetwork({ post: (deliver) => void this.#mail.push(deliver) });
     const nodes: NetworkNode[] = [];
     const name = { name: "line" } as unknown as CpObject;
     const cp = { open: new Map(), connect: null, streamOf: () => (kind === "cp" ? "line" : undefined) } as unknown as CpObjectsSeen;
     const make = (side: Side): Box => {
+      const direct = lends === "both" || (lends === "first" && side.number === 0);
       const address = `10.88.0.${side.number + 2}`;
       const node = network.attach(`side${side.number}`, address, {
         incoming: (...args) => box.network.incoming(...args),
         connected: (...args) => box.network.connected(...args),
         received: (...args) => box.network.received(...args),
-        ...(lends ? { lent: (...args) => (this.refuses ? 0 : box.network.lent(...args)) } : {}),
+        ...(direct ? { lent: (...args) => (this.refuses ? 0 : box.network.lent(...args)) } : {}),
         credited: (...args) => box.network.credited(...args),
         ended: (...args) => box.network.ended(...args),
         reset: (...args) => box.network.reset(...args),
@@ -131,7 +133,7 @@ class Rig {
           if (request.cp === "connect") void node.connectTo(nodes[0]!, name, request.stream, () => {});
           return 0;
         },
-        ...(lends
+        ...(direct
           ? {
               lend: (stream, bytes) => node.lend(stream, bytes),
               want: (stream) => node.want(stream),
@@ -185,10 +187,12 @@ let rig: Rig | null = null;
 afterEach(() => rig?.dispose());
 
 describe.each([
-  ["tcp", true],
-  ["cp", true],
-  ["cp", false],
-] as const)("a stream by %s, bytes lent: %s", (kind, lends) => {
+  ["tcp", "both"],
+  ["tcp", "first"],
+  ["cp", "both"],
+  ["cp", "first"],
+  ["cp", "none"],
+] as const)("a stream by %s, bytes are lent by %s", (kind, lends) => {
   test("no byte is lost or comes twice", () => {
     fc.assert(
       fc.property(

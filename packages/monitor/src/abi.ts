@@ -319,7 +319,7 @@ export interface HostCalls {
   send(stream: StreamId, bytes: Uint8Array): void;
   /**
    * Offers bytes to readers that wait at the other end: how many they took, straight from where they are; 0 when something is still on its way there. What was taken needs no
-   * credit. When some are left, {@link LibraryOs.credited} with 0 says that it is worth another try. This and the next two in one process only: over a port everything goes
+   * credit. -1 when nothing is ever taken at once there: it is behind a port, or no cVM. When some are left, {@link LibraryOs.credited} with 0 says that it is worth another try. This and the next two in one process only: over a port everything goes
    * by {@link HostCalls.send}.
    */
   lend?(stream: StreamId, bytes: Uint8Array): number;

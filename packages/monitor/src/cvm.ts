@@ -1,5 +1,5 @@
 import type { Capability } from "@cvm/cpu/abi";
-import type { Awaitable, CpKind, HostCalls, LibraryOs, ProgramOptions } from "./abi.ts";
+import type { Awaitable, CpKind, HostCalls, LibraryOs, ProgramOptions, StreamId } from "./abi.ts";
 import { isInteger, messageOf } from "./check.ts";
 import type { CpObjects } from "./cp/objects.ts";
 import type { Compartment, Counters } from "./compartment.ts";
@@ -109,14 +109,17 @@ export class Cvm {
         this.problem(`its library OS failed at an event: ${messageOf(error)}`);
       }
     };
+    const lent = (stream: StreamId, bytes: Uint8Array, all: boolean): number => {
+      let taken = -1;
+      tell((os) => (taken = os.lent?.(stream, bytes, all) ?? 0));
+      return taken;
+    };
     const events: NodeEvents = {
       incoming: (listener, from, accept) => tell((os) => os.incoming(listener, from, accept)),
       connected: (stream, error, local) => tell((os) => os.connected(stream, error, local)),
       received: (stream, bytes) => tell((os) => os.received(stream, bytes)),
-      lent: (stream, bytes, all) => {
-        let taken = -1;
-        tell((os) => (taken = os.lent?.(stream, bytes, all) ?? 0));
-        return taken;
+      get lent() {
+        return compartment.libraryOs?.lent === undefined ? undefined : lent;
       },
       credited: (stream, bytes) => tell((os) => os.credited(stream, bytes)),
       ended: (stream) => tell((os) => os.ended(stream)),

@@ -30,7 +30,10 @@ export function sixOf(address: string): string {
 }
 
 /** What a network node tells its cVM. */
-export type NodeEvents = Pick<LibraryOs, "incoming" | "connected" | "received" | "lent" | "credited" | "ended" | "reset">;
+export type NodeEvents = Pick<LibraryOs, "incoming" | "connected" | "received" | "credited" | "ended" | "reset"> & {
+  /** Undefined as long as its library OS takes nothing at once. */
+  readonly lent?: LibraryOs["lent"] | undefined;
+};
 
 /** Connects to addresses that no cVM has; `incoming.from` says which cVM asks. It answers through `incoming`, now or later. */
 export type Uplink = (to: Endpoint, incoming: Incoming) => void;
@@ -308,12 +311,15 @@ export class NetworkNode {
 
   #eventsOf(id: StreamId, localPort: number): StreamEvents {
     const events = this.#events;
+    const lent = (bytes: Uint8Array, all: boolean): number => {
+      const { lender } = this.#network;
+      return lender === this || lender === EVERYBODY ? 0 : (events.lent?.(id, bytes, all) ?? 0);
+    };
     return {
       connected: (error, local) => events.connected(id, error, local),
       received: (bytes) => events.received(id, bytes),
-      lent: (bytes, all) => {
-        const { lender } = this.#network;
-        return lender === this || lender === EVERYBODY ? 0 : (events.lent?.(id, bytes, all) ?? 0);
+      get lent() {
+        return events.lent === undefined ? undefined : lent;
       },
       credited: (bytes) => events.credited(id, bytes),
       ended: () => events.ended(id),

@@ -106,6 +106,29 @@ describe("at once", () => {
     expect(heard()).toEqual(["a credited 1 0"]);
   });
 
+  test("an end that takes nothing at once is known for it, so that nobody waits for it to want more", () => {
+    const outside = network.connectFromHost(b.address, 9, {
+      connected() {},
+      received: () => void log.push("host received"),
+      credited() {},
+      ended() {},
+      reset() {},
+    });
+    expect(outside.closed).toBe(true);
+    expect(b.listen(9, 9, 1)).toBe(0);
+    network.connectFromHost(b.address, 9, {
+      connected() {},
+      received: () => void log.push("host received"),
+      credited() {},
+      ended() {},
+      reset() {},
+    });
+    heard();
+    expect(b.lend(101, new Uint8Array(100_000))).toBe(-1);
+    expect(b.send(101, bytes("by the window"))).toBe(true);
+    expect(heard()).toEqual(["host received"]);
+  });
+
   test.each([
     ["fails", -1],
     ["takes more than there is", 5],

@@ -9,8 +9,8 @@ export interface StreamEvents {
   /** The connection stands (0) or failed (errno); not for an accepted end. */
   connected(error: number, local: Endpoint): void;
   received(bytes: Uint8Array): void;
-  /** See {@link LibraryOs.lent}; any other answer is a failure. */
-  lent?(bytes: Uint8Array, all: boolean): number;
+  /** See {@link LibraryOs.lent}; any other answer is a failure. Undefined where nothing is taken at once. */
+  readonly lent?: ((bytes: Uint8Array, all: boolean) => number) | undefined;
   /** This many more bytes may be sent. */
   credited(bytes: number): void;
   /** The other end sends no more. */
@@ -108,10 +108,11 @@ export class Stream {
     return true;
   }
 
-  /** How many of `bytes` readers that wait at the other end take. */
+  /** How many of `bytes` readers that wait at the other end take; -1 when nothing is ever taken there at once. */
   lend(bytes: Uint8Array): number {
     const peer = this.#peer;
     if (this.#state !== State.Open || this.#sentEnd || peer === null) return 0;
+    if (peer.#events.lent === undefined) return -1;
     const taken = this.#give(peer, bytes, false);
     this.#offers = taken < bytes.length;
     return taken;

@@ -36,6 +36,7 @@ export class Outgoing {
     const { length } = bytes;
     if (host.lend === undefined || (length <= credit && length < LARGE)) return { direct: 0, part: Math.min(length, credit) };
     const direct = host.lend(stream, bytes);
+    if (direct < 0) return { direct: 0, part: Math.min(length, credit) };
     const left = length - direct;
     const offer = this.#offer;
     if (!waits || left < LARGE || (direct === 0 && offer === Offer.ANSWERED)) {
